@@ -1,0 +1,77 @@
+# infertap: `make help` lists the targets.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PROTO_VENV := .venv-proto
+PROTOS := $(shell find proto -name '*.proto')
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
+
+$(STAMP): pyproject.toml
+	@echo "Setting up $(VENV) (once; a minute or two) ..."
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "infertap needs Python 3.11 or newer; set PYTHON=..."; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+.PHONY: setup
+setup: $(STAMP) ## make the virtual environment
+
+.PHONY: demo
+demo: $(STAMP) ## run the main job for real (ONCE=1 ends by itself)
+	@$(BIN)/infertap demo $(if $(ONCE),--once)
+
+.PHONY: test
+test: $(STAMP) ## run the tests
+	@$(BIN)/python -m pytest -q
+
+.PHONY: check
+check: $(STAMP) ## what CI runs: format, lint, types, fresh generated code, tests
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(MAKE) --no-print-directory proto-check
+	@$(MAKE) --no-print-directory test
+
+.PHONY: format
+format: $(STAMP) ## format and mend what ruff can
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+# Generated with an old enough compiler that the code loads on protobuf 6 and 7 (docs/decisions/0002).
+$(PROTO_VENV)/.installed:
+	@$(PYTHON) -m venv $(PROTO_VENV)
+	@$(PROTO_VENV)/bin/pip install --quiet --disable-pip-version-check 'grpcio-tools==1.81.1' 'mypy-protobuf==3.7.0' 'setuptools<81'
+	@touch $@
+
+PROTO_OUT ?= .
+.PHONY: proto
+proto: $(PROTO_VENV)/.installed ## regenerate the code of proto/
+	@$(PROTO_VENV)/bin/python -m grpc_tools.protoc -I proto \
+		--plugin=protoc-gen-mypy=$(PROTO_VENV)/bin/protoc-gen-mypy \
+		--plugin=protoc-gen-mypy_grpc=$(PROTO_VENV)/bin/protoc-gen-mypy_grpc \
+		--python_out=$(PROTO_OUT) --grpc_python_out=$(PROTO_OUT) \
+		--mypy_out=quiet:$(PROTO_OUT) --mypy_grpc_out=quiet:$(PROTO_OUT) $(PROTOS)
+
+.PHONY: proto-check
+proto-check: $(PROTO_VENV)/.installed ## fail if generated code is stale
+	@rm -rf build/proto && mkdir -p build/proto
+	@$(MAKE) --no-print-directory proto PROTO_OUT=build/proto
+	@for f in $$(cd build/proto && find . -name '*_pb2*'); do cmp -s "build/proto/$$f" "$$f" || { echo "$$f is stale: run make proto"; exit 1; }; done
+
+.PHONY: bench-relay
+bench-relay: $(STAMP) ## requests per second beside nginx and Envoy
+	@$(BIN)/python -m bench.relay
+
+.PHONY: test-kubernetes
+test-kubernetes: $(STAMP) ## lint, render and validate the chart with the real Helm SDK
+	@$(BIN)/pip install --quiet --disable-pip-version-check -e '.[kubernetes]'
+	@$(BIN)/python -m pytest -q -m kubernetes tests/helm
+
+.PHONY: clean
+clean: ## remove what the targets made
+	@rm -rf $(VENV) $(PROTO_VENV) build .demo bench/results

@@ -1,0 +1,304 @@
+"""The sidecar's settings: the one place that reads them, and what each means.
+
+Pure but for the environment handed in; standard library only, as parent and relays import it. Every process of
+the sidecar reads the same environment and so gets the same settings.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from infertap import setting_names
+from infertap.settings import (
+    Address,
+    SettingsError,
+    address,
+    comma_list,
+    integer,
+    number,
+    off_or,
+    optional_text,
+    read_settings,
+    setting,
+    size_bytes,
+    text,
+)
+
+MIB = 1 << 20
+
+DEFAULT_SKIP_PATHS = (
+    "/health,/healthz,/livez,/readyz,/ready,/live,/metrics,/ping,/v2/health/*,/grpc.health.v1.Health/*"
+)
+DEFAULT_RECORD_HEADERS = (
+    "accept,content-encoding,content-type,content-length,date,grpc-encoding,grpc-timeout,host,retry-after,server,"
+    "server-timing,te,traceparent,tracestate,transfer-encoding,user-agent,x-envoy-attempt-count,x-request-id"
+)
+REDACTION_CLASSES = (
+    "email",
+    "phone",
+    "payment_card",
+    "iban",
+    "us_ssn",
+    "ipv4",
+    "ipv6",
+    "jwt",
+    "bearer",
+    "api_key",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One listening address in front of one model address."""
+
+    listen: Address
+    upstream: Address
+
+    def __str__(self) -> str:
+        return f"{self.listen.port}={self.upstream}"
+
+
+@dataclass(frozen=True, slots=True)
+class FieldRule:
+    """What happens to a named JSON field: `action` is mask, hash or drop."""
+
+    path: str
+    action: str
+
+
+@dataclass(frozen=True, slots=True)
+class OpaqueRule:
+    """What happens to bodies no rule can read, by media type; `media_type` may end with `*`."""
+
+    media_type: str
+    action: str
+
+
+def read_statuses(value: str) -> frozenset[int]:
+    """`4xx,5xx,429`: the HTTP statuses that count as failed."""
+    statuses: set[int] = set()
+    for item in comma_list(value):
+        if len(item) == 3 and item[0] in "12345" and item[1:].lower() == "xx":
+            statuses.update(range(int(item[0]) * 100, int(item[0]) * 100 + 100))
+        elif item.isdecimal() and 100 <= int(item) <= 599:
+            statuses.add(int(item))
+        else:
+            raise ValueError("expected statuses such as 4xx,5xx or 429")
+    return frozenset(statuses)
+
+
+def read_routes(value: str) -> tuple[Route, ...]:
+    """`9000=127.0.0.1:8000,0.0.0.0:9001=127.0.0.1:8001`."""
+    routes = []
+    for item in comma_list(value):
+        listen, equals, upstream = item.partition("=")
+        if not equals:
+            raise ValueError("expected PORT=HOST:PORT, separated by commas")
+        listen_address = address(f"0.0.0.0:{listen}" if listen.isdecimal() else listen)
+        routes.append(Route(listen_address, address(upstream)))
+    return tuple(routes)
+
+
+def read_redaction(value: str) -> frozenset[str]:
+    """`all`, `none`, or class names; `all,-phone` leaves one out."""
+    chosen: set[str] = set()
+    for item in comma_list(value):
+        if item == "all":
+            chosen.update(REDACTION_CLASSES)
+        elif item.lstrip("-") in REDACTION_CLASSES:
+            (chosen.discard if item.startswith("-") else chosen.add)(item.lstrip("-"))
+        elif item != "none":
+            raise ValueError(f"no redaction class {item!r}; there are all, none, {', '.join(REDACTION_CLASSES)}")
+    return frozenset(chosen)
+
+
+def read_field_rules(value: str) -> tuple[FieldRule, ...]:
+    """`$.user.name=hash,$.inputs[*].data=drop,ssn=mask`: a path from the root, or a name at any depth."""
+    rules = []
+    for item in comma_list(value):
+        path, _, action = item.rpartition("=")
+        if not path or action not in ("mask", "hash", "drop"):
+            raise ValueError("expected FIELD=mask, FIELD=hash or FIELD=drop, separated by commas")
+        rules.append(FieldRule(path, action))
+    return tuple(rules)
+
+
+def read_opaque_rules(value: str) -> tuple[OpaqueRule, ...]:
+    """`digest`, or `image/*=keep,audio/*=drop,digest`: the first rule that fits decides."""
+    rules = []
+    for item in comma_list(value):
+        media_type, _, action = item.rpartition("=")
+        if action not in ("keep", "digest", "drop"):
+            raise ValueError("expected keep, digest or drop, also by media type: image/*=keep,digest")
+        rules.append(OpaqueRule(media_type.lower() or "*", action))
+    return tuple(rules)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything the sidecar can be told."""
+
+    listen: Address = setting(
+        "INFERTAP_LISTEN", "0.0.0.0:9000", address, "Where the sidecar takes the model's traffic."
+    )
+    upstream: Address | None = setting(
+        "INFERTAP_UPSTREAM", "127.0.0.1:8000", off_or(address), "Where the model listens."
+    )
+    routes: tuple[Route, ...] = setting(
+        "INFERTAP_ROUTES",
+        "",
+        read_routes,
+        "Several ports instead of one: `9000=127.0.0.1:8000,9001=127.0.0.1:8001`. Replaces the two above.",
+    )
+    workers: int = setting("INFERTAP_WORKERS", "1", integer(1, 64), "Relay processes.")
+    sample_rate: float = setting(
+        "INFERTAP_SAMPLE_RATE",
+        "1.0",
+        number(0, 1),
+        "Share of successful calls kept, decided by a hash of the trace or request id.",
+    )
+    sample_error_rate: float = setting(
+        "INFERTAP_SAMPLE_ERROR_RATE", "1.0", number(0, 1), "Share of failed calls kept."
+    )
+    sample_error_max_per_second: float | None = setting(
+        "INFERTAP_SAMPLE_ERROR_MAX_PER_SECOND",
+        "100",
+        off_or(number(0, 1e6)),
+        "Cap on kept failures per relay; the recorded fraction follows. `off` for none.",
+    )
+    sample_slow_ms: float | None = setting(
+        "INFERTAP_SAMPLE_SLOW_MS", "off", off_or(number(0, 1e9)), "Calls slower than this are always kept."
+    )
+    sample_max_per_second: float | None = setting(
+        "INFERTAP_SAMPLE_MAX_PER_SECOND",
+        "off",
+        off_or(number(0, 1e6)),
+        "Cap on kept successful calls per relay; the recorded fraction follows.",
+    )
+    failed_statuses: frozenset[int] = setting(
+        "INFERTAP_FAILED_STATUSES", "4xx,5xx", read_statuses, "HTTP statuses that count as failed."
+    )
+    skip_paths: tuple[str, ...] = setting(
+        "INFERTAP_SKIP_PATHS",
+        DEFAULT_SKIP_PATHS,
+        comma_list,
+        "Paths forwarded but never recorded; exact, or a prefix that ends with `*`.",
+    )
+    body_limit_bytes: int = setting(
+        "INFERTAP_BODY_LIMIT_BYTES", "1MiB", size_bytes(0, 64 * MIB), "How much of each body is captured."
+    )
+    capture_budget_bytes: int = setting(
+        "INFERTAP_CAPTURE_BUDGET_BYTES",
+        "64MiB",
+        size_bytes(MIB, 1 << 40),
+        "How much all captured bodies of one relay may hold at a time.",
+    )
+    redact: frozenset[str] = setting(
+        "INFERTAP_REDACT",
+        "all",
+        read_redaction,
+        "Classes of personal data and secrets to mask: `all`, `none`, names, or `all,-phone`.",
+    )
+    redact_fields: tuple[FieldRule, ...] = setting(
+        "INFERTAP_REDACT_FIELDS",
+        "",
+        read_field_rules,
+        "JSON fields to mask, hash or drop: `$.user.name=hash,password=drop`.",
+    )
+    hash_key_file: str | None = setting(
+        "INFERTAP_HASH_KEY_FILE",
+        "",
+        optional_text,
+        "File with the key of keyed hashes. Without one, what would be hashed is masked or dropped.",
+    )
+    opaque_bodies: tuple[OpaqueRule, ...] = setting(
+        "INFERTAP_OPAQUE_BODIES",
+        "digest",
+        read_opaque_rules,
+        "Bodies that no rule can read: `keep`, `digest` or `drop`, also by media type (`image/*=keep,digest`).",
+    )
+    record_headers: tuple[str, ...] = setting(
+        "INFERTAP_RECORD_HEADERS",
+        DEFAULT_RECORD_HEADERS,
+        comma_list,
+        "Headers kept in records. Credentials are always masked, whatever this says.",
+    )
+    context_headers: tuple[str, ...] = setting(
+        "INFERTAP_CONTEXT_HEADERS", "", comma_list, "Headers that become business context."
+    )
+    user_header: str | None = setting(
+        "INFERTAP_USER_HEADER", "", optional_text, "Header that names the user; recorded as a keyed hash."
+    )
+    session_header: str | None = setting(
+        "INFERTAP_SESSION_HEADER", "", optional_text, "Header that names the session; recorded as a keyed hash."
+    )
+    model_name: str = setting(
+        "INFERTAP_MODEL_NAME", "", text, "The model's name where neither path nor payload tells it."
+    )
+    model_version: str = setting(
+        "INFERTAP_MODEL_VERSION", "", text, "The model's version where neither path nor payload tells it."
+    )
+    spool_dir: str = setting(
+        "INFERTAP_SPOOL_DIR", "/var/lib/infertap/spool", text, "Directory of the local buffer, used by one sidecar."
+    )
+    spool_bytes: int = setting(
+        "INFERTAP_SPOOL_BYTES", "1GiB", size_bytes(16 * MIB, 1 << 44), "Quota of the local buffer."
+    )
+    recorder_memory_bytes: int = setting(
+        "INFERTAP_RECORDER_MEMORY_BYTES",
+        "512MiB",
+        size_bytes(128 * MIB, 1 << 40),
+        "Limit on the recorder's data segment; beyond it the recorder is restarted, traffic is not touched.",
+    )
+    storage: Address | None = setting(
+        "INFERTAP_STORAGE", "off", off_or(address), "Central storage to forward to; without it the spool is a ring."
+    )
+    api_listen: Address = setting(
+        "INFERTAP_API_LISTEN", "127.0.0.1:9901", address, "The sidecar's own gRPC API; loopback only."
+    )
+    admin_listen: Address = setting(
+        "INFERTAP_ADMIN_LISTEN", "0.0.0.0:9902", address, "Health and metrics."
+    )
+    drain_delay_seconds: float = setting(
+        "INFERTAP_DRAIN_DELAY_SECONDS",
+        "5",
+        number(0, 600),
+        "After SIGTERM: not ready, but still accepting, for this long.",
+    )
+    drain_seconds: float = setting(
+        "INFERTAP_DRAIN_SECONDS", "20", number(0, 3600), "Then: how long calls may take to finish."
+    )
+    source_pod: str = setting("INFERTAP_SOURCE_POD", "", text, "The pod's name, for the records.")
+    source_namespace: str = setting("INFERTAP_SOURCE_NAMESPACE", "", text, "Its namespace.")
+    source_node: str = setting("INFERTAP_SOURCE_NODE", "", text, "Its node.")
+    source_container: str = setting("INFERTAP_SOURCE_CONTAINER", "", text, "The model's container.")
+
+    def __post_init__(self) -> None:
+        if not self.routes and self.upstream is None:
+            raise ValueError("INFERTAP_UPSTREAM: no upstream; say where the model listens, as host:port")
+        if self.api_listen.host not in ("127.0.0.1", "::1", "localhost"):
+            raise ValueError("INFERTAP_API_LISTEN: any address other than loopback needs TLS, which is not here yet")
+        ports = [route.listen for route in self.all_routes() if route.listen.port]
+        if len(set(ports)) != len(ports):
+            raise ValueError("INFERTAP_ROUTES: a port is listed twice")
+
+    def all_routes(self) -> tuple[Route, ...]:
+        """The routes, however they were set."""
+        if self.routes:
+            return self.routes
+        assert self.upstream is not None
+        return (Route(self.listen, self.upstream),)
+
+
+def read(environ: Mapping[str, str]) -> Settings:
+    """The settings in `environ`; raises SettingsError with a line for each fault."""
+    return read_settings(Settings, environ, setting_names.STORAGE | setting_names.CLIENT)
+
+
+__all__ = [
+    "FieldRule",
+    "OpaqueRule",
+    "Route",
+    "Settings",
+    "SettingsError",
+    "read",
+]
