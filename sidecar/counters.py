@@ -1,8 +1,8 @@
 """The counters page: numbers that outlive the process that counts.
 
-The parent makes one page of anonymous shared memory (memfd) and hands its descriptor to every child. Each relay
-slot, and the recorder, owns a row of 8-byte native integers in it and is the only writer of that row; anyone may
-read. When a relay is killed its row stays, and its successor counts on.
+The parent makes one page of anonymous shared memory (memfd) and hands its descriptor to every child. Each
+relay slot, and the recorder, owns a row of 8-byte native integers in it and is the only writer of that row;
+anyone may read. When a relay is killed its row stays, and its successor counts on.
 
     row 0                recorder          names in RECORDER_COUNTERS
     row 1 + slot         relay slot        names in RELAY_COUNTERS
@@ -14,7 +14,9 @@ Law 4, in the words of this page:
 
     seen = open + skipped + opaque + not_sampled + shed_* + handed_over            (summed over the relays)
     handed_over = in_transit + dropped_* + lost_crash + appended                   (relays = recorder)
-    appended = pending + acked + evicted_unacked + dead_lettered + corrupt + expired  (inside the spool)
+    earlier_appended + appended =
+        pending + acked + evicted_unacked + dead_lettered + corrupt + expired      (inside the spool, all
+        runs)
 """
 
 import mmap
@@ -55,7 +57,8 @@ RECORDER_COUNTERS: Final = (
     "dropped_recorder_fault",
     "lost_crash",
     "appended",
-    # -- law 4, third line: the spool's own account
+    # -- law 4, third line: the spool's own account, over all runs; `earlier_appended` is before this run
+    "earlier_appended",
     "pending",
     "acked",
     "evicted_unacked",
@@ -81,7 +84,7 @@ assert len(RECORDER_COUNTERS) <= _ROW_COUNTERS
 
 
 class Row:
-    """One owner's counters. On the hot path: `row.cells[row.index["seen"]] += 1`, with the index looked up once."""
+    """One owner's counters. On the hot path: `row.cells[n] += 1`, with `n = row.index["seen"]` taken once."""
 
     __slots__ = ("cells", "index")
 
