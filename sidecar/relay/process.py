@@ -1,0 +1,180 @@
+"""Process: one relay from start to end, in the order it happens: open, relay, drain.
+
+Touches the descriptors that the parent handed over, signals and the event loop. It promises: SIGTERM stops
+accepting, lets calls finish within the drain time, hands over what was captured, and ends; a second SIGTERM
+ends at once; a parent that is gone ends the relay at once; a predecessor's open books are closed before
+anything else.
+"""
+
+import argparse
+import asyncio
+import gc
+import os
+import resource
+import signal
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import uvloop
+
+from sidecar.account import close_books
+from sidecar.config import Settings
+from sidecar.counters import CounterPage
+from sidecar.event_log import log_event
+from sidecar.handoff import Outbox
+from sidecar.relay.listener import Listener
+from sidecar.relay.recording import open_recording
+from sidecar.relay.traffic import Traffic
+
+# Calls are over, and connections idle, once nothing was open for this long.
+_QUIET_SECONDS: Final = 0.25
+_POLL_SECONDS: Final = 0.05
+# What the hand-off may take to empty at the end, beyond which the recorder is given up.
+_OUTBOX_SECONDS: Final = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Inheritance:
+    """What the parent hands over, as its command line says it. Numbers are descriptors but for the slots."""
+
+    slot: int
+    slots: int
+    run_id: str
+    counters: int
+    handoff: int
+    listening: tuple[int, ...]
+    lifeline: int
+
+
+def read_arguments(arguments: Sequence[str]) -> Inheritance:
+    """The parent's arguments; ends the process with a message where they are not the parent's."""
+    parser = argparse.ArgumentParser(
+        prog="python -m sidecar.relay", description="Started by python -m sidecar."
+    )
+    parser.add_argument("--slot", type=int, required=True)
+    parser.add_argument("--slots", type=int, required=True)
+    parser.add_argument("--run-id", required=True)
+    parser.add_argument("--counters-fd", type=int, required=True)
+    parser.add_argument("--handoff-fd", type=int, required=True)
+    parser.add_argument("--listen-fds", required=True)
+    parser.add_argument("--lifeline-fd", type=int, required=True)
+    read = parser.parse_args(arguments)
+    return Inheritance(
+        slot=read.slot,
+        slots=read.slots,
+        run_id=read.run_id,
+        counters=read.counters_fd,
+        handoff=read.handoff_fd,
+        listening=tuple(int(number) for number in read.listen_fds.split(",")),
+        lifeline=read.lifeline_fd,
+    )
+
+
+class Relay:
+    """One relay process, once its loop runs."""
+
+    def __init__(self, settings: Settings, inheritance: Inheritance) -> None:
+        self._settings = settings
+        self._inheritance = inheritance
+        self._row = CounterPage(inheritance.counters, inheritance.slots).relay(inheritance.slot)
+        self._stop = asyncio.Event()
+        self._hurry = asyncio.Event()
+
+    async def run(self) -> None:
+        """Relay until SIGTERM, then drain."""
+        lost = close_books(self._row)
+        self._watch_parent()
+        self._watch_signals()
+        recording = open_recording(self._settings, self._inheritance.handoff, self._row)
+        traffic = Traffic(self._row, recording.open_tap)
+        listeners = self._listen(traffic)
+        log_event("relay", "accepting", slot=self._inheritance.slot, calls_lost_before=lost)
+        _settle_memory()
+        await self._stop.wait()
+        for listener in listeners:
+            listener.stop()
+        self._row["accepting"] = 0
+        await self._finish(traffic, listeners)
+        await self._empty(recording.outbox)
+        log_event("relay", "ended", slot=self._inheritance.slot)
+
+    def _listen(self, traffic: Traffic) -> list[Listener]:
+        routes = self._settings.all_routes()
+        descriptors = self._inheritance.listening
+        listeners = [
+            Listener(socket.socket(fileno=descriptor), number, route.upstream, traffic)
+            for number, (route, descriptor) in enumerate(zip(routes, descriptors, strict=True))
+        ]
+        for listener in listeners:
+            listener.start()
+        self._row["accepting"] = 1
+        return listeners
+
+    # -- what ends a relay
+
+    def _watch_parent(self) -> None:
+        asyncio.get_running_loop().add_reader(self._inheritance.lifeline, self._parent_is_gone)
+
+    def _parent_is_gone(self) -> None:
+        # The listening sockets may be bound again at any moment by a new parent: go at once.
+        log_event("relay", "parent is gone", slot=self._inheritance.slot)
+        os._exit(1)
+
+    def _watch_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self._terminate)
+        # A terminal's Ctrl-C reaches the whole group; the parent decides what it means.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def _terminate(self) -> None:
+        if self._stop.is_set():
+            self._hurry.set()
+        self._stop.set()
+
+    # -- drain
+
+    async def _finish(self, traffic: Traffic, listeners: list[Listener]) -> None:
+        """Wait until nothing is open, then end idle connections; break off what is open when time is up."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._settings.drain_seconds
+        quiet_since = loop.time()
+        while loop.time() < deadline and not self._hurry.is_set():
+            if any(listener.opening for listener in listeners) or not traffic.is_quiet():
+                quiet_since = loop.time()
+            elif not traffic.connections or loop.time() - quiet_since >= _QUIET_SECONDS:
+                break
+            await asyncio.sleep(_POLL_SECONDS)
+        broken_off = self._row["open"]
+        for connection in list(traffic.connections):
+            connection.leave()
+        if broken_off:
+            log_event("relay", "drain time is up", slot=self._inheritance.slot, calls_broken_off=broken_off)
+        await asyncio.sleep(_POLL_SECONDS)  # closing happens in the loop's next turns
+
+    async def _empty(self, outbox: Outbox) -> None:
+        try:
+            async with asyncio.timeout(_OUTBOX_SECONDS):
+                await outbox.drain()
+        except TimeoutError:
+            log_event("relay", "recorder takes nothing: calls are lost", slot=self._inheritance.slot)
+        outbox.close()
+
+
+def _settle_memory() -> None:
+    """Leave what start-up made out of every collection, and collect young cycles less often.
+
+    Only connections make cycles, and few: collecting the whole heap every 700 allocations would cost calls
+    hundreds of microseconds each time.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
+
+
+def run(settings: Settings, inheritance: Inheritance) -> None:
+    """Run a relay to its end, in this process."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold payload (law 3)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(Relay(settings, inheritance).run())

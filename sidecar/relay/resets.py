@@ -1,0 +1,59 @@
+"""Resets: how a connection is broken off so that the peer sees RST and not an orderly end.
+
+Touches sockets only. A reset or a refusal on one side must not look like a complete answer on the other, so
+it is passed on as what it is: SO_LINGER with time 0 makes close send RST (socket(7), RFC 9293 section
+3.9.1.6, ABORT).
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import socket
+import struct
+import termios
+from typing import Final
+
+PATIENCE_SECONDS: Final = 30.0
+# The kernel does not tell when its send queue is empty; it can only be asked (SIOCOUTQ, tcp(7)).
+_POLL_SECONDS: Final = 0.01
+_LINGER_0: Final = struct.pack("ii", 1, 0)
+
+
+def reset_transport(transport: asyncio.Transport) -> None:
+    """Drop what is unsent and answer RST."""
+    # RuntimeError is uvloop's word for a transport that is closed already.
+    with contextlib.suppress(OSError, RuntimeError):
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_0)
+    transport.abort()
+
+
+def reset_when_delivered(transport: asyncio.Transport, patience_seconds: float = PATIENCE_SECONDS) -> None:
+    """Reset once the peer has acknowledged all that was written, or after `patience_seconds`.
+
+    An early answer followed by a reset is common (a body refused unread), and a reset on our side destroys
+    what is still on its way. Call it where nothing more will be written.
+    """
+    if patience_seconds <= 0 or transport.is_closing() or not _undelivered_bytes(transport):
+        reset_transport(transport)
+        return
+    asyncio.get_running_loop().call_later(
+        _POLL_SECONDS, reset_when_delivered, transport, patience_seconds - _POLL_SECONDS
+    )
+
+
+def _undelivered_bytes(transport: asyncio.Transport) -> int:
+    waiting = transport.get_write_buffer_size()
+    if waiting:
+        return waiting
+    try:
+        descriptor = transport.get_extra_info("socket").fileno()
+        return int(struct.unpack("i", fcntl.ioctl(descriptor, termios.TIOCOUTQ, b"\0\0\0\0"))[0])
+    except (OSError, RuntimeError):
+        return 0
+
+
+def reset_socket(accepted: socket.socket) -> None:
+    """The same for a socket that has no transport yet."""
+    with contextlib.suppress(OSError):
+        accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_0)
+    accepted.close()
