@@ -25,6 +25,8 @@ MAX_ENTRIES: Final = 8192
 _BATCH_CALLS: Final = 32
 # What a call weighs beside its bytes: its objects in this process.
 _ENTRY_BYTES: Final = 2048
+# A header of a list, or the time of a piece: a tuple and what it holds.
+_PAIR_BYTES: Final = 128
 
 
 class CaptureBudget(Protocol):
@@ -35,11 +37,22 @@ class CaptureBudget(Protocol):
 
 
 def weigh(call: Exchange) -> int:
-    """Bytes a queued call is charged with: bodies and raw heads exactly, the rest flat."""
+    """Bytes a queued call is charged with: bodies and raw heads exactly, the rest by estimate."""
+    request = call.request
+    response = call.response
+    pairs = (
+        len(request.piece_times)
+        + len(response.piece_times)
+        + len(call.request_headers)
+        + len(call.response_headers)
+        + len(call.request_trailers)
+        + len(call.response_trailers)
+    )
     return (
         _ENTRY_BYTES
-        + call.request.captured
-        + call.response.captured
+        + pairs * _PAIR_BYTES
+        + request.captured
+        + response.captured
         + len(call.request_head)
         + len(call.response_head)
     )
@@ -65,7 +78,7 @@ class Outbox:
         self._max_bytes = max_bytes
         self._max_entries = max_entries
         self._loop = asyncio.get_running_loop()
-        self._queue: deque[Exchange] = deque()
+        self._queue: deque[tuple[Exchange, int]] = deque()  # with its weight
         # Weight of all that is queued or packed but not sent.
         self._held_bytes = 0
         # Packets the kernel has not taken yet; what their calls weigh and captured is released with the last.
@@ -94,7 +107,7 @@ class Outbox:
         ):
             self._budget.give_back(call.request.captured + call.response.captured)
             return False
-        self._queue.append(call)
+        self._queue.append((call, weight))
         self._held_bytes += weight
         self.last_number += 1
         if not self._awake:
@@ -167,7 +180,7 @@ class Outbox:
         batch: list[bytes] = []
         size = 0
         while self._queue and len(batch) < _BATCH_CALLS:
-            packed = self._packed_ahead or wire.pack_exchange(self._queue[0])
+            packed = self._packed_ahead or wire.pack_exchange(self._queue[0][0])
             self._packed_ahead = None
             size += len(packed)
             if size > wire.BATCH_BYTES:
@@ -182,8 +195,8 @@ class Outbox:
         self._packets.append(wire.batch_packet(first, batch))
 
     def _take_first(self) -> None:
-        call = self._queue.popleft()
-        self._packets_weight += weigh(call)
+        call, weight = self._queue.popleft()
+        self._packets_weight += weight
         self._packets_captured += call.request.captured + call.response.captured
 
     def _mark(self) -> None:

@@ -4,8 +4,8 @@ The door of the room; the process itself is `python -m sidecar.relay`. Imports n
 protobuf, and knows protocols only through `sidecar.tap`.
 """
 
-from sidecar.relay.connection import Connection, ConnectionFacts, OpenTap
+from sidecar.relay.connection import Connection, OpenTap
 from sidecar.relay.listener import Listener
 from sidecar.relay.traffic import Traffic
 
-__all__ = ["Connection", "ConnectionFacts", "Listener", "OpenTap", "Traffic"]
+__all__ = ["Connection", "Listener", "OpenTap", "Traffic"]

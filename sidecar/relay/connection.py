@@ -11,43 +11,20 @@ that it looks up lives on the side itself.
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from time import monotonic_ns
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, cast
 
 from sidecar.event_log import log_event
 from sidecar.exchange import EndedBy
 from sidecar.relay.flow_control import hold, limit_unsent, release
 from sidecar.relay.resets import reset_transport, reset_when_delivered
+from sidecar.tap import ConnectionFacts, Tap
 
 if TYPE_CHECKING:
     from sidecar.relay.traffic import Traffic
 
 
-class FollowingTap(Protocol):
-    """What a connection needs of a tap; `sidecar.tap` documents it."""
-
-    client_held: bytes
-    model_held: bytes
-
-    def from_client(self, data: bytes, now: int) -> bytes: ...
-    def from_model(self, data: bytes, now: int) -> bytes: ...
-    def client_ended(self, now: int) -> bytes: ...
-    def model_ended(self, now: int) -> bytes: ...
-    def lost(self, by: EndedBy, now: int) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class ConnectionFacts:
-    """What a tap is told of its connection; times are monotonic nanoseconds."""
-
-    route: int
-    client_address: str
-    accepted: int
-    upstream_connected: int
-
-
-OpenTap = Callable[[ConnectionFacts], FollowingTap]
+OpenTap = Callable[[ConnectionFacts], Tap]
 
 
 def _pass_on(data: bytes, _now: int) -> bytes:
@@ -141,7 +118,7 @@ class Connection:
         self.model = Side(self, "bytes_from_model")
         self.client.other = self.model
         self.model.other = self.client
-        self.tap: FollowingTap | None = None
+        self.tap: Tap | None = None
         # The tap was taken out by a fault; bytes pass unfollowed.
         self.detached = False
         self.closing = False
@@ -279,8 +256,9 @@ class Connection:
         self.client.follow = self.model.follow = _pass_on
         self._count_fault(fault)
         if tap is None:
-            return data
+            return data  # it was taken out before, or the connection is ending
         ours, theirs = tap.client_held, tap.model_held
+        tap.abandon(monotonic_ns())
         if side is self.model:
             ours, theirs = theirs, ours
         if theirs:

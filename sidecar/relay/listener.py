@@ -13,9 +13,10 @@ from typing import Final
 
 from infertap.settings import Address
 from sidecar.event_log import log_event
-from sidecar.relay.connection import Connection, ConnectionFacts
+from sidecar.relay.connection import Connection
 from sidecar.relay.resets import reset_socket
 from sidecar.relay.traffic import Traffic
+from sidecar.tap import ConnectionFacts
 
 DIAL_SECONDS: Final = 30.0
 # How long accepting pauses where accept(2) fails for want of descriptors or memory.

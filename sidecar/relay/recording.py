@@ -1,51 +1,47 @@
-"""Recording: joins the relay to the tap and the hand-off, which know nothing of each other."""
+"""Recording: joins the relay to the tap and the hand-off, which know nothing of each other.
 
+Touches randomness, the clocks and the inherited hand-off pair, so that the tap need not.
+"""
+
+import asyncio
+import functools
+import os
 import socket
+import time
 from dataclasses import dataclass
+from typing import Final
 
 from sidecar.config import Settings
 from sidecar.counters import Row
 from sidecar.handoff import Outbox
-from sidecar.relay.connection import ConnectionFacts, FollowingTap, OpenTap
-from sidecar.exchange import EndedBy
+from sidecar.relay.connection import OpenTap
+from sidecar.tap import CaptureBudget, TapContext, TapSettings, sniffing
 
-
-class Nothing:
-    client_held = b""
-    model_held = b""
-
-    def from_client(self, data: bytes, now: int) -> bytes:
-        return data
-
-    def from_model(self, data: bytes, now: int) -> bytes:
-        return data
-
-    def client_ended(self, now: int) -> bytes:
-        return b""
-
-    def model_ended(self, now: int) -> bytes:
-        return b""
-
-    def lost(self, by: EndedBy, now: int) -> None: ...
-
-
-class Budget:
-    def give_back(self, size: int, /) -> None: ...
+# How often the wall clock is asked for; between, calls are dated by the monotonic clock.
+_WALL_CLOCK_SECONDS: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """What `open_recording` gives."""
+    """What the relay records with."""
 
     open_tap: OpenTap
     outbox: Outbox
 
 
-def open_recording(settings: Settings, handoff_fd: int, row: Row) -> Recording:
-    """A tap for each connection whose calls go to the outbox."""
-    pair = socket.socket(fileno=handoff_fd)
+def open_recording(settings: Settings, handoff_descriptor: int, row: Row) -> Recording:
+    """A tap for each connection, and the outbox that their calls go to."""
+    tap_settings = TapSettings.of(settings)
+    budget = CaptureBudget(tap_settings.capture_budget_bytes, tap_settings.body_limit_bytes)
+    pair = socket.socket(fileno=handoff_descriptor)
     pair.setblocking(False)
-    return Recording(
-        lambda facts: Nothing(),
-        Outbox(pair, Budget(), row["handed_over"], settings.capture_budget_bytes // 2),
-    )
+    # At most half the budget waits for the recorder: a stopped one leaves room to the calls in flight.
+    outbox = Outbox(pair, budget, row["handed_over"], settings.capture_budget_bytes // 2)
+    context = TapContext.make(tap_settings, row, outbox.hand_over, os.urandom, budget)
+    _keep_wall_clock(context)
+    return Recording(functools.partial(sniffing, context), outbox)
+
+
+def _keep_wall_clock(context: TapContext) -> None:
+    context.ledger.wall_offset_ns = time.time_ns() - time.monotonic_ns()
+    asyncio.get_running_loop().call_later(_WALL_CLOCK_SECONDS, _keep_wall_clock, context)

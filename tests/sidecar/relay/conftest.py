@@ -12,7 +12,8 @@ import uvloop
 from infertap.settings import Address
 from sidecar.counters import CounterPage, Row
 from sidecar.exchange import EndedBy
-from sidecar.relay import ConnectionFacts, Listener, Traffic
+from sidecar.relay import Listener, Traffic
+from sidecar.tap import ConnectionFacts
 
 WAIT_SECONDS = 20
 
@@ -60,6 +61,9 @@ class ScriptedTap:
 
     def lost(self, by: EndedBy, now: int) -> None:
         self.told.append(f"lost by {by.name}")
+
+    def abandon(self, now: int) -> None:
+        self.told.append("abandoned")
 
 
 class Peer:

@@ -169,6 +169,7 @@ async def test_fault_of_the_tap_loses_no_byte(bench: "Bench", capfd: pytest.Capt
     await client.send(b"boom again<")
     assert await model.receive(11) == b"boom again<"
     assert bench.row["tap_faults"] == 1
+    assert bench.taps[0].told == ["abandoned"]
     lines = capfd.readouterr().err.splitlines()
     assert len(lines) == 1
     assert json.loads(lines[0])["fault"] == "LookupError"
