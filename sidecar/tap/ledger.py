@@ -54,7 +54,9 @@ class Ledger:
         self._shed_fault = index["shed_tap_fault"]
         self._bodies_cut = index["bodies_cut"]
 
-    def open(self, protocol: Protocol, route: int, client_address: str, upstream_connected: int, now: int) -> Exchange:
+    def open(
+        self, protocol: Protocol, route: int, client_address: str, upstream_connected: int, now: int
+    ) -> Exchange:
         """A call has begun: counted as open, and to be settled or shed exactly once."""
         cells = self._cells
         cells[self._seen] = number = cells[self._seen] + 1

@@ -1,0 +1,56 @@
+"""Protocols: bytes in, events out.
+
+Pure: no I/O, no clock, no state beside a parser's own. The door of the room; the modules say which standard they
+follow and what they promise.
+"""
+
+from sidecar.protocols.http1 import (
+    CHUNKED,
+    MAX_HEAD,
+    TUNNEL,
+    UNTIL_CLOSE,
+    Answer,
+    Event,
+    Kind,
+    ParsedHead,
+    RequestFramer,
+    RequestHead,
+    ResponseFramer,
+    ResponseHead,
+    Stop,
+    parse_head,
+    parse_trailers,
+    read_request_head,
+    read_response_head,
+    request_line,
+)
+from sidecar.protocols.sniff import HTTP2_PREFACE, Sniffed, sniff_client, sniff_model
+from sidecar.protocols.sse import SseEvent, SseParser, parse_sse
+
+__all__ = [
+    "CHUNKED",
+    "HTTP2_PREFACE",
+    "MAX_HEAD",
+    "TUNNEL",
+    "UNTIL_CLOSE",
+    "Answer",
+    "Event",
+    "Kind",
+    "ParsedHead",
+    "RequestFramer",
+    "RequestHead",
+    "ResponseFramer",
+    "ResponseHead",
+    "Sniffed",
+    "SseEvent",
+    "SseParser",
+    "Stop",
+    "parse_head",
+    "parse_sse",
+    "parse_trailers",
+    "read_request_head",
+    "read_response_head",
+    "request_line",
+    "sniff_client",
+    "sniff_model",
+]

@@ -1,0 +1,70 @@
+"""Sniff: which protocol a connection speaks, by its first bytes.
+
+Pure. It promises to decide as soon as the bytes can be nothing else, and to call anything that it is not sure of
+UNKNOWN: such a connection is relayed without being followed.
+"""
+
+from enum import Enum
+from typing import Final
+
+from sidecar.protocols.http1 import MAX_HEAD, request_line
+
+# RFC 9113, section 3.4.
+HTTP2_PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+# Longer than any registered method (UPDATEREDIRECTREF).
+_MAX_METHOD: Final = 24
+_TOKEN: Final = frozenset(b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
+# RFC 9113, section 6.5.
+_SETTINGS_TYPE: Final = 4
+_FRAME_HEAD: Final = 9
+_MAX_FIRST_SETTINGS: Final = 16 << 10
+
+
+class Sniffed(Enum):
+    """What the bytes so far can be."""
+
+    UNDECIDED = 0
+    HTTP1 = 1
+    HTTP2 = 2
+    UNKNOWN = 3
+
+
+def sniff_client(data: bytes) -> Sniffed:
+    """The protocol whose client sent `data` first."""
+    if data.startswith(HTTP2_PREFACE):
+        return Sniffed.HTTP2
+    if HTTP2_PREFACE.startswith(data):
+        return Sniffed.UNDECIDED
+    # RFC 9112, section 2.2: empty lines before a request line are ignored.
+    start = 0
+    while data.startswith(b"\r\n", start):
+        start += 2
+    line = data[start:] if start else data
+    if request_line(line) is not None:
+        return Sniffed.HTTP1
+    return Sniffed.UNDECIDED if _may_become_request_line(line) else Sniffed.UNKNOWN
+
+
+def _may_become_request_line(line: bytes) -> bool:
+    if line == b"\r":
+        return True
+    if len(line) > MAX_HEAD or b"\n" in line or b"\r" in line[:-1]:
+        return False
+    method, space, _ = line.partition(b" ")
+    return len(method) <= _MAX_METHOD and _TOKEN.issuperset(method) and not (space and not method)
+
+
+def sniff_model(data: bytes) -> Sniffed:
+    """The protocol whose server sent `data` before its client said anything.
+
+    An HTTP/2 server may send its SETTINGS before it has seen the client's preface, and gRPC servers do (RFC 9113,
+    section 3.4). HTTP/1 servers do not speak first.
+    """
+    if len(data) < _FRAME_HEAD:
+        start = (b"\0\0", b"\0")[len(data) == 1]
+        return Sniffed.UNDECIDED if data[:1] == start[:1] else Sniffed.UNKNOWN
+    length = int.from_bytes(data[:3], "big")
+    is_settings = data[3] == _SETTINGS_TYPE and data[4] == 0 and data[5:9] == b"\0\0\0\0"
+    if is_settings and length % 6 == 0 and length <= _MAX_FIRST_SETTINGS:
+        return Sniffed.HTTP2
+    return Sniffed.UNKNOWN
