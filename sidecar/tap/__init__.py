@@ -11,9 +11,11 @@ and then as `Tap` documents.
 """
 
 from sidecar.tap.capture import CaptureBudget
-from sidecar.tap.interface import ConnectionFacts, Tap, TapContext, TapSettings
+from sidecar.tap.connection_facts import ConnectionFacts
+from sidecar.tap.interface import Tap, TapContext, TapSettings
 from sidecar.tap.ledger import Ledger
 from sidecar.tap.sampling import SamplingRules
+from sidecar.tap.sniffing import sniffing
 
 __all__ = [
     "CaptureBudget",
@@ -23,4 +25,5 @@ __all__ = [
     "Tap",
     "TapContext",
     "TapSettings",
+    "sniffing",
 ]

@@ -56,16 +56,6 @@ class Tap(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class ConnectionFacts:
-    """What a tap is told of its connection; times are monotonic nanoseconds, -1 where unknown."""
-
-    route: int
-    client_address: str
-    accepted: int
-    upstream_connected: int
-
-
-@dataclass(frozen=True, slots=True)
 class TapSettings:
     """The part of the settings that taps go by, as plain values."""
 
@@ -102,6 +92,8 @@ class TapContext:
     ledger: Ledger
     # A fresh request id: 36 visible ASCII characters.
     new_request_id: Callable[[], bytes]
+    # Whether calls to this request target (`:path`) are never recorded; matched without the query.
+    skips: Callable[[bytes], bool]
 
     @classmethod
     def make(
@@ -121,9 +113,18 @@ class TapContext:
         if budget is None:
             budget = CaptureBudget(settings.capture_budget_bytes, settings.body_limit_bytes)
         ledger = Ledger(row, budget, Sampling(settings.sampling), hand_over)
-        return cls(settings, row, budget, ledger, RequestIds(random_bytes).new)
+        return cls(settings, row, budget, ledger, RequestIds(random_bytes).new, _skip_test(settings))
 
-    def skips(self, target: bytes) -> bool:
-        """Whether calls to this request target are never recorded; matched without the query."""
-        path = target.partition(b"?")[0]
-        return path in self.settings.skip_paths or path.startswith(self.settings.skip_prefixes)
+
+def _skip_test(settings: TapSettings) -> Callable[[bytes], bool]:
+    exact, prefixes = settings.skip_paths, settings.skip_prefixes
+
+    def skips(target: bytes) -> bool:
+        path = target
+        if not target.startswith(b"/"):  # RFC 9112, section 3.2.2: absolute form
+            path = b"/" + target.partition(b"://")[2].partition(b"/")[2]
+        if b"?" in path:
+            path = path[: path.index(b"?")]
+        return path in exact or path.startswith(prefixes)
+
+    return skips

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from sidecar.counters import Row
 from sidecar.exchange import EndedBy, Exchange, Protocol
 from sidecar.tap.capture import CaptureBudget
+from sidecar.tap.connection_facts import ConnectionFacts
 from sidecar.tap.sampling import Sampling
 
 
@@ -26,8 +27,8 @@ class Ledger:
         "_open",
         "_sampling",
         "_seen",
-        "_shed_full",
         "_shed_fault",
+        "_shed_full",
         "_skipped",
         "row",
         "wall_offset_ns",
@@ -54,21 +55,19 @@ class Ledger:
         self._shed_fault = index["shed_tap_fault"]
         self._bodies_cut = index["bodies_cut"]
 
-    def open(
-        self, protocol: Protocol, route: int, client_address: str, upstream_connected: int, now: int
-    ) -> Exchange:
+    def open(self, protocol: Protocol, facts: ConnectionFacts, now: int) -> Exchange:
         """A call has begun: counted as open, and to be settled or shed exactly once."""
         cells = self._cells
         cells[self._seen] = number = cells[self._seen] + 1
         cells[self._open] += 1
         return Exchange(
             number,
-            route,
+            facts.route,
             protocol,
             now,
             now + self.wall_offset_ns,
-            upstream_connected,
-            client_address=client_address,
+            facts.upstream_connected,
+            client_address=facts.client_address,
         )
 
     def settle(self, call: Exchange, by: EndedBy, now: int) -> None:

@@ -62,15 +62,57 @@ class Sampling:
         return False
 
     def has_failed(self, call: Exchange) -> bool:
-        """Whether a call counts as failed: its HTTP or gRPC status, a reset, or an end that was not the model's."""
-        raise NotImplementedError
+        """Whether `call` counts as failed: by its HTTP or gRPC status, or an end that was not the model's.
+
+        A reset after a complete answer fails only with an error code (RFC 9113, section 8.1).
+        """
+        if call.ended_by is not EndedBy.MODEL:
+            # An opaque connection has no answer that our own closing could cut.
+            return not (call.protocol is Protocol.OPAQUE and call.ended_by is EndedBy.RELAY)
+        if call.protocol is Protocol.GRPC:
+            return call.grpc_status != 0  # a missing status, -1, is a failure too
+        return call.status in self._failed_statuses or call.grpc_status > 0 or call.reset_code > 0
 
 
 class _Share:
-    """A rate with a cap."""
+    """A rate with a cap per second; time is the end of the calls it is asked about."""
+
+    __slots__ = ("_cap", "_kept", "_offered", "_offered_before", "_rate", "_second", "_threshold")
 
     def __init__(self, rate: float, cap: float | None) -> None:
-        raise NotImplementedError
+        self._rate = rate
+        self._threshold = int(rate * _HASHES)
+        self._cap = cap
+        # The current second; calls within the rate in it and in the one before; calls kept in it.
+        self._second = 0
+        self._offered = self._offered_before = self._kept = 0
 
     def admits(self, call: Exchange) -> bool:
-        raise NotImplementedError
+        """Whether `call` is among those kept; sets its fraction."""
+        if self._rate < 1:
+            if hash_of(call) >= self._threshold:
+                return False
+            call.sampling_fraction = self._rate
+        return self._cap is None or self._is_within_cap(call, self._cap)
+
+    def _is_within_cap(self, call: Exchange, cap: float) -> bool:
+        second = call.ended // _SECOND
+        if second > self._second:
+            self._offered_before = self._offered if second == self._second + 1 else 0
+            self._second = second
+            self._offered = self._kept = 0
+        self._offered += 1
+        expected = max(self._offered, self._offered_before)
+        if expected > cap:
+            fraction = self._rate * cap / expected
+            if self._kept >= cap or hash_of(call) >= int(fraction * _HASHES):
+                return False
+            call.sampling_fraction = fraction
+        self._kept += 1
+        return True
+
+
+def hash_of(call: Exchange) -> int:
+    """Where `call` lies between 0 and 2**64: the same in every sidecar that the request passes."""
+    key = trace_id(call.traceparent) if call.traceparent else b""
+    return int.from_bytes(blake2b(key or call.request_id, digest_size=8).digest(), "big")
