@@ -3,10 +3,9 @@
 import os
 import signal
 import socket
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
-
-import pytest
 
 if TYPE_CHECKING:
     from tests.journeys.conftest import Model, Sidecar
@@ -39,12 +38,10 @@ def kill_relay(sidecar: "Sidecar", slot: int) -> None:
 
 
 def await_successor(sidecar: "Sidecar", started_before: int) -> None:
-    from time import monotonic, sleep
-
-    deadline = monotonic() + 30
+    deadline = time.monotonic() + 30
     while len(sidecar.events("accepting")) <= started_before or not sidecar.is_ready():
-        assert monotonic() < deadline
-        sleep(0.02)
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def test_successor_counts_on_and_closes_the_books(
@@ -58,8 +55,7 @@ def test_successor_counts_on_and_closes_the_books(
         client.sendall(REQUEST.replace(b"/v1/x", b"/hang"))
         sidecar.await_account(lambda account: account["calls"]["open"] == 1)
         kill_relay(sidecar, 0)
-        with pytest.raises(ConnectionResetError):
-            client.recv(1)
+        assert client.recv(1) == b"", "its own connections end"
     with sidecar.connect() as client:  # queued in the listening socket, which outlives the relay
         for _ in range(5):
             ask(client)
