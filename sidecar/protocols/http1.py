@@ -16,6 +16,7 @@ import re
 from collections import deque
 from collections.abc import Callable
 from enum import IntEnum
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 MAX_HEAD: Final = 64 << 10
@@ -113,14 +114,30 @@ _notable_fields: Final = re.compile(
     rb"\n(content-length|transfer-encoding|connection|upgrade|x-request-id|traceparent):[ \t]*([^\r]*)",
     re.IGNORECASE,
 ).findall
-# 18 digits stay below 2**63; RFC 9110, section 8.6 has digits only.
-_match_length: Final = re.compile(rb"[0-9]{1,18}").fullmatch
+_LENGTH: Final = len("content-length")
+_CONNECTION: Final = len("connection")
+_UPGRADE: Final = len("upgrade")
+_REQUEST_ID: Final = len("x-request-id")
+_TRACEPARENT: Final = len("traceparent")
+# Stays below 2**63.
+_MAX_DIGITS: Final = 18
 # RFC 9112, section 7.1; white space around an extension is "bad", so it is not for us to judge who skips it.
 _match_chunk_line: Final = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;[\t\x20-\x7e\x80-\xff]*+)?\r\n").match
 _bare_line_end: Final = re.compile(rb"\r(?!\n|\Z)|(?<!\r)\n").search
 
 _FINAL_WHITE: Final = b" \t"
 _KEEP_ALIVE: Final = frozenset((b"keep-alive", b"Keep-Alive"))
+
+# Members looked up once: an enum's attributes are slow.
+_PLAIN: Final = Answer.PLAIN
+_TO_HEAD: Final = Answer.HEAD
+_TO_CONNECT: Final = Answer.CONNECT
+_TO_UPGRADE: Final = Answer.UPGRADE
+_HEAD: Final = Kind.HEAD
+_DATA: Final = Kind.DATA
+_TRAILERS: Final = Kind.TRAILERS
+_END: Final = Kind.END
+_STOP: Final = Kind.STOP
 
 
 def request_line(data: bytes) -> tuple[bytes, bytes] | None:
@@ -147,19 +164,16 @@ def parse_trailers(raw: bytes) -> list[tuple[bytes, bytes]]:
 
 def _is_last(connection: bytes, version: bytes) -> bool:
     """RFC 9112, section 9.3: whether the connection ends after this message."""
+    if not connection:
+        return version == b"0"
     options = [option.strip(_FINAL_WHITE) for option in connection.lower().split(b",")]
     if b"close" in options:
         return True
     return version == b"0" and b"keep-alive" not in options
 
 
-class _Fields(NamedTuple):
-    length: int | None
-    is_chunked: bool
-    connection: bytes
-    has_upgrade: bool
-    request_id: bytes | None
-    traceparent: bytes
+# Length (None for none), chunked, `connection`, upgrade asked for, request id (None for none), traceparent.
+_Fields = tuple[int | None, bool, bytes, bool, bytes | None, bytes]
 
 
 def _read_fields(raw: bytes, version: bytes) -> _Fields | None:
@@ -168,30 +182,29 @@ def _read_fields(raw: bytes, version: bytes) -> _Fields | None:
     is_chunked = has_upgrade = False
     connection = traceparent = b""
     request_id = None
-    for name, value in _notable_fields(raw):
-        # Lengths of the names differ, except for none of them.
+    for name, padded in _notable_fields(raw):
+        value = padded.rstrip(_FINAL_WHITE)
+        # Told apart by their lengths, which all differ.
         size = len(name)
-        if size == 14:  # content-length
-            value = value.rstrip(_FINAL_WHITE)
-            if length is not None or is_chunked or _match_length(value) is None:
-                return None  # twice, with a transfer coding, or no plain number
-            length = int(value)
-        elif size == 12:  # x-request-id
-            if request_id is None:
-                request_id = value.rstrip(_FINAL_WHITE)
-        elif size == 11:  # traceparent
-            traceparent = value.rstrip(_FINAL_WHITE)
-        elif size == 10:  # connection
-            connection = connection + b"," + value if connection else value
-        elif size == 7:  # upgrade
-            has_upgrade = True
-        else:  # transfer-encoding
-            if length is not None or is_chunked or version == b"0":
+        if size == _LENGTH:
+            # Twice, or with a transfer coding, or no plain number (RFC 9110, section 8.6).
+            if length is not None or is_chunked or len(value) > _MAX_DIGITS or not value.isdigit():
                 return None
-            if value.rstrip(_FINAL_WHITE).lower() != b"chunked":
+            length = int(value)
+        elif size == _CONNECTION:
+            connection = connection + b"," + value if connection else value
+        elif size == _REQUEST_ID:
+            if request_id is None:
+                request_id = value
+        elif size == _TRACEPARENT:
+            traceparent = value
+        elif size == _UPGRADE:
+            has_upgrade = True
+        else:  # transfer-encoding; RFC 9112, section 6.1: HTTP/1.0 does not have it
+            if length is not None or is_chunked or version == b"0" or value.lower() != b"chunked":
                 return None
             is_chunked = True
-    return _Fields(length, is_chunked, connection, has_upgrade, request_id, traceparent)
+    return length, is_chunked, connection, has_upgrade, request_id, traceparent
 
 
 def read_request_head(raw: bytes) -> RequestHead | None:
@@ -204,20 +217,16 @@ def read_request_head(raw: bytes) -> RequestHead | None:
     if fields is None:
         return None
     length, is_chunked, connection, has_upgrade, request_id, traceparent = fields
-    answer = Answer.PLAIN
+    answer = _PLAIN
     if method == b"HEAD":
-        answer = Answer.HEAD
+        answer = _TO_HEAD
     elif method == b"CONNECT":
         if length or is_chunked:  # RFC 9110, section 9.3.6: such content has no meaning
             return None
-        answer = Answer.CONNECT
-    if (
-        has_upgrade and answer is Answer.PLAIN and version == b"1"
-    ):  # RFC 9110, section 7.8: ignored in HTTP/1.0
-        answer = Answer.UPGRADE
-    is_last = False
-    if connection not in _KEEP_ALIVE and (connection or version == b"0"):
-        is_last = _is_last(connection, version)
+        answer = _TO_CONNECT
+    elif has_upgrade and version == b"1":  # RFC 9110, section 7.8: HTTP/1.0 does not have it
+        answer = _TO_UPGRADE
+    is_last = connection not in _KEEP_ALIVE and _is_last(connection, version)
     # RFC 9112, section 6.3, rule 7: a request without a length has no body.
     body = CHUNKED if is_chunked else length or 0
     return RequestHead(raw, method, target, body, answer, is_last, request_id, traceparent)
@@ -228,33 +237,35 @@ def read_response_head(raw: bytes, answer: Answer) -> ResponseHead | None:
     match = _match_response(raw)
     if match is None:
         return None
-    version, status_digits = match.groups()
+    version, digits = match.groups()
     fields = _read_fields(raw, version)
     if fields is None:
         return None
     length, is_chunked, connection, _, request_id, _ = fields
-    status = int(status_digits)
-    is_last = False
-    if connection not in _KEEP_ALIVE and (connection or version == b"0"):
-        is_last = _is_last(connection, version)
-    # RFC 9112, section 6.3, rules 1 to 8 in order.
-    if status < 200:
-        body = 0
-        if status == 101:
-            if answer is not Answer.UPGRADE:
-                return None
-            body = TUNNEL
-    elif answer is Answer.HEAD or status in (204, 304):
-        body = 0
-    elif answer is Answer.CONNECT and status < 300:
-        body = TUNNEL
-    elif is_chunked:
-        body = CHUNKED
-    elif length is not None:
-        body = length
-    else:
-        body = UNTIL_CLOSE
+    status = int(digits)
+    if status == 101 and answer is not _TO_UPGRADE:
+        return None
+    if is_chunked:
+        length = CHUNKED
+    body = _response_body(status, length, answer)
+    is_last = connection not in _KEEP_ALIVE and _is_last(connection, version)
     return ResponseHead(raw, status, body, is_last, request_id)
+
+
+def _response_body(status: int, length: int | None, answer: Answer) -> int:
+    """How a response's body is framed: RFC 9112, section 6.3, rules 1 to 8 in order."""
+    if answer is _TO_HEAD or status < 200 or status in (204, 304):
+        return TUNNEL if status == 101 else 0
+    if answer is _TO_CONNECT and status < 300:
+        return TUNNEL
+    return UNTIL_CLOSE if length is None else length
+
+
+# Clients and servers send the same small heads again and again.
+_REMEMBERED_HEADS: Final = 512
+_LARGEST_REMEMBERED: Final = 2 << 10
+_remembered_request: Final = lru_cache(_REMEMBERED_HEADS)(read_request_head)
+_remembered_response: Final = lru_cache(_REMEMBERED_HEADS)(read_response_head)
 
 
 Step = Callable[["_Framer", bytes, int, list[Event]], int]
@@ -297,7 +308,7 @@ class _Framer:
         if self._step is not _Framer._until_close:
             return []
         self._step = _Framer._unfollowed
-        return [(Kind.END, None, 0)]
+        return [(_END, None, 0)]
 
     # -- what the directions do differently
 
@@ -363,7 +374,7 @@ class _Framer:
         elif body == UNTIL_CLOSE:
             self._step = _Framer._until_close
         else:
-            events.append((Kind.STOP, Stop.TUNNEL, end))
+            events.append((_STOP, Stop.TUNNEL, end))
             self._step = _Framer._unfollowed
 
     def _sized(self, data: bytes, at: int, events: list[Event]) -> int:
@@ -371,14 +382,14 @@ class _Framer:
         if end > len(data):
             end = len(data)
             self._left -= end - at
-            events.append((Kind.DATA, data[at:], end))
+            events.append((_DATA, data[at:], end))
             return end
-        events.append((Kind.DATA, data[at:end], end))
+        events.append((_DATA, data[at:end], end))
         self._finish(end, events)
         return end
 
     def _until_close(self, data: bytes, at: int, events: list[Event]) -> int:
-        events.append((Kind.DATA, data[at:], len(data)))
+        events.append((_DATA, data[at:], len(data)))
         return len(data)
 
     def _chunk_line(self, data: bytes, at: int, events: list[Event]) -> int:
@@ -410,7 +421,7 @@ class _Framer:
             self._left -= end - at
         else:
             self._step = _Framer._chunk_end
-        events.append((Kind.DATA, data[at:end], end))
+        events.append((_DATA, data[at:end], end))
         return end
 
     def _chunk_end(self, data: bytes, at: int, events: list[Event]) -> int:
@@ -444,7 +455,7 @@ class _Framer:
         after = at + end - len(self._part)
         self._part = b""
         if end > 2:
-            events.append((Kind.TRAILERS, section, after))
+            events.append((_TRAILERS, section, after))
         self._finish(after, events)
         return after
 
@@ -461,7 +472,7 @@ class _Framer:
 
     def _stop(self, why: Stop, data: bytes, at: int, events: list[Event]) -> int:
         self._part = b""
-        events.append((Kind.STOP, why, at))
+        events.append((_STOP, why, at))
         self._step = _Framer._unfollowed
         return len(data)
 
@@ -483,13 +494,13 @@ class RequestFramer(_Framer):
             self._step = _Framer._head
 
     def _read_head(self, raw: bytes, end: int, events: list[Event]) -> bool:
-        head = read_request_head(raw)
+        head = (_remembered_request if len(raw) <= _LARGEST_REMEMBERED else read_request_head)(raw)
         if head is None:
             return False
         self._is_last = head.is_last
-        if head.answer >= Answer.CONNECT:
+        if head.answer is _TO_CONNECT or head.answer is _TO_UPGRADE:
             self.asks_tunnel = True
-        events.append((Kind.HEAD, head, end))
+        events.append((_HEAD, head, end))
         self._begin_body(head.body, end, events)
         return True
 
@@ -500,7 +511,7 @@ class RequestFramer(_Framer):
         return data.startswith(b"\r\n", at)
 
     def _finish(self, at: int, events: list[Event]) -> None:
-        events.append((Kind.END, None, at))
+        events.append((_END, None, at))
         # Bytes behind an unanswered CONNECT or Upgrade belong to a protocol that is not chosen yet.
         closed = self._is_last or self.asks_tunnel
         self._step = _Framer._nothing_more if closed else _Framer._head
@@ -519,10 +530,11 @@ class ResponseFramer(_Framer):
     def _read_head(self, raw: bytes, end: int, events: list[Event]) -> bool:
         if not self._expected:
             return False
-        head = read_response_head(raw, self._expected[0])
+        read = _remembered_response if len(raw) <= _LARGEST_REMEMBERED else read_response_head
+        head = read(raw, self._expected[0])
         if head is None:
             return False
-        events.append((Kind.HEAD, head, end))
+        events.append((_HEAD, head, end))
         if head.status < 200 and head.body == 0:
             return True  # RFC 9110, section 15.2: interim; the final response follows
         self._expected.popleft()
@@ -534,7 +546,7 @@ class ResponseFramer(_Framer):
         return _match_status_line(data) is not None
 
     def _finish(self, at: int, events: list[Event]) -> None:
-        events.append((Kind.END, None, at))
+        events.append((_END, None, at))
         self._step = _Framer._nothing_more if self._is_last else _Framer._head
 
     def _stop(self, why: Stop, data: bytes, at: int, events: list[Event]) -> int:

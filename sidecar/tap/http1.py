@@ -37,6 +37,9 @@ _HEAD: Final = Kind.HEAD
 _DATA: Final = Kind.DATA
 _END: Final = Kind.END
 _TRAILERS: Final = Kind.TRAILERS
+# Looked up once: an enum's attributes are slow.
+_BY_MODEL: Final = EndedBy.MODEL
+_HTTP1: Final = Protocol.HTTP1
 
 
 class Http1Tap:
@@ -129,7 +132,7 @@ class Http1Tap:
             self._ledger.skip()
             self._calls.append(None)
             return None
-        call = self._ledger.open(Protocol.HTTP1, self._facts, now)
+        call = self._ledger.open(_HTTP1, self._facts, now)
         self._calls.append(call)
         self._uploading = call
         call.method = method
@@ -152,7 +155,7 @@ class Http1Tap:
         if call is not None:
             call.request_completed = now
             if call.ended >= 0:  # answered before it was complete
-                self._ledger.settle(call, EndedBy.MODEL, now)
+                self._ledger.settle(call, _BY_MODEL, now)
 
     # -- the model's bytes
 
@@ -226,7 +229,7 @@ class Http1Tap:
         self._pending -= len(call.request_head)
         call.ended = now
         if call is not self._uploading:
-            self._ledger.settle(call, EndedBy.MODEL, now)
+            self._ledger.settle(call, _BY_MODEL, now)
 
     # -- ends
 

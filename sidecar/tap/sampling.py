@@ -19,6 +19,10 @@ from sidecar.tap.request_id import trace_id
 
 _SECOND: Final = 1_000_000_000
 _HASHES: Final = 1 << 64
+# Looked up once: an enum's attributes are slow.
+_BY_MODEL: Final = EndedBy.MODEL
+_GRPC: Final = Protocol.GRPC
+_RATE: Final = Reason.RATE
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +52,7 @@ class Sampling:
         if self.has_failed(call):
             share, reason = self._failed, Reason.ERROR
         elif self._keeps_all_good:
-            call.reason = Reason.RATE
+            call.reason = _RATE
             return True
         else:
             share, reason = self._good, Reason.RATE
@@ -66,10 +70,10 @@ class Sampling:
 
         A reset after a complete answer fails only with an error code (RFC 9113, section 8.1).
         """
-        if call.ended_by is not EndedBy.MODEL:
+        if call.ended_by is not _BY_MODEL:
             # An opaque connection has no answer that our own closing could cut.
             return not (call.protocol is Protocol.OPAQUE and call.ended_by is EndedBy.RELAY)
-        if call.protocol is Protocol.GRPC:
+        if call.protocol is _GRPC:
             return call.grpc_status != 0  # a missing status, -1, is a failure too
         return call.status in self._failed_statuses or call.grpc_status > 0 or call.reset_code > 0
 
