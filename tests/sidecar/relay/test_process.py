@@ -30,9 +30,8 @@ def test_parent_is_standard_library_only() -> None:
 
 def test_arguments_are_read() -> None:
     """The relay's command line says what it inherits."""
-    read = read_arguments(
-        "--slot 1 --slots 2 --run-id ab --counters-fd 3 --handoff-fd 4 --listen-fds 5,6 --lifeline-fd 7".split()
-    )
+    line = "--slot 1 --slots 2 --run-id ab --counters-fd 3 --handoff-fd 4 --listen-fds 5,6 --lifeline-fd 7"
+    read = read_arguments(line.split())
     assert read == Inheritance(1, 2, "ab", 3, 4, (5, 6), 7)
 
 
