@@ -102,6 +102,7 @@ class Connection:
     """Both sides and what happens between them."""
 
     __slots__ = (
+        "_ends_passed_on",
         "_joined",
         "_open_sides",
         "client",
@@ -124,6 +125,7 @@ class Connection:
         self.closing = False
         self._joined = False
         self._open_sides = 0
+        self._ends_passed_on = 0
 
     def join(self, facts: ConnectionFacts) -> None:
         """Both sides are connected: relay between them through a tap."""
@@ -143,6 +145,9 @@ class Connection:
             tap = self.tap = self.traffic.open_tap(facts)
         except Exception as fault:
             self._count_fault(fault)
+            # No tap to do it: a stretch that nobody follows (law 4).
+            self.traffic.row.add("seen")
+            self.traffic.row.add("opaque")
         else:
             self.client.follow = tap.from_client
             self.model.follow = tap.from_model
@@ -178,7 +183,8 @@ class Connection:
         if held:
             side.send_onward(held)
         side.other.transport.write_eof()
-        if side.other.ended:
+        self._ends_passed_on += 1
+        if self._ends_passed_on == 2:
             self.close()
 
     def _tell_end(self, side: Side) -> bytes:
@@ -247,6 +253,7 @@ class Connection:
             tap.lost(by, monotonic_ns())
         except Exception as fault:
             self._count_fault(fault)
+            tap.abandon(monotonic_ns())
 
     # -- faults of the tap
 

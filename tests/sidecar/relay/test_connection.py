@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sidecar.relay import Connection
+from sidecar.tap import ConnectionFacts
+
 if TYPE_CHECKING:
     from tests.sidecar.relay.conftest import Bench, ScriptedTap
 
@@ -201,6 +204,7 @@ async def test_tap_that_can_not_be_made_is_done_without(bench: "Bench") -> None:
     await client.send(b"hello")
     assert await model.receive(5) == b"hello"
     assert bench.row["tap_faults"] == 1
+    assert (bench.row["seen"], bench.row["opaque"]) == (1, 1)
     assert not bench.traffic.is_quiet()
 
 
@@ -233,3 +237,71 @@ async def test_answer_before_a_reset_is_delivered_first(bench: "Bench") -> None:
         while piece := await client.receive(1 << 16):
             received += len(piece)
     assert received // (1 << 16) == bench.row["bytes_from_model"] // (1 << 16) > 0
+
+
+class Written:
+    """A transport that only remembers what was done to it."""
+
+    def __init__(self) -> None:
+        self.done: list[object] = []
+
+    def write(self, data: bytes) -> None:
+        assert "close" not in self.done
+        self.done.append(data)
+
+    def write_eof(self) -> None:
+        self.done.append("end")
+
+    def close(self) -> None:
+        self.done.append("close")
+
+    def is_closing(self) -> bool:
+        return "close" in self.done
+
+    def set_write_buffer_limits(self, high: int, low: int) -> None: ...
+    def pause_reading(self) -> None: ...
+    def resume_reading(self) -> None: ...
+
+
+async def test_ends_of_both_sides_before_joining_are_passed_on(bench: "Bench") -> None:
+    """What both sides said, and that they ended, before the connection was joined still crosses over."""
+    connection = Connection(bench.traffic)
+    client, model = Written(), Written()
+    connection.model.connection_made(model)
+    connection.model.data_received(b"banner")
+    connection.model.eof_received()
+    connection.client.connection_made(client)
+    connection.client.data_received(b"hello")
+    connection.client.eof_received()
+    connection.join(ConnectionFacts(0, "", 1, 2))
+    assert client.done == [b"banner", "end", "close"]
+    assert model.done == [b"hello", "end", "close"]
+    assert bench.taps[0].told == ["client ended", "model ended", "lost by RELAY"]
+
+
+async def test_model_that_breaks_off_while_the_client_is_joined(bench: "Bench") -> None:
+    """A model connection lost before the client is joined counts the connection as closed once."""
+    client = await bench.client()
+    model = await bench.model()
+    model.reset()
+    with pytest.raises(ConnectionResetError):
+        await client.receive(1)
+    await bench.until(lambda: bench.row["connections_open"] == 0)
+
+
+async def test_settling_that_fails_is_counted(bench: "Bench") -> None:
+    """A tap that raises when the connection is lost is abandoned, so that its calls are accounted for."""
+
+    def prepare(tap: "ScriptedTap") -> None:
+        def fail(by: object, now: int) -> None:
+            raise LookupError
+
+        tap.lost = fail  # type: ignore[method-assign]
+
+    bench.prepare = prepare
+    client, _ = await bench.joined()
+    await bench.until(lambda: bool(bench.taps))
+    client.reset()
+    await bench.until(lambda: bench.row["connections_open"] == 0)
+    assert bench.taps[0].told == ["abandoned"]
+    assert bench.row["tap_faults"] == 1
