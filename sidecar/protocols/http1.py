@@ -96,12 +96,13 @@ class ParsedHead(NamedTuple):
     fields: list[tuple[bytes, bytes]]
 
 
-# RFC 9110, section 5.6.2 (token) and 5.5 (a value holds no CR, LF or NUL; other bytes may be odd, but are one line).
+# RFC 9110, section 5.6.2 (token) and 5.5 (a value holds no control characters; readers differ about them).
 # A name is followed by its colon at once (RFC 9112, section 5.1); a line never begins with white space (5.2).
 _TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
-_FIELDS: Final = rb"(?:" + _TOKEN + rb":[^\r\n\0]*+\r\n)*+\r\n"
-_REQUEST_LINE: Final = rb"(" + _TOKEN + rb") ([\x21-\x7e\x80-\xff]++) HTTP/1\.([01])\r\n"
-_STATUS_LINE: Final = rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: [^\r\n\0]*+)?\r\n"
+_FIELDS: Final = rb"(?:" + _TOKEN + rb":[\t\x20-\x7e\x80-\xff]*+\r\n)*+\r\n"
+# RFC 9113, section 11.6: no method is called PRI.
+_REQUEST_LINE: Final = rb"((?!PRI )" + _TOKEN + rb") ([\x21-\x7e\x80-\xff]++) HTTP/1\.([01])\r\n"
+_STATUS_LINE: Final = rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: [\t\x20-\x7e\x80-\xff]*+)?\r\n"
 
 _match_request_line: Final = re.compile(_REQUEST_LINE).match
 _match_status_line: Final = re.compile(_STATUS_LINE).match
@@ -121,8 +122,10 @@ _REQUEST_ID: Final = len("x-request-id")
 _TRACEPARENT: Final = len("traceparent")
 # Stays below 2**63.
 _MAX_DIGITS: Final = 18
-# RFC 9112, section 7.1; white space around an extension is "bad", so it is not for us to judge who skips it.
-_match_chunk_line: Final = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;[\t\x20-\x7e\x80-\xff]*+)?\r\n").match
+# RFC 9112, section 7.1.1, without the "bad white space": whether a reader skips it is not for us to guess.
+_QUOTED: Final = rb'"(?:[\t\x20\x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e\x80-\xff])*+"'
+_EXTENSION: Final = rb";" + _TOKEN + rb"(?:=(?:" + _TOKEN + rb"|" + _QUOTED + rb"))?"
+_match_chunk_line: Final = re.compile(rb"([0-9A-Fa-f]{1,15})(?:" + _EXTENSION + rb")*+\r\n").match
 _bare_line_end: Final = re.compile(rb"\r(?!\n|\Z)|(?<!\r)\n").search
 
 _FINAL_WHITE: Final = b" \t"

@@ -1,0 +1,67 @@
+"""Sniffing: decided as early as certain, and never wrong about HTTP."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar.protocols import HTTP2_PREFACE, Sniffed, sniff_client, sniff_model
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (b"GET / HTTP/1.1\r\n", Sniffed.HTTP1),
+        (b"\r\n\r\nREPORT /a HTTP/1.0\r\nHost", Sniffed.HTTP1),
+        (b"PRINT / HTTP/1.1\r\n", Sniffed.HTTP1),
+        (HTTP2_PREFACE + b"\0", Sniffed.HTTP2),
+        (b"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n", Sniffed.UNKNOWN),
+        (b"\x16\x03\x01\x02\x00", Sniffed.UNKNOWN),
+        (b"PING\r\n", Sniffed.UNKNOWN),
+        (b"get foo\r\n", Sniffed.UNKNOWN),
+        (b"GET /\r\n", Sniffed.UNKNOWN),
+        (b"GET / HTTP/1.1\n", Sniffed.UNKNOWN),
+        (b" GET", Sniffed.UNKNOWN),
+        (b"A" * 30, Sniffed.UNKNOWN),
+        (b"GET /" + b"a" * (64 << 10), Sniffed.UNKNOWN),
+        (b"GET / HTTP/1.1", Sniffed.UNDECIDED),
+        (b"\r\n\r", Sniffed.UNDECIDED),
+    ],
+)
+def test_client(data: bytes, expected: Sniffed) -> None:
+    """The first bytes of a client decide its protocol as soon as they can be nothing else."""
+    assert sniff_client(data) is expected
+
+
+@pytest.mark.parametrize(
+    ("whole", "expected"), [(b"POST /a HTTP/1.1\r\n", Sniffed.HTTP1), (HTTP2_PREFACE, Sniffed.HTTP2)]
+)
+def test_client_beginnings(whole: bytes, expected: Sniffed) -> None:
+    """Every part of a beginning that is not yet enough is undecided."""
+    assert {sniff_client(whole[:size]) for size in range(1, len(whole))} == {Sniffed.UNDECIDED}
+    assert sniff_client(whole) is expected
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (b"\0\0\0\4\0\0\0\0\0", Sniffed.HTTP2),
+        (b"\0\0\x12\4\0\0\0\0\0rest", Sniffed.HTTP2),
+        (b"\0\0\x11\4\0\0\0\0\0", Sniffed.UNKNOWN),
+        (b"\0\0\0\4\1\0\0\0\0", Sniffed.UNKNOWN),
+        (b"\0\0\0\4\0\0\0\0\1", Sniffed.UNKNOWN),
+        (b"\0\0\0\4", Sniffed.UNDECIDED),
+        (b"220 mail", Sniffed.UNKNOWN),
+        (b"HTTP/1.1 408 Timeout\r\n", Sniffed.UNKNOWN),
+    ],
+)
+def test_model(data: bytes, expected: Sniffed) -> None:
+    """A model that speaks first is of an unknown protocol, unless it sends HTTP/2 SETTINGS."""
+    assert sniff_model(data) is expected
+
+
+@given(st.binary(min_size=1, max_size=60))
+def test_never_undecided_for_ever(data: bytes) -> None:
+    """Whatever was decided stays so when more arrives: bytes that follow change nothing."""
+    sniffed = sniff_client(data)
+    if sniffed is not Sniffed.UNDECIDED:
+        assert sniff_client(data + b"more\r\n") is sniffed
