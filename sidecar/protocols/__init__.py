@@ -1,23 +1,18 @@
 """Protocols: bytes in, events out.
 
-Pure: no I/O, no clock, no state beside a parser's own. The door of the room; the modules say which standard they
-follow and what they promise.
+Pure: no I/O, no clock, no state beside a parser's own. The door of the room; the modules say which standard
+they follow and what they promise.
 """
 
-from sidecar.protocols.http1 import (
+from sidecar.protocols.http1 import MAX_HEAD, Event, Kind, RequestFramer, ResponseFramer, Stop
+from sidecar.protocols.http1_heads import (
     CHUNKED,
-    MAX_HEAD,
     TUNNEL,
     UNTIL_CLOSE,
     Answer,
-    Event,
-    Kind,
     ParsedHead,
-    RequestFramer,
     RequestHead,
-    ResponseFramer,
     ResponseHead,
-    Stop,
     parse_head,
     parse_trailers,
     read_request_head,

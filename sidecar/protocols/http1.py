@@ -2,14 +2,14 @@
 
 Pure. One framer for each direction of a connection. It promises:
 
-- Only an incomplete head is asked to be held back, at most MAX_HEAD bytes; everything else is consumed at once.
+- Only an incomplete head is asked to be held back, at most MAX_HEAD bytes; all else is consumed at once.
 - Bytes are never changed and never lost: events speak of offsets in the data fed.
-- It reads strictly. What two readers could read differently stops the framer with AMBIGUOUS, before a head could
-  be found where another reader sees a body. A stopped framer consumes everything and says nothing more.
+- It reads strictly. What two readers could read differently stops the framer with AMBIGUOUS, before a head
+  could be found where another reader sees a body. A stopped framer consumes everything and says nothing more.
 - Bad traffic is an event, never an exception.
 
-What it keeps between calls: a few integers, a part of a chunk line (at most MAX_CHUNK_LINE) or of a trailer section
-(at most MAX_HEAD).
+What it keeps between calls: a few integers, a part of a chunk line (at most MAX_CHUNK_LINE) or of a trailer
+section (at most MAX_HEAD).
 """
 
 import re
@@ -17,15 +17,22 @@ from collections import deque
 from collections.abc import Callable
 from enum import IntEnum
 from functools import lru_cache
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
+
+from sidecar.protocols.http1_heads import (
+    CHUNKED,
+    FIELDS,
+    TOKEN,
+    UNTIL_CLOSE,
+    Answer,
+    is_status_line,
+    read_request_head,
+    read_response_head,
+    request_line,
+)
 
 MAX_HEAD: Final = 64 << 10
 MAX_CHUNK_LINE: Final = 4 << 10
-
-# -- how a body is framed, where it is not by a length (which is 0 or more)
-CHUNKED: Final = -1
-UNTIL_CLOSE: Final = -2
-TUNNEL: Final = -3
 
 
 class Kind(IntEnum):
@@ -55,214 +62,20 @@ class Stop(IntEnum):
 Event = tuple[Kind, Any, int]
 
 
-class Answer(IntEnum):
-    """What a request means for the framing of its response (RFC 9112, section 6.3)."""
-
-    PLAIN = 0
-    HEAD = 1
-    CONNECT = 2
-    UPGRADE = 3
-
-
-class RequestHead(NamedTuple):
-    """A request's head. `body` is a length, CHUNKED, or 0."""
-
-    raw: bytes
-    method: bytes
-    target: bytes
-    body: int
-    answer: Answer
-    # The client sends no further request (RFC 9112, section 9.3).
-    is_last: bool
-    # None where there is no such field.
-    request_id: bytes | None
-    traceparent: bytes
-
-
-class ResponseHead(NamedTuple):
-    """A response's head. `body` is a length, CHUNKED, UNTIL_CLOSE, TUNNEL, or 0."""
-
-    raw: bytes
-    status: int
-    body: int
-    is_last: bool
-    request_id: bytes | None
-
-
-class ParsedHead(NamedTuple):
-    """A head taken apart, for reading: start line, and fields in order with their names as sent."""
-
-    start_line: bytes
-    fields: list[tuple[bytes, bytes]]
-
-
-# RFC 9110, section 5.6.2 (token) and 5.5 (a value holds no control characters; readers differ about them).
-# A name is followed by its colon at once (RFC 9112, section 5.1); a line never begins with white space (5.2).
-_TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
-_FIELDS: Final = rb"(?:" + _TOKEN + rb":[\t\x20-\x7e\x80-\xff]*+\r\n)*+\r\n"
-# RFC 9113, section 11.6: no method is called PRI.
-_REQUEST_LINE: Final = rb"((?!PRI )" + _TOKEN + rb") ([\x21-\x7e\x80-\xff]++) HTTP/1\.([01])\r\n"
-_STATUS_LINE: Final = rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: [\t\x20-\x7e\x80-\xff]*+)?\r\n"
-
-_match_request_line: Final = re.compile(_REQUEST_LINE).match
-_match_status_line: Final = re.compile(_STATUS_LINE).match
-_match_request: Final = re.compile(_REQUEST_LINE + _FIELDS).fullmatch
-_match_response: Final = re.compile(_STATUS_LINE + _FIELDS).fullmatch
-_match_trailers: Final = re.compile(_FIELDS).fullmatch
-
-# What decides about framing and identity; only in heads that have been matched already.
-_notable_fields: Final = re.compile(
-    rb"\n(content-length|transfer-encoding|connection|upgrade|x-request-id|traceparent):[ \t]*([^\r]*)",
-    re.IGNORECASE,
-).findall
-_LENGTH: Final = len("content-length")
-_CONNECTION: Final = len("connection")
-_UPGRADE: Final = len("upgrade")
-_REQUEST_ID: Final = len("x-request-id")
-_TRACEPARENT: Final = len("traceparent")
-# Stays below 2**63.
-_MAX_DIGITS: Final = 18
-# RFC 9112, section 7.1.1, without the "bad white space": whether a reader skips it is not for us to guess.
-_QUOTED: Final = rb'"(?:[\t\x20\x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e\x80-\xff])*+"'
-_EXTENSION: Final = rb";" + _TOKEN + rb"(?:=(?:" + _TOKEN + rb"|" + _QUOTED + rb"))?"
-_match_chunk_line: Final = re.compile(rb"([0-9A-Fa-f]{1,15})(?:" + _EXTENSION + rb")*+\r\n").match
-_bare_line_end: Final = re.compile(rb"\r(?!\n|\Z)|(?<!\r)\n").search
-
-_FINAL_WHITE: Final = b" \t"
-_KEEP_ALIVE: Final = frozenset((b"keep-alive", b"Keep-Alive"))
-
-# Members looked up once: an enum's attributes are slow.
-_PLAIN: Final = Answer.PLAIN
-_TO_HEAD: Final = Answer.HEAD
-_TO_CONNECT: Final = Answer.CONNECT
-_TO_UPGRADE: Final = Answer.UPGRADE
 _HEAD: Final = Kind.HEAD
 _DATA: Final = Kind.DATA
 _TRAILERS: Final = Kind.TRAILERS
 _END: Final = Kind.END
 _STOP: Final = Kind.STOP
+_TO_CONNECT: Final = Answer.CONNECT
+_TO_UPGRADE: Final = Answer.UPGRADE
 
-
-def request_line(data: bytes) -> tuple[bytes, bytes] | None:
-    """Method and target of the request line that `data` begins with, None where it does not."""
-    match = _match_request_line(data)
-    return None if match is None else (match[1], match[2])
-
-
-def parse_head(raw: bytes) -> ParsedHead:
-    """Take any head apart, for reading only: lenient, and never raises."""
-    start_line, *lines = raw.replace(b"\r\n", b"\n").rstrip(b"\n").split(b"\n")
-    fields = []
-    for line in lines:
-        name, colon, value = line.partition(b":")
-        if colon:
-            fields.append((name, value.strip(_FINAL_WHITE)))
-    return ParsedHead(start_line, fields)
-
-
-def parse_trailers(raw: bytes) -> list[tuple[bytes, bytes]]:
-    """The fields of a trailer section."""
-    return parse_head(b"\n" + raw).fields
-
-
-def _is_last(connection: bytes, version: bytes) -> bool:
-    """RFC 9112, section 9.3: whether the connection ends after this message."""
-    if not connection:
-        return version == b"0"
-    options = [option.strip(_FINAL_WHITE) for option in connection.lower().split(b",")]
-    if b"close" in options:
-        return True
-    return version == b"0" and b"keep-alive" not in options
-
-
-# Length (None for none), chunked, `connection`, upgrade asked for, request id (None for none), traceparent.
-_Fields = tuple[int | None, bool, bytes, bool, bytes | None, bytes]
-
-
-def _read_fields(raw: bytes, version: bytes) -> _Fields | None:
-    """The fields that matter, None where framing is ambiguous (RFC 9112, sections 6.1 to 6.3)."""
-    length: int | None = None
-    is_chunked = has_upgrade = False
-    connection = traceparent = b""
-    request_id = None
-    for name, padded in _notable_fields(raw):
-        value = padded.rstrip(_FINAL_WHITE)
-        # Told apart by their lengths, which all differ.
-        size = len(name)
-        if size == _LENGTH:
-            # Twice, or with a transfer coding, or no plain number (RFC 9110, section 8.6).
-            if length is not None or is_chunked or len(value) > _MAX_DIGITS or not value.isdigit():
-                return None
-            length = int(value)
-        elif size == _CONNECTION:
-            connection = connection + b"," + value if connection else value
-        elif size == _REQUEST_ID:
-            if request_id is None:
-                request_id = value
-        elif size == _TRACEPARENT:
-            traceparent = value
-        elif size == _UPGRADE:
-            has_upgrade = True
-        else:  # transfer-encoding; RFC 9112, section 6.1: HTTP/1.0 does not have it
-            if length is not None or is_chunked or version == b"0" or value.lower() != b"chunked":
-                return None
-            is_chunked = True
-    return length, is_chunked, connection, has_upgrade, request_id, traceparent
-
-
-def read_request_head(raw: bytes) -> RequestHead | None:
-    """The request head `raw`, which ends with its empty line; None where readers could differ about it."""
-    match = _match_request(raw)
-    if match is None:
-        return None
-    method, target, version = match.groups()
-    fields = _read_fields(raw, version)
-    if fields is None:
-        return None
-    length, is_chunked, connection, has_upgrade, request_id, traceparent = fields
-    answer = _PLAIN
-    if method == b"HEAD":
-        answer = _TO_HEAD
-    elif method == b"CONNECT":
-        if length or is_chunked:  # RFC 9110, section 9.3.6: such content has no meaning
-            return None
-        answer = _TO_CONNECT
-    elif has_upgrade and version == b"1":  # RFC 9110, section 7.8: HTTP/1.0 does not have it
-        answer = _TO_UPGRADE
-    is_last = connection not in _KEEP_ALIVE and _is_last(connection, version)
-    # RFC 9112, section 6.3, rule 7: a request without a length has no body.
-    body = CHUNKED if is_chunked else length or 0
-    return RequestHead(raw, method, target, body, answer, is_last, request_id, traceparent)
-
-
-def read_response_head(raw: bytes, answer: Answer) -> ResponseHead | None:
-    """The head `raw` of a response to a request of that kind; None where readers could differ about it."""
-    match = _match_response(raw)
-    if match is None:
-        return None
-    version, digits = match.groups()
-    fields = _read_fields(raw, version)
-    if fields is None:
-        return None
-    length, is_chunked, connection, _, request_id, _ = fields
-    status = int(digits)
-    if status == 101 and answer is not _TO_UPGRADE:
-        return None
-    if is_chunked:
-        length = CHUNKED
-    body = _response_body(status, length, answer)
-    is_last = connection not in _KEEP_ALIVE and _is_last(connection, version)
-    return ResponseHead(raw, status, body, is_last, request_id)
-
-
-def _response_body(status: int, length: int | None, answer: Answer) -> int:
-    """How a response's body is framed: RFC 9112, section 6.3, rules 1 to 8 in order."""
-    if answer is _TO_HEAD or status < 200 or status in (204, 304):
-        return TUNNEL if status == 101 else 0
-    if answer is _TO_CONNECT and status < 300:
-        return TUNNEL
-    return UNTIL_CLOSE if length is None else length
-
+# RFC 9112, section 7.1.1, without the "bad white space": whether a reader skips it is not for us to guess.
+_QUOTED: Final = rb'"(?:[\t\x20\x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e\x80-\xff])*+"'
+_EXTENSION: Final = rb";" + TOKEN + rb"(?:=(?:" + TOKEN + rb"|" + _QUOTED + rb"))?"
+_match_chunk_line: Final = re.compile(rb"([0-9A-Fa-f]{1,15})(?:" + _EXTENSION + rb")*+\r\n").match
+_match_trailers: Final = re.compile(FIELDS).fullmatch
+_bare_line_end: Final = re.compile(rb"\r(?!\n|\Z)|(?<!\r)\n").search
 
 # Clients and servers send the same small heads again and again.
 _REMEMBERED_HEADS: Final = 512
@@ -277,8 +90,8 @@ Step = Callable[["_Framer", bytes, int, list[Event]], int]
 class _Framer:
     """What both directions share: bodies, and how data is walked through.
 
-    `_step` is the state: a function that takes the data from an offset, adds events, and returns the offset where
-    the next step goes on, or -1 where the rest is to be held back.
+    `_step` is the state: a function that takes the data from an offset, adds events, and returns the offset
+    where the next step goes on, or -1 where the rest is to be held back.
     """
 
     __slots__ = ("_is_last", "_left", "_line_is_checked", "_part", "_searched", "_step")
@@ -295,7 +108,7 @@ class _Framer:
         self._is_last = False
 
     def feed(self, data: bytes) -> tuple[list[Event], int]:
-        """Events of `data`, and how much of it is consumed; the rest must come again in front of what follows."""
+        """Events of `data`, and how much of it is consumed; the rest must come again before what follows."""
         events: list[Event] = []
         at = 0
         size = len(data)
@@ -307,7 +120,7 @@ class _Framer:
         return events, at
 
     def end_of_input(self) -> list[Event]:
-        """The sender has ended: completes a body that ends with the connection (RFC 9112, section 6.3, rule 8)."""
+        """The sender has ended: completes a body that ends so (RFC 9112, section 6.3, rule 8)."""
         if self._step is not _Framer._until_close:
             return []
         self._step = _Framer._unfollowed
@@ -360,8 +173,8 @@ class _Framer:
         return -1
 
     def _may_skip_line(self, data: bytes, at: int) -> bool:
-        """RFC 9112, section 2.2: an empty line before a request line is ignored."""
-        return False
+        """Whether an empty line stands at `at`, and is ignored."""
+        raise NotImplementedError
 
     # -- bodies
 
@@ -470,7 +283,7 @@ class _Framer:
             return at + 2
         return self._stop(Stop.AMBIGUOUS, data, at, events)
 
-    def _unfollowed(self, data: bytes, at: int, events: list[Event]) -> int:
+    def _unfollowed(self, data: bytes, _at: int, _events: list[Event]) -> int:
         return len(data)
 
     def _stop(self, why: Stop, data: bytes, at: int, events: list[Event]) -> int:
@@ -508,10 +321,10 @@ class RequestFramer(_Framer):
         return True
 
     def _is_start_line(self, data: bytes) -> bool:
-        return _match_request_line(data) is not None
+        return request_line(data) is not None
 
     def _may_skip_line(self, data: bytes, at: int) -> bool:
-        return data.startswith(b"\r\n", at)
+        return data.startswith(b"\r\n", at)  # RFC 9112, section 2.2: before a request line
 
     def _finish(self, at: int, events: list[Event]) -> None:
         events.append((_END, None, at))
@@ -521,7 +334,7 @@ class RequestFramer(_Framer):
 
 
 class ResponseFramer(_Framer):
-    """From the model's bytes to responses. Must be told of each request by `expect`, before its answer comes."""
+    """From the model's bytes to responses. `expect` must tell it of each request before the answer comes."""
 
     __slots__ = ("_expected", "expect")
 
@@ -546,7 +359,10 @@ class ResponseFramer(_Framer):
         return True
 
     def _is_start_line(self, data: bytes) -> bool:
-        return _match_status_line(data) is not None
+        return is_status_line(data)
+
+    def _may_skip_line(self, _data: bytes, _at: int) -> bool:
+        return False
 
     def _finish(self, at: int, events: list[Event]) -> None:
         events.append((_END, None, at))

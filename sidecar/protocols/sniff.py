@@ -1,13 +1,14 @@
 """Sniff: which protocol a connection speaks, by its first bytes.
 
-Pure. It promises to decide as soon as the bytes can be nothing else, and to call anything that it is not sure of
-UNKNOWN: such a connection is relayed without being followed.
+Pure. It promises to decide as soon as the bytes can be nothing else, and to call anything that it is not
+sure of UNKNOWN: such a connection is relayed without being followed.
 """
 
 from enum import Enum
 from typing import Final
 
-from sidecar.protocols.http1 import MAX_HEAD, request_line
+from sidecar.protocols.http1 import MAX_HEAD
+from sidecar.protocols.http1_heads import request_line
 
 # RFC 9113, section 3.4.
 HTTP2_PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -57,8 +58,8 @@ def _may_become_request_line(line: bytes) -> bool:
 def sniff_model(data: bytes) -> Sniffed:
     """The protocol whose server sent `data` before its client said anything.
 
-    An HTTP/2 server may send its SETTINGS before it has seen the client's preface, and gRPC servers do (RFC 9113,
-    section 3.4). HTTP/1 servers do not speak first.
+    An HTTP/2 server may send its SETTINGS before it has seen the client's preface, and gRPC servers do (RFC
+    9113, section 3.4). HTTP/1 servers do not speak first.
     """
     if len(data) < _FRAME_HEAD:
         start = (b"\0\0", b"\0")[len(data) == 1]

@@ -1,8 +1,8 @@
-"""Server-sent events, as the WHATWG HTML standard parses them (section 9.2.6, "Interpreting an event stream").
+"""Server-sent events, as the WHATWG HTML standard parses them (section 9.2.6).
 
-Pure: bytes in, events out, in pieces of any size. It promises to read what browsers read: UTF-8 with replacement, one
-leading byte order mark ignored, lines that end with CR, LF or CRLF, events that end with an empty line; an event that
-the stream's end cuts off is not an event, but is told apart (`is_cut`).
+Pure: bytes in, events out, in pieces of any size. It promises to read what browsers read: UTF-8 with
+replacement, one leading byte order mark ignored, lines that end with CR, LF or CRLF, events that end with an
+empty line; an event that the stream's end cuts off is not an event, but is told apart (`is_cut`).
 """
 
 import codecs
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class SseEvent:
-    """One event. `event` is "message" where the stream named none; `data` has its lines joined by newlines."""
+    """One event. `event` is "message" where none was named; the lines of `data` are joined by newlines."""
 
     event: str
     data: str

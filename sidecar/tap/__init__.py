@@ -1,7 +1,7 @@
 """Tap: follows the bytes of connections, adds the request id, and makes exchanges of what it saw.
 
-Pure: no I/O, no clock, no randomness of its own; those are arguments. Uses `sidecar.protocols`, knows nothing of
-sockets. For the relay:
+Pure: no I/O, no clock, no randomness of its own; those are arguments. Uses `sidecar.protocols`, knows
+nothing of sockets. For the relay:
 
     context = TapContext.make(TapSettings.of(settings), row, outbox.hand_over, os.urandom)
     context.ledger.wall_offset_ns = time.time_ns() - time.monotonic_ns()

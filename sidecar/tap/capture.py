@@ -1,11 +1,11 @@
 """Capture: how much of the bodies is kept in memory, by body and in all.
 
-Pure. It promises that captured bytes never exceed the body limit for each body and the budget for all open and
-queued calls of the process (law 5); that the true size of a body is always counted; and that a cut is marked:
-`captured < size`, and the flag "capture_budget_spent" where the budget was the reason.
+Pure. It promises that captured bytes never exceed the body limit for each body and the budget for all open
+and queued calls of the process (law 5); that the true size of a body is always counted; and that a cut is
+marked: `captured < size`, and the flag "capture_budget_spent" where the budget was the reason.
 
-Who holds an exchange's bytes last gives them back: the ledger for calls that are not kept, the hand-off for the
-others, once they are sent or refused.
+Who holds an exchange's bytes last gives them back: the ledger for calls that are not kept, the hand-off for
+the others, once they are sent or refused.
 """
 
 from typing import Final
@@ -16,7 +16,8 @@ BUDGET_SPENT: Final = "capture_budget_spent"
 
 # What one kept time weighs in memory: a tuple of two integers.
 PIECE_TIME_BYTES: Final = 128
-# Pieces smaller than this are joined to the one before, until that has a page: objects weigh more than they hold.
+# Pieces smaller than this are joined to the one before, until that has a page: small objects weigh more than
+# they hold.
 _SMALL_PIECE: Final = 256
 _JOINED_PIECE: Final = 4096
 

@@ -1,8 +1,9 @@
 """Interface: what a tap is to the relay, and what all taps of one relay process share.
 
-Pure: time, randomness and limits are arguments. A tap is handed every byte of a connection, in both directions,
-and returns every byte that is to be sent on: the same ones, less an incomplete head that it holds until the next
-call, plus the request id where it is missing (law 2). It never waits and never fails traffic (law 1).
+Pure: time, randomness and limits are arguments. A tap is handed every byte of a connection, in both
+directions, and returns every byte that is to be sent on: the same ones, less an incomplete head that it
+holds until the next call, plus the request id where it is missing (law 2). It never waits and never fails
+traffic (law 1).
 
 `now` is the relay's monotonic clock in nanoseconds.
 """
@@ -23,9 +24,9 @@ from sidecar.tap.sampling import Sampling, SamplingRules
 class Tap(Protocol):
     """Follows one connection. Not safe to share: one tap for each connection.
 
-    What is held changes only as the last step of a call, so when `from_client` raises, `client_held + data` is
-    exactly what has still to be forwarded (likewise for the model). After that the relay asks nothing more of
-    the tap but the two held parts and `abandon`.
+    What is held changes only as the last step of a call, so when `from_client` raises, `client_held + data`
+    is exactly what has still to be forwarded (likewise for the model). After that the relay asks nothing
+    more of the tap but the two held parts and `abandon`.
     """
 
     @property
@@ -46,7 +47,7 @@ class Tap(Protocol):
         """The client sends no more; returns what was held of it."""
 
     def model_ended(self, now: int) -> bytes:
-        """The model sends no more; returns what was held of it. Bodies that end with the connection end here."""
+        """The model sends no more; returns what was held of it. Bodies that last until then are complete."""
 
     def lost(self, by: EndedBy, now: int) -> None:
         """The connection is gone, through `by`: settles every open call. Further calls do nothing."""
@@ -107,8 +108,8 @@ class TapContext:
         """A context that counts in `row` and gives calls to `hand_over`.
 
         `hand_over` returns whether it took the call; either way the captured bytes are then its to give back
-        (`budget.give_back`). `random_bytes` is `os.urandom` or a test's. Set `ledger.wall_offset_ns` (wall clock
-        less monotonic clock) before use, and again when it drifts.
+        (`budget.give_back`). `random_bytes` is `os.urandom` or a test's. Set `ledger.wall_offset_ns` (wall
+        clock less monotonic clock) before use, and again when it drifts.
         """
         if budget is None:
             budget = CaptureBudget(settings.capture_budget_bytes, settings.body_limit_bytes)

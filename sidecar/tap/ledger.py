@@ -1,7 +1,7 @@
 """Ledger: opens and settles calls, so that each is in exactly one term of law 4.
 
-Pure but for the counters row it writes. `seen = open + skipped + opaque + not_sampled + shed_* + handed_over` holds
-after every method.
+Pure but for the counters row it writes. After every method,
+`seen = open + skipped + opaque + not_sampled + shed_* + handed_over`.
 """
 
 from collections.abc import Callable

@@ -1,7 +1,7 @@
 """Opaque: a connection, or the rest of one, whose bytes pass without being understood.
 
-Pure. It promises one record for the stretch, with what passed each way as far as the caps allow; or, where none is
-wanted, that the stretch is counted.
+Pure. It promises one record for the stretch, with what passed each way as far as the caps allow; or, where
+none is wanted, that the stretch is counted.
 """
 
 from sidecar.exchange import EndedBy, Exchange, Protocol
@@ -36,7 +36,7 @@ class OpaqueTap:
         context.ledger.unfollowed()
         return cls(context, None)
 
-    def from_client(self, data: bytes, now: int) -> bytes:
+    def from_client(self, data: bytes, _now: int) -> bytes:
         """See Tap."""
         call = self.call
         if call is not None and data:
@@ -72,7 +72,7 @@ class OpaqueTap:
         if call is not None:
             self._context.ledger.settle(call, by, now)
 
-    def abandon(self, now: int) -> None:
+    def abandon(self, _now: int) -> None:
         """See Tap. The stretch is the call, so nothing else is counted."""
         call, self.call = self.call, None
         if call is not None:

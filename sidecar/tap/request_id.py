@@ -11,11 +11,12 @@ HEADER: Final = b"x-request-id"
 MAX_CLIENT_ID: Final = 128
 
 _USABLE: Final = re.compile(rb"[\x21-\x7e]{1,128}").fullmatch
-# W3C Trace Context, section 3.2.2: version ff is forbidden, ids of zeros are invalid, later versions may append.
+# W3C Trace Context, section 3.2.2: no version ff, no ids of zeros; versions after 00 may append.
 _TRACEPARENT: Final = re.compile(
     rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-[\x21-\x7e]*)?"
 ).fullmatch
-_LATER_PART: Final = b"00-"
+_FIRST_VERSION: Final = b"00-"
+_FIRST_VERSION_LENGTH: Final = 55
 
 
 class RequestIds:
@@ -45,6 +46,7 @@ def is_usable(value: bytes) -> bool:
 def trace_id(traceparent: bytes) -> bytes:
     """The trace id (32 hex digits) of a valid `traceparent`, else b""."""
     match = _TRACEPARENT(traceparent)
-    if match is None or (traceparent.startswith(_LATER_PART) and len(traceparent) != 55):
+    if match is None:
         return b""
-    return match[1]
+    is_first = traceparent.startswith(_FIRST_VERSION)
+    return b"" if is_first and len(traceparent) != _FIRST_VERSION_LENGTH else match[1]

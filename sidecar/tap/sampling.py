@@ -1,13 +1,13 @@
 """Sampling: whether a call is kept, decided at its end, and with which fraction it stands for the others.
 
-Pure. The decision is a function of the trace id (of the request id, where there is no valid traceparent), so that
-every sidecar that a request passes decides alike. Failed calls have a rate and a cap of their own; slow ones are
-always kept. The recorded fraction is the probability with which a call like this one was kept at that moment, so
-that sums over records divided by their fractions estimate the totals.
+Pure. The decision is a function of the trace id (of the request id, where there is no valid traceparent), so
+that every sidecar that a request passes decides alike. Failed calls have a rate and a cap of their own; slow
+ones are always kept. The recorded fraction is the probability with which a call like this one was kept at
+that moment, so that sums over records divided by their fractions estimate the totals.
 
-A cap works by thinning: the share `cap / calls offered in the last second` is applied on the same hash, so that
-what is kept is spread over the second and alike everywhere; beyond it a count stops what a sudden rise lets
-through.
+A cap works by thinning: the share `cap / calls offered in the last second` is applied on the same hash, so
+that what is kept is spread over the second and alike everywhere; beyond it a count stops what a sudden rise
+lets through.
 """
 
 from dataclasses import dataclass

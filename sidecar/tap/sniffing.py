@@ -1,7 +1,7 @@
 """Sniffing: chooses the tap of a connection by its first bytes.
 
-Pure. It promises to hold only what may still become several protocols, and to relay opaquely what is none that it
-knows, or whose model speaks first (but for HTTP/2, whose servers may).
+Pure. It promises to hold only what may still become several protocols, and to relay opaquely what is none
+that it knows, or whose model speaks first (but for HTTP/2, whose servers may).
 """
 
 from sidecar.exchange import EndedBy
@@ -29,7 +29,7 @@ class _Sniffing:
         self._client_held = b""
         self._model_held = b""
 
-    # What the chosen tap holds came after what is held here, which is given to it whole and only then forgotten.
+    # What the chosen tap holds came after what is held here: that is given to it first, then forgotten.
 
     @property
     def client_held(self) -> bytes:

@@ -1,4 +1,4 @@
-"""HTTP/1 framing: whole, byte by byte, split anywhere; against h11; and what two readers could read differently."""
+"""HTTP/1 framing: whole, byte by byte, split anywhere; against h11; and what readers could differ about."""
 
 import h11
 import pytest
@@ -75,7 +75,8 @@ REQUEST_STREAMS = {
     "sized": (b"POST / HTTP/1.1\r\ncontent-LENGTH:  5 \r\n\r\nhello", [HEAD, DATA, END]),
     "of length 0": (b"POST / HTTP/1.1\r\nContent-Length: 0\r\n\r\n", [HEAD, END]),
     "chunked": (
-        b'POST / HTTP/1.1\r\nTransfer-Encoding: Chunked\r\n\r\n5\r\nhello\r\n1;a=b;c="d;\\""\r\n!\r\n0\r\n\r\n',
+        b"POST / HTTP/1.1\r\nTransfer-Encoding: Chunked\r\n\r\n5\r\nhello\r\n"
+        b'1;a=b;c="d;\\""\r\n!\r\n0\r\n\r\n',
         [HEAD, DATA, END],
     ),
     "with trailers": (
@@ -232,7 +233,7 @@ def without_stop_offset(told: list[Told]) -> list[Told]:
     ],
 )
 def test_ambiguous_request_heads(head: bytes) -> None:
-    """A head that two readers could read differently stops the framer, however it is split, and is not told."""
+    """A head about which readers could differ stops the framer, however it is split, and is not told."""
     for pieces in split_ways(head):
         told, held = tell(requests(), pieces)
         assert [(kind, value) for kind, value, _ in told] == [(STOP, Stop.AMBIGUOUS)]
