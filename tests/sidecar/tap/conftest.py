@@ -69,7 +69,7 @@ class Rig:
             assert self.budget.used == 0
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_rig() -> Callable[..., Rig]:
     """Makes a rig from settings: `make_rig(sample_rate="0.1")`."""
     return Rig

@@ -18,7 +18,7 @@ def stamped(message, line):
 
 
 def test_one_call(make_rig):
-    """A call is recorded with all that passed; the id is added as one line to each head, and to nothing else."""
+    """A call is recorded with all that passed; the id is added as one line to each head, and nowhere else."""
     rig = make_rig()
     tap = rig.tap()
     assert tap.from_client(POST, 10) == stamped(POST, rig.added())
@@ -199,7 +199,7 @@ def test_until_close(make_rig):
 
 
 def test_early_answer(make_rig):
-    """An answer that comes before its request is complete ends the call, which is settled with the request."""
+    """An answer that comes before its request is complete ends the call, settled with the request."""
     rig = make_rig()
     tap = rig.tap()
     tap.from_client(POST[:-3], 1)
