@@ -1,6 +1,7 @@
 """What the tests of the tap stand on: a context with everything it touches in sight."""
 
 import itertools
+import re
 from collections.abc import Callable
 
 import pytest
@@ -49,10 +50,8 @@ class Rig:
         return b"x-request-id: " + self.made[index] + b"\r\n"
 
     def without_added(self, data: bytes) -> bytes:
-        """`data` less every line that was added."""
-        for made in self.made:
-            data = data.replace(b"x-request-id: " + made + b"\r\n", b"")
-        return data
+        """`data` less every line that was added; what tests send themselves spells the name otherwise."""
+        return re.sub(rb"x-request-id: [\x21-\x7e]{1,128}\r\n", b"", data)
 
     def count(self) -> dict[str, int]:
         """The counters that are not zero."""
