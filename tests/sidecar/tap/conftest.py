@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from sidecar import config
-from sidecar.counters import CounterPage
+from sidecar.counters import RELAY_COUNTERS, Row
 from sidecar.exchange import Exchange
 from sidecar.tap import ConnectionFacts, Tap, TapContext, TapSettings, sniffing
 
@@ -17,7 +17,7 @@ class Rig:
 
     def __init__(self, **settings: str) -> None:
         read = config.read({f"INFERTAP_{name.upper()}": value for name, value in settings.items()})
-        self.row = CounterPage.create(1).relay(0)
+        self.row = Row(memoryview(bytearray(8 * len(RELAY_COUNTERS))).cast("q"), RELAY_COUNTERS)
         self.kept: list[Exchange] = []
         self.takes = True
         self.context = TapContext.make(
