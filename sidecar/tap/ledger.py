@@ -85,13 +85,17 @@ class Ledger:
         if budget.cut:
             cells[self._bodies_cut] += budget.cut
             budget.cut = 0
-        if not self._sampling.keeps(call):
-            budget.release(call)
-            cells[self._not_sampled] += 1
-        elif self._hand_over(call):
-            cells[self._handed_over] += 1
-        else:
-            cells[self._shed_full] += 1
+        outcome = self._shed_fault  # stands where what follows raises
+        try:
+            if not self._sampling.keeps(call):
+                outcome = self._not_sampled
+                budget.release(call)
+            elif self._hand_over(call):
+                outcome = self._handed_over
+            else:
+                outcome = self._shed_full
+        finally:
+            cells[outcome] += 1
 
     def shed_fault(self, call: Exchange) -> None:
         """An open `call` will have no record, as its tap failed."""

@@ -1,5 +1,6 @@
 """Ledger: every call is in exactly one term of law 4."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,6 +26,15 @@ def test_handed_over_and_shed(make_rig):
     rig.context.ledger.settle(opened(rig), EndedBy.MODEL, rig.now())
     assert rig.count() == {"seen": 2, "handed_over": 1, "shed_handoff_full": 1}
     assert rig.budget.used == 0
+
+
+def test_a_hand_over_that_raises(make_rig):
+    """A fault while a call is settled sheds it: the account balances whatever happens."""
+    rig = make_rig()
+    del rig.kept  # what the hand-over needs
+    with pytest.raises(AttributeError):
+        rig.context.ledger.settle(opened(rig), EndedBy.MODEL, rig.now())
+    assert rig.count() == {"seen": 1, "shed_tap_fault": 1}
 
 
 def test_not_sampled(make_rig):
