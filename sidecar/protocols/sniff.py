@@ -7,13 +7,13 @@ sure of UNKNOWN: such a connection is relayed without being followed.
 from enum import Enum
 from typing import Final
 
-from sidecar.protocols.http1 import MAX_HEAD
 from sidecar.protocols.http1_heads import request_line
 
 # RFC 9113, section 3.4.
 HTTP2_PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 # Longer than any registered method (UPDATEREDIRECTREF).
 _MAX_METHOD: Final = 24
+_LONG_LINE: Final = 4 << 10
 _TOKEN: Final = frozenset(b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
 # RFC 9113, section 6.5.
 _SETTINGS_TYPE: Final = 4
@@ -43,13 +43,16 @@ def sniff_client(data: bytes) -> Sniffed:
     line = data[start:] if start else data
     if request_line(line) is not None:
         return Sniffed.HTTP1
-    return Sniffed.UNDECIDED if _may_become_request_line(line) else Sniffed.UNKNOWN
+    if not _may_become_request_line(line):
+        return Sniffed.UNKNOWN
+    # So long a line without an end is left to the framer, which does not begin anew with each read.
+    return Sniffed.UNDECIDED if len(line) <= _LONG_LINE else Sniffed.HTTP1
 
 
 def _may_become_request_line(line: bytes) -> bool:
     if line == b"\r":
         return True
-    if len(line) > MAX_HEAD or b"\n" in line or b"\r" in line[:-1]:
+    if b"\n" in line or b"\r" in line[:-1]:
         return False
     method, space, _ = line.partition(b" ")
     return len(method) <= _MAX_METHOD and _TOKEN.issuperset(method) and not (space and not method)

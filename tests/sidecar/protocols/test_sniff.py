@@ -22,7 +22,7 @@ from sidecar.protocols import HTTP2_PREFACE, Sniffed, sniff_client, sniff_model
         (b"GET / HTTP/1.1\n", Sniffed.UNKNOWN),
         (b" GET", Sniffed.UNKNOWN),
         (b"A" * 30, Sniffed.UNKNOWN),
-        (b"GET /" + b"a" * (64 << 10), Sniffed.UNKNOWN),
+        (b"GET /" + b"a" * 5000, Sniffed.HTTP1),
         (b"GET / HTTP/1.1", Sniffed.UNDECIDED),
         (b"\r\n\r", Sniffed.UNDECIDED),
     ],
