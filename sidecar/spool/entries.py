@@ -5,7 +5,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Spooled:
-    """A record in its envelope. hash = SHA-256(previous_hash ‖ sequence, 8 bytes big-endian ‖ salt ‖ record)."""
+    """A record in its envelope.
+
+    hash = SHA-256(previous_hash ‖ sequence, 8 bytes big-endian ‖ salt ‖ record).
+    """
 
     sequence: int
     # The 16 bytes it was appended under: the call id.

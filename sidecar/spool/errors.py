@@ -1,8 +1,11 @@
-"""Errors of the spool: what a caller can tell apart. Foreign errors (lmdb, operating system) end here."""
+"""Errors of the spool: what a caller can tell apart. Foreign errors (lmdb, operating system) end at this room's
+edge. Messages name the cause, never a payload.
+"""
+# ruff: noqa: N818  (named for what happened, as callers speak of it)
 
 
 class SpoolError(Exception):
-    """Something the spool could not do; the message names the cause, never a payload."""
+    """Something the spool could not do."""
 
 
 class SpoolLocked(SpoolError):
@@ -10,15 +13,19 @@ class SpoolLocked(SpoolError):
 
 
 class SpoolFull(SpoolError):
-    """No room can be made: a stopped reader holds freed pages, or the record exceeds what the quota can hold."""
+    """No room can be made: a stopped reader holds freed pages, or a batch exceeds what the quota can hold."""
 
 
 class SpoolFailed(SpoolError):
-    """The disk or the file failed. Nothing of the refused append is in the spool; the next one opens it anew."""
+    """The disk or the file failed. The next append opens the file anew.
+
+    Nothing of a refused append is in the spool, unless the very write of LMDB's meta page failed and the file
+    could not be opened again at once to look.
+    """
 
 
 class SpoolForked(SpoolError):
-    """Storage has sequences this spool has not given out: its disk was set back.
+    """Storage has sequences this spool has not given out: its disk was set back, or copied.
 
     The spool has taken a new id already; connect again under `spool_id`.
     """

@@ -1,0 +1,33 @@
+# One image, two commands:
+#   docker run infertap sidecar     (beside a model)
+#   docker run infertap storage     (central storage; its archive in /var/lib/infertap)
+ARG PYTHON=3.12-slim-bookworm
+
+FROM python:${PYTHON} AS build
+WORKDIR /source
+# First what the project needs, which seldom changes; then the project itself, from a wheel of this source.
+RUN python -m venv /opt/infertap
+COPY pyproject.toml README.md LICENSE ./
+COPY infertap infertap
+COPY sidecar sidecar
+COPY storage storage
+RUN pip wheel --no-cache-dir --no-deps --wheel-dir /wheels . \
+ && /opt/infertap/bin/pip install --no-cache-dir --disable-pip-version-check \
+      "infertap[storage] @ file://$(ls /wheels/infertap-*.whl)" \
+ && /opt/infertap/bin/pip uninstall --yes pip
+
+FROM python:${PYTHON}
+# A number, so that Kubernetes can tell that it isn't root.
+RUN install -d -m 0700 -o 65532 -g 65532 /var/lib/infertap
+COPY --from=build /opt/infertap /opt/infertap
+# Nothing is written but to /var/lib/infertap: the root file system may be read-only.
+ENV PATH=/opt/infertap/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    INFERTAP_SPOOL_DIR=/var/lib/infertap/spool \
+    INFERTAP_ARCHIVE=/var/lib/infertap/archive
+VOLUME /var/lib/infertap
+USER 65532:65532
+# Health is asked for over HTTP (/healthz, /readyz), by whoever runs the container.
+ENTRYPOINT ["infertap"]
+CMD ["--help"]

@@ -1,0 +1,58 @@
+{{- /* Names, labels and the parts every pod of this chart has in common. */ -}}
+
+{{- define "infertap.name" -}}
+{{- if contains .Chart.Name .Release.Name }}{{ .Release.Name | trunc 50 | trimSuffix "-" }}
+{{- else }}{{ printf "%s-%s" .Release.Name .Chart.Name | trunc 50 | trimSuffix "-" }}
+{{- end }}
+{{- end }}
+
+{{- define "infertap.storage.name" -}}
+{{ include "infertap.name" . }}-storage
+{{- end }}
+
+{{- /* Labels that select; they never change. Takes (dict "context" $ "component" "storage"). */ -}}
+{{- define "infertap.selector" -}}
+app.kubernetes.io/name: infertap
+app.kubernetes.io/instance: {{ .context.Release.Name }}
+app.kubernetes.io/component: {{ .component }}
+{{- end }}
+
+{{- define "infertap.labels" -}}
+{{ include "infertap.selector" . }}
+app.kubernetes.io/version: {{ .context.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .context.Release.Service }}
+helm.sh/chart: {{ .context.Chart.Name }}-{{ .context.Chart.Version }}
+{{- end }}
+
+{{- define "infertap.image" -}}
+{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{- end }}
+
+{{- /* The restricted profile of the pod security standards. */ -}}
+{{- define "infertap.containerSecurity" -}}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities:
+  drop: [ALL]
+seccompProfile:
+  type: RuntimeDefault
+{{- end }}
+
+{{- /* Settings to environment: camelCase names, whole numbers kept whole, lists joined. Takes the map. */ -}}
+{{- define "infertap.environment" -}}
+{{- range $name, $value := . -}}
+- name: INFERTAP_{{ $name | snakecase | upper }}
+  value: {{ include "infertap.text" $value | quote }}
+{{ end }}
+{{- end }}
+
+{{- /* A value as a setting reads it: 1000000 must not become 1e+06. */ -}}
+{{- define "infertap.text" -}}
+{{- if kindIs "slice" . }}{{ join "," . }}
+{{- else if and (kindIs "float64" .) (eq (floor .) .) }}{{ int64 . }}
+{{- else }}{{ . }}
+{{- end }}
+{{- end }}

@@ -1,0 +1,112 @@
+{{- /*
+The sidecar, for any pod. In a chart that depends on this one:
+
+    metadata:
+      labels: {{- include "infertap.sidecar.labels" . | nindent 8 }}
+    spec:
+      enableServiceLinks: false
+      initContainers: {{- include "infertap.sidecar" (dict "context" .Subcharts.infertap) | nindent 8 }}
+      volumes: {{- include "infertap.sidecar.volumes" (dict "context" .Subcharts.infertap) | nindent 8 }}
+
+With `sidecar.native: false` the first goes under `containers`. "settings" in the dict adds to, or overrides,
+`sidecar.settings` for this pod. The model needs no change: the Service's targetPort names the sidecar's port.
+*/ -}}
+
+{{- define "infertap.sidecar.labels" -}}
+infertap.dev/sidecar: "true"
+{{- end }}
+
+{{- define "infertap.sidecar" -}}
+{{- $sidecar := .context.Values.sidecar }}
+{{- $settings := merge (dict) (.settings | default dict) ($sidecar.settings | default dict) -}}
+- name: infertap
+  image: {{ include "infertap.image" .context }}
+  imagePullPolicy: {{ .context.Values.image.pullPolicy }}
+  args: [sidecar]
+  {{- if $sidecar.native }}
+  restartPolicy: Always
+  {{- end }}
+  ports:
+    {{- range $sidecar.ports }}
+    - {name: {{ .name }}, containerPort: {{ .listen }}}
+    {{- end }}
+    - {name: infertap-admin, containerPort: {{ $sidecar.adminPort }}}
+  env:
+    - name: INFERTAP_ROUTES
+      value: {{ include "infertap.sidecar.routes" $sidecar.ports | quote }}
+    - name: INFERTAP_ADMIN_LISTEN
+      value: "0.0.0.0:{{ $sidecar.adminPort }}"
+    - name: INFERTAP_SPOOL_DIR
+      value: /var/lib/infertap/spool
+    - name: INFERTAP_SPOOL_BYTES
+      value: {{ printf "%dMiB" (div (mul $sidecar.spoolMi 8) 10) | quote }}
+    {{- with include "infertap.sidecar.storage" .context }}
+    - name: INFERTAP_STORAGE
+      value: {{ . | quote }}
+    {{- end }}
+    {{- if $sidecar.hashKeySecret.name }}
+    - name: INFERTAP_HASH_KEY_FILE
+      value: /etc/infertap/hash-key/{{ $sidecar.hashKeySecret.key }}
+    {{- end }}
+    - name: INFERTAP_SOURCE_POD
+      valueFrom: {fieldRef: {fieldPath: metadata.name}}
+    - name: INFERTAP_SOURCE_NAMESPACE
+      valueFrom: {fieldRef: {fieldPath: metadata.namespace}}
+    - name: INFERTAP_SOURCE_NODE
+      valueFrom: {fieldRef: {fieldPath: spec.nodeName}}
+    - name: INFERTAP_SOURCE_CONTAINER
+      value: {{ $sidecar.modelContainer | quote }}
+    {{- with include "infertap.environment" $settings }}
+    {{- . | trim | nindent 4 }}
+    {{- end }}
+  # Ready means that the relays accept. Neither recorder, storage nor model can make these fail.
+  startupProbe:
+    httpGet: {path: /readyz, port: infertap-admin}
+    periodSeconds: 1
+    failureThreshold: 60
+  readinessProbe:
+    httpGet: {path: /readyz, port: infertap-admin}
+    periodSeconds: 5
+  livenessProbe:
+    httpGet: {path: /healthz, port: infertap-admin}
+    periodSeconds: 10
+  securityContext: {{- include "infertap.containerSecurity" . | nindent 4 }}
+  # No limit on ephemeral storage: it would become the limit of the whole pod, the model's logs included.
+  resources: {{- include "infertap.sidecar.resources" $sidecar | nindent 4 }}
+  volumeMounts:
+    - {name: infertap-spool, mountPath: /var/lib/infertap}
+    {{- if $sidecar.hashKeySecret.name }}
+    - {name: infertap-hash-key, mountPath: /etc/infertap/hash-key, readOnly: true}
+    {{- end }}
+{{- end }}
+
+{{- define "infertap.sidecar.volumes" -}}
+{{- $sidecar := .context.Values.sidecar -}}
+- name: infertap-spool
+  emptyDir: {sizeLimit: {{ $sidecar.spoolMi }}Mi}
+{{- if $sidecar.hashKeySecret.name }}
+- name: infertap-hash-key
+  secret: {secretName: {{ $sidecar.hashKeySecret.name }}, defaultMode: 0444}
+{{- end }}
+{{- end }}
+
+{{- define "infertap.sidecar.routes" -}}
+{{- $routes := list }}
+{{- range . }}
+{{- $routes = append $routes (printf "%d=127.0.0.1:%d" (int64 .listen) (int64 .upstream)) }}
+{{- end }}
+{{- join "," $routes }}
+{{- end }}
+
+{{- define "infertap.sidecar.storage" -}}
+{{- if .Values.sidecar.storage }}{{ .Values.sidecar.storage }}
+{{- else if .Values.storage.enabled -}}
+{{ include "infertap.storage.name" . }}.{{ .Release.Namespace }}.svc:{{ .Values.storage.grpcPort }}
+{{- end }}
+{{- end }}
+
+{{- /* The spool's room is requested, so that the scheduler finds a node that has it. */ -}}
+{{- define "infertap.sidecar.resources" -}}
+{{- $spool := dict "requests" (dict "ephemeral-storage" (printf "%dMi" (int64 .spoolMi))) }}
+{{- toYaml (mergeOverwrite $spool (deepCopy .resources)) }}
+{{- end }}

@@ -1,0 +1,132 @@
+"""Settlement: what becomes of records on the way to storage: leased, acknowledged, refused, damaged, rewound.
+
+Each function works within one transaction and moves every record it touches from one count of the books to
+another.
+"""
+
+from collections.abc import Iterable, Iterator
+
+from sidecar.spool import ranges, rows
+from sidecar.spool.entries import Gap, Spooled
+from sidecar.spool.envelope import DamagedError
+from sidecar.spool.range_table import U64
+from sidecar.spool.ranges import Range
+from sidecar.spool.tables import Transaction
+
+
+def outstanding(txn: Transaction, after: int) -> Iterator[Spooled | Gap | int]:
+    """What storage lacks beyond `after`, in order: entries, gaps, and bare sequences of damaged rows."""
+    gap = txn.gaps.at_or_after(after + 1)
+    for sequence in rows.pending(txn, after + 1):
+        while gap is not None and gap.first < sequence:
+            yield _cut(gap, after)
+            gap = txn.gaps.at_or_after(gap.last + 1)
+        yield _read_or_number(txn, sequence)
+    while gap is not None:
+        yield _cut(gap, after)
+        gap = txn.gaps.at_or_after(gap.last + 1)
+
+
+def _cut(gap: Gap, after: int) -> Gap:
+    return gap if gap.first > after else Gap(after + 1, gap.last, gap.last_hash, gap.reason)
+
+
+def _read_or_number(txn: Transaction, sequence: int) -> Spooled | int:
+    try:
+        return rows.read(txn, sequence) or sequence
+    except DamagedError:
+        return sequence
+
+
+def give_up_damaged(txn: Transaction, sequences: Iterable[int]) -> None:
+    """Put a gap in the place of pending rows that can't be read."""
+    for sequence in sequences:
+        if rows.has_row(txn, sequence):
+            last_hash = rows.hash_of(txn, sequence)
+            rows.remove(txn, sequence)
+            txn.gaps.declare(Gap(sequence, sequence, last_hash, "corrupt"))
+            txn.books.pending -= 1
+            txn.books.corrupt += 1
+
+
+def ack(txn: Transaction, acked: Iterable[Range]) -> None:
+    """Storage has these; what it has already is no news, and what was never appended is ignored."""
+    for first, last in ranges.clip(acked, 1, txn.books.next_sequence - 1):
+        known = list(txn.acked.within(first, last))
+        for fresh_first, fresh_last in ranges.subtract([(first, last)], known):
+            _ack_fresh(txn, fresh_first, fresh_last)
+
+
+def _ack_fresh(txn: Transaction, first: int, last: int) -> None:
+    for sequence in _rows_within(txn, first, last):
+        if txn.delete("dead", U64.pack(sequence)):
+            txn.books.dead_lettered -= 1
+        else:
+            txn.books.pending -= 1
+        txn.books.acked += 1
+    txn.gaps.trim(first, last)
+    txn.acked.add(first, last)
+
+
+def dead_letter(txn: Transaction, sequence: int, reason: str) -> None:
+    """Storage refuses this one for good. A refused gap is forgotten: there is nothing to keep of it."""
+    acked = txn.acked.at_or_after(sequence)
+    if acked is not None and acked[0] <= sequence:
+        return
+    if rows.has_row(txn, sequence):
+        if not rows.is_dead(txn, sequence):
+            txn.put("dead", U64.pack(sequence), reason.encode()[:512])
+            txn.books.pending -= 1
+            txn.books.dead_lettered += 1
+    else:
+        ack(txn, [(gap.first, gap.last) for gap in txn.gaps.within(sequence, sequence)])
+
+
+def rewind(txn: Transaction, received: Iterable[Range]) -> bool:
+    """Take storage's word for what it has; False, and nothing done, if it has what was never appended.
+
+    What storage has is acknowledged. What it lacks though it was acknowledged (a backup was restored, or this is
+    another storage) is pending again, or declared a gap where it made room already. Counts of losses stay: what
+    is declared here was in storage once.
+    """
+    told = ranges.tidy(received)
+    end = txn.books.next_sequence - 1
+    if told and told[-1][1] > end:
+        return False
+    acked = list(txn.acked.within(0, end))
+    lacking = ranges.subtract([(1, end)] if end else [], told)
+    ack(txn, told)
+    for first, last in ranges.intersect(acked, lacking):
+        _take_back(txn, first, last)
+    for first, last in ranges.intersect(_gone_at_the_start(txn, end), ranges.subtract(lacking, acked)):
+        _declare_missing(txn, first, last, "expired")
+    return True
+
+
+def _take_back(txn: Transaction, first: int, last: int) -> None:
+    txn.acked.remove(first, last)
+    here = []
+    for sequence in _rows_within(txn, first, last):
+        txn.books.acked -= 1
+        txn.books.pending += 1
+        here.append((sequence, sequence))
+    for gone_first, gone_last in ranges.subtract([(first, last)], ranges.tidy(here)):
+        _declare_missing(txn, gone_first, gone_last, "evicted")
+
+
+def _gone_at_the_start(txn: Transaction, end: int) -> list[Range]:
+    """Only a ring drops rows without a trace, and only the oldest: all before the first row."""
+    return ranges.tidy([(1, next(rows.sequences(txn, 0), end + 1) - 1)])
+
+
+def _declare_missing(txn: Transaction, first: int, last: int, reason: str) -> None:
+    told = [(gap.first, gap.last) for gap in txn.gaps.within(first, last)]
+    for gone_first, gone_last in ranges.subtract([(first, last)], told):
+        txn.gaps.declare(Gap(gone_first, gone_last, rows.hash_of(txn, gone_last), reason))
+
+
+def _rows_within(txn: Transaction, first: int, last: int) -> Iterator[int]:
+    for sequence in rows.sequences(txn, first):
+        if sequence > last:
+            return
+        yield sequence

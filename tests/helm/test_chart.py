@@ -1,0 +1,259 @@
+"""The chart, linted and rendered by the real Helm SDK; every document held against Kubernetes' schemas."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infertap import setting_names
+from infertap.settings import read_settings
+
+pytestmark = pytest.mark.kubernetes
+
+helm = pytest.importorskip("helm_python", reason="make test-kubernetes installs the Helm SDK")
+kubernetes_validate = pytest.importorskip("kubernetes_validate", reason="make test-kubernetes installs it")
+yaml = pytest.importorskip("yaml")
+
+CHART = Path(__file__).parents[2] / "helm" / "infertap"
+KUBERNETES_VERSIONS = ("1.29", "1.33", "1.37")
+
+TWO_PORTS = [
+    {"name": "http", "listen": 9000, "upstream": 8000},
+    {"name": "grpc", "listen": 9001, "upstream": 8001},
+]
+VALUES: dict[str, dict[str, Any]] = {
+    "defaults": {},
+    "example": {"example": {"enabled": True}},
+    "ordinary container": {"example": {"enabled": True}, "sidecar": {"native": False}},
+    "everything": {
+        "image": {"repository": "registry.example/infertap", "tag": "0.1.0", "pullPolicy": "Always"},
+        "imagePullSecrets": [{"name": "pull"}],
+        "storage": {
+            "volume": {"size": "100Gi", "storageClassName": "fast"},
+            "settings": {"archiveMemoryBytes": "1GiB"},
+            "podAnnotations": {"team": "ml"},
+            "nodeSelector": {"disk": "ssd"},
+            "tolerations": [{"key": "ml", "operator": "Exists"}],
+            "affinity": {"nodeAffinity": {}},
+            "networkPolicy": {
+                "enabled": True,
+                "readers": [{"podSelector": {"matchLabels": {"app": "grafana"}}}],
+            },
+        },
+        "sidecar": {
+            "ports": TWO_PORTS,
+            "spoolMi": 2000,
+            "hashKeySecret": {"name": "infertap-hash-key"},
+            "settings": {
+                "sampleRate": 0.1,
+                "sampleErrorMaxPerSecond": 1000000,
+                "bodyLimitBytes": 2097152,
+                "redactFields": ["$.user.name=mask", "password=drop"],
+                "workers": 2,
+            },
+        },
+        "example": {"enabled": True, "args": ["--port", "8000"]},
+    },
+    "sidecars only": {"storage": {"enabled": False}, "example": {"enabled": True}},
+}
+
+
+@pytest.fixture(scope="module")
+def chart() -> Iterator[Any]:
+    with helm.Chart.load(str(CHART)) as loaded:
+        yield loaded
+
+
+def render(chart: Any, values: dict[str, Any], name: str = "demo") -> list[dict[str, Any]]:
+    """The documents of a release."""
+    rendered = chart.render(values, name=name, namespace="models")
+    manifests = [text for path, text in rendered.items() if path.endswith(".yaml")]
+    return [document for text in manifests for document in yaml.safe_load_all(text) if document]
+
+
+def one(documents: list[dict[str, Any]], kind: str, name: str = "") -> dict[str, Any]:
+    found = [each for each in documents if each["kind"] == kind and each["metadata"]["name"].endswith(name)]
+    assert len(found) == 1, [each["metadata"]["name"] for each in found]
+    return found[0]
+
+
+def sidecar_of(documents: list[dict[str, Any]]) -> dict[str, Any]:
+    """The sidecar's container in the example pod."""
+    pod = one(documents, "Deployment")["spec"]["template"]["spec"]
+    (found,) = [
+        each for each in pod.get("initContainers", []) + pod["containers"] if each["name"] == "infertap"
+    ]
+    return dict(found)
+
+
+def environment(container: dict[str, Any]) -> dict[str, str]:
+    """The variables a container gets; what the downward API fills in stands as its field path."""
+    variables = {}
+    for each in container["env"]:
+        assert each["name"] not in variables, f"{each['name']} is set twice"
+        variables[each["name"]] = each.get("value") or each["valueFrom"]["fieldRef"]["fieldPath"]
+    return variables
+
+
+def test_lints() -> None:
+    """Helm's own lint finds no error, and nothing to warn of but the missing icon."""
+    result = helm.lint(str(CHART))
+    assert result["errors"] == []
+    assert [each["error"] for each in result["messages"]] == ["icon is recommended"]
+
+
+@pytest.mark.parametrize("values", VALUES.values(), ids=VALUES.keys())
+def test_documents_are_what_kubernetes_takes(chart: Any, values: dict[str, Any]) -> None:
+    """Every document of every values set passes strict validation against old and new Kubernetes."""
+    chart.validate_schema(values)
+    documents = render(chart, values)
+    assert documents
+    for document in documents:
+        for version in KUBERNETES_VERSIONS:
+            kubernetes_validate.validate(document, version, strict=True)
+
+
+@pytest.mark.parametrize("values", VALUES.values(), ids=VALUES.keys())
+def test_environment_is_what_the_processes_read(chart: Any, values: dict[str, Any]) -> None:
+    """The rendered variables are settings that exist, with values that the processes take."""
+    from sidecar import config
+
+    documents = render(chart, values)
+    if any(each["kind"] == "Deployment" for each in documents):
+        variables = environment(sidecar_of(documents))
+        assert set(variables) <= setting_names.SIDECAR
+        settings = config.read(variables)
+        assert settings.spool_dir == "/var/lib/infertap/spool"
+    if any(each["kind"] == "StatefulSet" for each in documents):
+        container = one(documents, "StatefulSet")["spec"]["template"]["spec"]["containers"][0]
+        storage_config = pytest.importorskip("storage.config")
+        read_settings(storage_config.Settings, environment(container))
+
+
+def test_settings_reach_the_environment_unbent(chart: Any) -> None:
+    """Large numbers keep their digits, lists become commas, and routes follow the ports."""
+    variables = environment(sidecar_of(render(chart, VALUES["everything"])))
+    assert variables["INFERTAP_SAMPLE_RATE"] == "0.1"
+    assert variables["INFERTAP_SAMPLE_ERROR_MAX_PER_SECOND"] == "1000000"
+    assert variables["INFERTAP_BODY_LIMIT_BYTES"] == "2097152"
+    assert variables["INFERTAP_REDACT_FIELDS"] == "$.user.name=mask,password=drop"
+    assert variables["INFERTAP_ROUTES"] == "9000=127.0.0.1:8000,9001=127.0.0.1:8001"
+    assert variables["INFERTAP_STORAGE"] == "demo-infertap-storage.models.svc:9903"
+    assert variables["INFERTAP_HASH_KEY_FILE"] == "/etc/infertap/hash-key/key"
+    assert variables["INFERTAP_SOURCE_NODE"] == "spec.nodeName"
+
+
+def test_the_spool_cannot_evict_the_pod(chart: Any) -> None:
+    """The spool's quota is at most 80 % of its volume, whose room is requested and not limited."""
+    for values in (VALUES["example"], VALUES["everything"]):
+        documents = render(chart, values)
+        volumes = one(documents, "Deployment")["spec"]["template"]["spec"]["volumes"]
+        (room,) = [each["emptyDir"]["sizeLimit"] for each in volumes if each["name"] == "infertap-spool"]
+        container = sidecar_of(documents)
+        quota = environment(container)["INFERTAP_SPOOL_BYTES"]
+        assert int(quota.removesuffix("MiB")) <= 0.8 * int(room.removesuffix("Mi"))
+        assert container["resources"]["requests"]["ephemeral-storage"] == room
+        assert "ephemeral-storage" not in container["resources"]["limits"]
+
+
+def test_ports_are_swapped(chart: Any) -> None:
+    """Callers keep the model's port, which leads to the sidecar's."""
+    documents = render(chart, VALUES["everything"])
+    service = one(documents, "Service", "-example")
+    assert [(each["port"], each["targetPort"]) for each in service["spec"]["ports"]] == [
+        (8000, "http"),
+        (8001, "grpc"),
+    ]
+    ports = {each["name"]: each["containerPort"] for each in sidecar_of(documents)["ports"]}
+    assert ports == {"http": 9000, "grpc": 9001, "infertap-admin": 9902}
+
+
+def test_a_native_sidecar_starts_before_the_model_and_restarts(chart: Any) -> None:
+    """The default is an init container that restarts always; else an ordinary one, which may not say so."""
+    native = one(render(chart, VALUES["example"]), "Deployment")["spec"]["template"]["spec"]
+    assert [(each["name"], each["restartPolicy"]) for each in native["initContainers"]] == [
+        ("infertap", "Always")
+    ]
+    ordinary = one(render(chart, VALUES["ordinary container"]), "Deployment")["spec"]["template"]["spec"]
+    assert "initContainers" not in ordinary
+    assert [each["name"] for each in ordinary["containers"]] == ["infertap", "model"]
+    assert "restartPolicy" not in ordinary["containers"][0]
+
+
+@pytest.mark.parametrize("values", VALUES.values(), ids=VALUES.keys())
+def test_our_containers_keep_to_the_restricted_profile(chart: Any, values: dict[str, Any]) -> None:
+    """Numeric non-root user, no capability, read-only root, no escalation, the runtime's seccomp profile."""
+    for document in render(chart, values):
+        pod = document["spec"].get("template", {}).get("spec", {})
+        for container in pod.get("initContainers", []) + pod.get("containers", []):
+            if container["name"] not in ("infertap", "storage"):
+                continue
+            assert container["securityContext"] == {
+                "runAsNonRoot": True,
+                "runAsUser": 65532,
+                "runAsGroup": 65532,
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+                "seccompProfile": {"type": "RuntimeDefault"},
+            }
+            assert {"startupProbe", "readinessProbe", "livenessProbe", "resources"} <= set(container)
+
+
+def test_sidecars_may_send_and_readers_may_read(chart: Any) -> None:
+    """With the policy, pods with the sidecar's label reach gRPC, readers both ports; nothing leaves."""
+    documents = render(chart, VALUES["everything"])
+    policy = one(documents, "NetworkPolicy")["spec"]
+    label = policy["ingress"][0]["from"][0]["podSelector"]["matchLabels"]
+    assert label.items() <= one(documents, "Deployment")["spec"]["template"]["metadata"]["labels"].items()
+    assert [each["port"] for each in policy["ingress"][0]["ports"]] == ["grpc"]
+    assert [each["port"] for each in policy["ingress"][1]["ports"]] == ["grpc", "web"]
+    assert policy["policyTypes"] == ["Ingress", "Egress"]
+    assert "egress" not in policy or policy["egress"] == []
+
+
+def test_selectors_select(chart: Any) -> None:
+    """Services and workloads select exactly the pods of their own component."""
+    documents = render(chart, VALUES["everything"])
+    for suffix, kind in (("-storage", "StatefulSet"), ("-example", "Deployment")):
+        workload = one(documents, kind, suffix)["spec"]
+        labels = workload["template"]["metadata"]["labels"].items()
+        assert workload["selector"]["matchLabels"].items() <= labels
+        for other in ("-storage", "-example"):
+            selector = one(documents, "Service", other)["spec"]["selector"].items()
+            assert (selector <= labels) == (other == suffix)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"sidecar": {"settings": {"sampelRate": 0.1}}},
+        {"sidecar": {"settings": {"spoolDir": "/elsewhere"}}},
+        {"sidecar": {"ports": []}},
+        {"sidecar": {"spoolMi": 4}},
+        {"storage": {"grpcPort": 0}},
+        {"storage": {"replicas": 3}},
+        {"sidecars": {}},
+    ],
+    ids=str,
+)
+def test_wrong_values_are_refused(chart: Any, values: dict[str, Any]) -> None:
+    """Misspelt names, settings that belong to the chart, and numbers out of range stop the installation."""
+    with pytest.raises(helm.HelmError):
+        chart.validate_schema(values)
+
+
+def test_names_stay_within_limits(chart: Any) -> None:
+    """The longest release name gives object names Kubernetes takes, with room for the pods' suffixes."""
+    for document in render(chart, VALUES["everything"], name="r" * 53):
+        assert re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", document["metadata"]["name"])
+
+
+def test_notes_name_what_was_installed(chart: Any) -> None:
+    """The notes give commands for the ports that are there."""
+    notes = chart.render({}, name="demo", namespace="models").get("infertap/templates/NOTES.txt")
+    if notes is None:
+        pytest.skip("this Helm SDK does not render notes")
+    assert "port-forward service/demo-infertap-storage 9903 9904" in notes
