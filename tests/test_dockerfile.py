@@ -81,7 +81,7 @@ def test_runs_as_a_numeric_user_that_is_not_root() -> None:
 
 
 def test_starts_the_command_of_the_project() -> None:
-    """The entry point is the console script; the chart's argument picks the process; health is asked over HTTP."""
+    """The entry point is the console script, whose argument picks the process; health is for HTTP probes."""
     last = dict(stages()[-1])
     assert json.loads(last["ENTRYPOINT"]) == list(PROJECT["project"]["scripts"])
     assert "HEALTHCHECK" not in last
