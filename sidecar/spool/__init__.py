@@ -1,10 +1,11 @@
 """Spool: the sidecar's durable local buffer, an LMDB ring of opaque bytes.
 
-The door of the room. Appends are durable when they return; every appended record stays accounted for until the
-end of time, also when it had to make room. It stores bytes that it cannot read, and touches its directory only.
+The door of the room. Appends are durable when they return; every appended record stays accounted for until
+the end of time, also when it had to make room. It stores bytes that it cannot read, and touches its directory
+only.
 """
 
-from sidecar.spool.entries import Gap, Spooled, SpoolAccount
+from sidecar.spool.entries import Gap, SpoolAccount, Spooled
 from sidecar.spool.errors import SpoolError, SpoolFailed, SpoolForked, SpoolFull, SpoolLocked
 from sidecar.spool.spool import Spool
 

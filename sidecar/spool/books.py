@@ -1,4 +1,5 @@
-"""Books: the numbers of the spool, kept in one value that every transaction reads first and writes last. Pure.
+"""Books: the numbers of the spool, kept in one value that every transaction reads first and writes last.
+Pure.
 
     offset  bytes
          0      4  CRC-32 (zlib.crc32) of the rest

@@ -11,6 +11,7 @@ Touches nothing outside the directory, but one line on stderr when a file is set
 import fcntl
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -29,7 +30,9 @@ class SpoolDirectory:
     def __init__(self, path: Path, owner_descriptor: int) -> None:
         """Use `claim`."""
         self.path = path
-        self._owner_descriptor = owner_descriptor
+        self._owner_descriptor: int | None = owner_descriptor
+        # Bytes of what was set aside.
+        self.aside_bytes = sum(file.stat().st_size for file in path.glob("aside-*.mdb"))
 
     @classmethod
     def claim(cls, path: Path) -> "SpoolDirectory":
@@ -67,26 +70,26 @@ class SpoolDirectory:
         (self.path / _UNCLEAN_FILE).unlink(missing_ok=True)
 
     def release(self) -> None:
-        """Let another process have the directory."""
-        os.close(self._owner_descriptor)
+        """Let another process have the directory; harmless when released."""
+        if self._owner_descriptor is not None:
+            os.close(self._owner_descriptor)
+            self._owner_descriptor = None
 
     def set_aside(self, data_file: str, reason: str) -> None:
         """Rename the data file out of the way; it keeps the room it has until that is needed."""
         self.make_room()
         aside = f"aside-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}.mdb"
         (self.path / data_file).rename(self.path / aside)
+        self.aside_bytes = (self.path / aside).stat().st_size
         (self.path / "lock.mdb").unlink(missing_ok=True)
         log_event("recorder", "spool_set_aside", file=aside, reason=reason)
-
-    def aside_bytes(self) -> int:
-        """Bytes of what was set aside."""
-        return sum(file.stat().st_size for file in self.path.glob("aside-*.mdb"))
 
     def make_room(self) -> None:
         """Remove what was set aside."""
         for file in self.path.glob("aside-*.mdb"):
             file.unlink()
             log_event("recorder", "spool_aside_removed", file=file.name)
+        self.aside_bytes = 0
 
     def free_bytes(self) -> int:
         """What the disk has left for this user."""
@@ -95,8 +98,6 @@ class SpoolDirectory:
 
 
 def _close_to_others(path: Path) -> None:
-    try:
+    # A mounted volume may belong to somebody else; the files themselves are closed to others.
+    with suppress(PermissionError):
         path.chmod(0o700)
-    except PermissionError:
-        # A mounted volume that belongs to somebody else; the files themselves are closed to others.
-        pass

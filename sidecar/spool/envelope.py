@@ -14,8 +14,8 @@ piece: the value of key (sequence, n) is chunk n of
        100     16  salt, random
        116         record
 
-Numbers are big-endian. The head has a checksum of its own, because eviction trusts its hash without reading the
-record.
+Numbers are big-endian. The head has a checksum of its own, because eviction trusts its hash without reading
+the record.
 """
 
 import struct

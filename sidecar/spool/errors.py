@@ -1,5 +1,5 @@
-"""Errors of the spool: what a caller can tell apart. Foreign errors (lmdb, operating system) end at this room's
-edge. Messages name the cause, never a payload.
+"""Errors of the spool: what a caller can tell apart. Foreign errors (lmdb, operating system) end at this
+room's edge. Messages name the cause, never a payload.
 """
 # ruff: noqa: N818  (named for what happened, as callers speak of it)
 

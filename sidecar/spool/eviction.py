@@ -1,7 +1,8 @@
 """Eviction: makes room in small transactions, for deletes need pages too.
 
-Acknowledged rows go first, oldest first. Where there are none, the oldest of the others go, and a gap in their
-place tells storage. Without storage the spool is a ring: the oldest go, whatever they are, and are `expired`.
+Acknowledged rows go first, oldest first. Where there are none, the oldest of the others go, and a gap in
+their place tells storage. Without storage the spool is a ring: the oldest go, whatever they are, and are
+`expired`.
 """
 
 from typing import Final
@@ -18,8 +19,8 @@ MAX_CHUNKS: Final = 256
 def evict(txn: Transaction, ring: bool, excess_bytes: int) -> int:
     """Remove some rows; returns how many chunks went, 0 when nothing is left.
 
-    Acknowledged rows go up to the transaction's limit, so that the next few appends find room; others only as far
-    as `excess_bytes` demands.
+    Acknowledged rows go up to the transaction's limit, so that the next few appends find room; others only as
+    far as `excess_bytes` demands.
     """
     if ring:
         return _evict_oldest(txn, ring, MAX_CHUNKS)

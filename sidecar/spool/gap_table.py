@@ -2,8 +2,8 @@
 
     key: first u64be    value: last u64be ‖ length of the hash u8 (0 or 32) ‖ hash ‖ reason, ASCII
 
-Gaps never overlap; neighbours with one reason are merged. Touches its table only, in the transaction it was made
-with.
+Gaps never overlap; neighbours with one reason are merged. Touches its table only, in the transaction it was
+made with.
 """
 
 import struct

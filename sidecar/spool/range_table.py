@@ -2,8 +2,8 @@
 
     key: first u64be    value: last u64be
 
-In the steady state it is one range, however many sequences it holds. Touches its table only, in the transaction
-it was made with.
+In the steady state it is one range, however many sequences it holds. Touches its table only, in the
+transaction it was made with.
 """
 
 import struct

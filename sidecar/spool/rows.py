@@ -2,6 +2,7 @@
 
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Final
 
 from sidecar.spool.entries import Spooled
@@ -92,7 +93,7 @@ def head_of(txn: Transaction, sequence: int) -> Head | None:
 
 
 def hash_of(txn: Transaction, sequence: int) -> bytes:
-    """The chain's hash at `sequence`: from its own head, from the one after it, or empty where neither tells."""
+    """The chain's hash at `sequence`: from its own head or the next, else empty."""
     own = head_of(txn, sequence)
     if own is not None:
         return own.hash
@@ -108,11 +109,9 @@ def remove(txn: Transaction, sequence: int) -> int:
     if not cursor.set_key(ROW_KEY.pack(sequence, 0)):
         return 0
     prefix = U64.pack(sequence)
-    try:
+    # The lookup entry of a damaged row stays, and leads to nothing.
+    with suppress(DamagedError):
         txn.delete("keys", read_head(sequence, cursor.value()).key + prefix)
-    except DamagedError:
-        # Its lookup entry stays and leads to nothing.
-        pass
     chunks = 0
     while cursor.key().startswith(prefix):
         cursor.delete()

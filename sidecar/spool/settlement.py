@@ -85,9 +85,9 @@ def dead_letter(txn: Transaction, sequence: int, reason: str) -> None:
 def rewind(txn: Transaction, received: Iterable[Range]) -> bool:
     """Take storage's word for what it has; False, and nothing done, if it has what was never appended.
 
-    What storage has is acknowledged. What it lacks though it was acknowledged (a backup was restored, or this is
-    another storage) is pending again, or declared a gap where it made room already. Counts of losses stay: what
-    is declared here was in storage once.
+    What storage has is acknowledged. What it lacks though it was acknowledged (a backup was restored, or this
+    is another storage) is pending again, or declared a gap where it made room already. Counts of losses stay:
+    what is declared here was in storage once.
     """
     told = ranges.tidy(received)
     end = txn.books.next_sequence - 1

@@ -11,12 +11,12 @@ One environment, six tables; u64 is 8 bytes big-endian, so that keys sort as num
     meta   "books"                     the numbers (see `books`)
            "note:" ‖ name              what the caller wants written together with its records
 
-A sequence below the next one is exactly one of: a row (pending, acked or dead), part of a gap, or gone: acked and
-evicted, or expired. `acked` may also hold sequences of gaps that storage has.
+A sequence below the next one is exactly one of: a row (pending, acked or dead), part of a gap, or gone: acked
+and evicted, or expired. `acked` may also hold sequences of gaps that storage has.
 
 Why LMDB as it is: synced commits (metasync and sync on), never writemap (a full disk or a cut file would be
-SIGBUS, and stray writes would reach the file), meminit on (no stale heap on the disk), map_size = quota, which
-the file never exceeds.
+SIGBUS, and stray writes would reach the file), meminit on (no stale heap on the disk), map_size = quota,
+which the file never exceeds.
 """
 
 import mmap
@@ -111,8 +111,8 @@ def open_tables(directory: Path, quota_bytes: int) -> Tables:
 def _require_whole(env: lmdb.Environment, file: Path) -> None:
     """Refuse a file that was cut: touching a page beyond its end would be SIGBUS.
 
-    A sound file may lack the last pages it gave out, when they were freed again before their commit; the offline
-    check, which reads the file without the engine, knows the difference.
+    A sound file may lack the last pages it gave out, when they were freed again before their commit; the
+    offline check, which reads the file without the engine, knows the difference.
     """
     if file.stat().st_size < (int(env.info()["last_pgno"]) + 1) * int(env.stat()["psize"]):
         require_sound(file)
@@ -121,7 +121,7 @@ def _require_whole(env: lmdb.Environment, file: Path) -> None:
 def require_sound(file: Path) -> None:
     """Check the structure of a file at rest, some seconds for a GiB; raises UnsoundError."""
     try:
-        problems = verify(str(file))
+        problems = verify(str(file))  # type: ignore[no-untyped-call]
     except VerifyError as error:
         raise UnsoundError(str(error)) from None
     if problems:
