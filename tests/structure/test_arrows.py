@@ -1,0 +1,183 @@
+"""The arrows between the rooms: who may import whom, and who may touch the world."""
+
+import pytest
+
+# Package: what it may import of the project, as packages or modules. Its own modules always.
+ARROWS = {
+    "infertap.v1": set(),
+    "infertap.oip": set(),
+    "infertap.settings": set(),
+    "infertap.setting_names": set(),
+    "infertap.query": {"infertap.v1"},
+    "infertap.client": {"infertap.v1", "infertap.query", "infertap.settings", "infertap.setting_names"},
+    "sidecar.protocols": set(),
+    "sidecar.exchange": set(),
+    "sidecar.counters": set(),
+    "sidecar.event_log": set(),
+    "sidecar.account": {"sidecar.counters"},
+    "sidecar.config": {"infertap.settings", "infertap.setting_names"},
+    "sidecar.tap": {"sidecar.protocols", "sidecar.exchange", "sidecar.counters", "sidecar.config"},
+    "sidecar.handoff": {"sidecar.exchange", "sidecar.counters"},
+    "sidecar.relay": {
+        "infertap.settings",
+        "sidecar.account",
+        "sidecar.config",
+        "sidecar.counters",
+        "sidecar.event_log",
+        "sidecar.exchange",
+        "sidecar.handoff",
+        "sidecar.tap",
+    },
+    "sidecar.parent": {
+        "infertap.settings",
+        "sidecar.account",
+        "sidecar.config",
+        "sidecar.counters",
+        "sidecar.event_log",
+    },
+    "sidecar.spool": {"sidecar.event_log"},
+    "sidecar.forwarder": {"infertap.v1", "infertap.settings", "sidecar.event_log", "sidecar.spool"},
+    "sidecar.recorder": {
+        "infertap",
+        "infertap.oip",
+        "infertap.query",
+        "infertap.settings",
+        "infertap.v1",
+        "sidecar.account",
+        "sidecar.config",
+        "sidecar.counters",
+        "sidecar.event_log",
+        "sidecar.exchange",
+        "sidecar.forwarder",
+        "sidecar.handoff",
+        "sidecar.protocols",
+        "sidecar.spool",
+    },
+}
+# Rooms whose clock, randomness and limits are arguments.
+PURE = ("sidecar.protocols", "sidecar.tap", "sidecar.exchange", "sidecar.account")
+INPUT_AND_OUTPUT = {
+    "asyncio",
+    "logging",
+    "multiprocessing",
+    "os",
+    "pathlib",
+    "random",
+    "secrets",
+    "select",
+    "selectors",
+    "signal",
+    "socket",
+    "ssl",
+    "subprocess",
+    "sys",
+    "tempfile",
+    "threading",
+    "time",
+    "uuid",
+    "uvloop",
+}
+# Processes of their own: what starts them, and so may name them.
+STARTERS = {"infertap.cli", "infertap.demo"}
+
+
+def is_in(name: str, room: str) -> bool:
+    return name == room or name.startswith(room + ".")
+
+
+def room_of(name: str) -> str | None:
+    """The room in ARROWS that a module is in."""
+    return next((room for room in ARROWS if is_in(name, room)), None)
+
+
+def targets(module) -> list[tuple[int, str]]:
+    """The modules of the project that one imports, with the line."""
+    found = []
+    for each in module.imports():
+        if each.named.split(".")[0] not in ("infertap", "sidecar", "storage"):
+            continue
+        deeper = [f"{each.named}.{name}" for name in each.names]
+        rooms = [name for name in deeper if any(is_in(name, room) for room in ARROWS)]
+        found += [(each.line, name) for name in rooms or [each.named]]
+    return found
+
+
+def test_sidecar_and_storage_never_import_each_other(modules) -> None:
+    """Each runs without the other being installed; what both need is in infertap."""
+    for module in modules:
+        for line, target in targets(module):
+            crossing = {module.name.split(".")[0], target.split(".")[0]} == {"sidecar", "storage"}
+            assert not crossing, f"{module.where}:{line} imports {target}"
+
+
+def test_infertap_stands_alone(modules) -> None:
+    """What users import needs neither process; only what starts a process names it."""
+    for module in modules:
+        if not is_in(module.name, "infertap") or any(is_in(module.name, starter) for starter in STARTERS):
+            continue
+        for line, target in targets(module):
+            assert is_in(target, "infertap"), f"{module.where}:{line} imports {target}"
+
+
+def test_arrows_point_one_way(modules) -> None:
+    """A room imports only the rooms it is allowed to."""
+    for module in modules:
+        room = room_of(module.name)
+        if room is None:
+            continue
+        for line, target in targets(module):
+            allowed = is_in(target, room) or any(
+                is_in(target, each) if each != "infertap" else target == each for each in ARROWS[room]
+            )
+            assert allowed, f"{module.where}:{line}: {room} may not import {target}"
+
+
+def test_every_package_has_its_arrows(modules) -> None:
+    """A new package of the sidecar must say here what it may import."""
+    packages = {module.package for module in modules if is_in(module.package, "sidecar")} - {"sidecar"}
+    assert {package for package in packages if room_of(package) is None} == set()
+
+
+@pytest.mark.parametrize("room", PURE)
+def test_pure_rooms_touch_nothing(modules, room: str) -> None:
+    """Bytes in, events out: no socket, clock, log, randomness or thread."""
+    inside = [module for module in modules if is_in(module.name, room)]
+    assert inside
+    for module in inside:
+        for each in module.imports():
+            assert each.named.split(".")[0] not in INPUT_AND_OUTPUT, (
+                f"{module.where}:{each.line}: {each.named}"
+            )
+
+
+def test_processes_start_from_the_standard_library(modules) -> None:
+    """The parent, and what parent and relays read before anything else, import no installed package."""
+    import sys
+
+    for module in modules:
+        early = (
+            "sidecar.parent",
+            "sidecar.config",
+            "sidecar.counters",
+            "sidecar.account",
+            "infertap.settings",
+        )
+        if not any(is_in(module.name, room) for room in early):
+            continue
+        for each in module.imports():
+            top = each.named.split(".")[0]
+            assert top in sys.stdlib_module_names or top in ("infertap", "sidecar"), f"{module.where}: {top}"
+
+
+def test_the_example_knows_nothing_of_infertap() -> None:
+    """The model server imports of the project only the published protocol's stubs."""
+    import ast
+    from pathlib import Path
+
+    for path in (Path(__file__).parents[2] / "examples").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            named = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            named += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            for name in named:
+                assert name.split(".")[0] not in ("sidecar", "storage"), path
+                assert name == "infertap.oip" or name.split(".")[0] != "infertap", path
