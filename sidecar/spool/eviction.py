@@ -38,35 +38,47 @@ def _evict_acked(txn: Transaction) -> int:
         elif sequence < acked[0]:
             sequence = next(rows.sequences(txn, acked[0]), None)
         else:
-            chunks += rows.remove(txn, sequence)
+            chunks += rows.remove(txn, sequence).chunks
             sequence = next(rows.sequences(txn, sequence + 1), None)
     return chunks
 
 
 def _evict_oldest(txn: Transaction, ring: bool, demanded_chunks: int) -> int:
     chunks = 0
+    gap: Gap | None = None
     for sequence in rows.sequences(txn, 0):
-        _account_for(txn, sequence, ring)
-        chunks += rows.remove(txn, sequence)
+        reason = _account_for(txn, sequence, ring)
+        removed = rows.remove(txn, sequence)
+        gap = _extend_or_declare(txn, gap, sequence, removed.hash, reason)
+        chunks += removed.chunks
         if chunks >= demanded_chunks:
             break
+    if gap is not None:
+        txn.gaps.declare(gap)
     return chunks
 
 
-def _account_for(txn: Transaction, sequence: int, ring: bool) -> None:
+def _account_for(txn: Transaction, sequence: int, ring: bool) -> str:
+    """Count one row out; returns the reason for its gap, empty where none is due."""
     acked = txn.acked.at_or_after(sequence)
     if acked is not None and acked[0] <= sequence:
-        return
+        return ""
     if txn.delete("dead", U64.pack(sequence)):
-        _declare(txn, sequence, "dead_lettered")
-        return
+        return "dead_lettered"
     txn.books.pending -= 1
     if ring:
         txn.books.expired += 1
-    else:
-        txn.books.evicted_unacked += 1
-        _declare(txn, sequence, "evicted")
+        return ""
+    txn.books.evicted_unacked += 1
+    return "evicted"
 
 
-def _declare(txn: Transaction, sequence: int, reason: str) -> None:
-    txn.gaps.declare(Gap(sequence, sequence, rows.hash_of(txn, sequence), reason))
+def _extend_or_declare(
+    txn: Transaction, gap: Gap | None, sequence: int, last_hash: bytes, reason: str
+) -> Gap | None:
+    """One gap for a run of rows: returns the run so far, after declaring the one that ended."""
+    if gap is not None and gap.last == sequence - 1 and gap.reason == reason:
+        return Gap(gap.first, sequence, last_hash, reason)
+    if gap is not None:
+        txn.gaps.declare(gap)
+    return Gap(sequence, sequence, last_hash, reason) if reason else None

@@ -2,16 +2,24 @@
 
 import struct
 from collections.abc import Iterator
-from contextlib import suppress
+from dataclasses import dataclass
 from typing import Final
 
 from sidecar.spool.entries import Spooled
-from sidecar.spool.envelope import DamagedError, Head, read_head, unseal
+from sidecar.spool.envelope import DamagedError, read_head, unseal
 from sidecar.spool.range_table import U64
 from sidecar.spool.tables import Transaction
 
 ROW_KEY: Final = struct.Struct(">QH")
 _SEQUENCE_BYTES: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """What was deleted: how many chunks, and the chain's hash of the entry, empty where it is not known."""
+
+    chunks: int
+    hash: bytes
 
 
 def sequences(txn: Transaction, first: int) -> Iterator[int]:
@@ -83,37 +91,32 @@ def find(txn: Transaction, key: bytes) -> int | None:
     return U64.unpack(found[len(key) :])[0] if found.startswith(key) else None
 
 
-def head_of(txn: Transaction, sequence: int) -> Head | None:
-    """The head of a row; None where there is no row or it is damaged."""
-    chunk = txn.get("rows", ROW_KEY.pack(sequence, 0))
-    try:
-        return None if chunk is None else read_head(sequence, chunk)
-    except DamagedError:
-        return None
-
-
-def hash_of(txn: Transaction, sequence: int) -> bytes:
-    """The chain's hash at `sequence`: from its own head or the next, else empty."""
-    own = head_of(txn, sequence)
-    if own is not None:
-        return own.hash
+def hash_told_by_others(txn: Transaction, sequence: int) -> bytes:
+    """The chain's hash at `sequence` when its own row can't tell: from the next one's head; empty if unknown."""
     if sequence == txn.books.next_sequence - 1:
         return txn.books.head_hash
-    after = head_of(txn, sequence + 1)
-    return b"" if after is None else after.previous_hash
+    chunk = txn.get("rows", ROW_KEY.pack(sequence + 1, 0))
+    try:
+        return b"" if chunk is None else read_head(sequence + 1, chunk).previous_hash
+    except DamagedError:
+        return b""
 
 
-def remove(txn: Transaction, sequence: int) -> int:
-    """Delete a row with what points to it; returns how many chunks it had."""
+def remove(txn: Transaction, sequence: int) -> Removed:
+    """Delete a row with what points to it."""
     cursor = txn.cursor("rows")
     if not cursor.set_key(ROW_KEY.pack(sequence, 0)):
-        return 0
+        return Removed(0, b"")
     prefix = U64.pack(sequence)
-    # The lookup entry of a damaged row stays, and leads to nothing.
-    with suppress(DamagedError):
-        txn.delete("keys", read_head(sequence, cursor.value()).key + prefix)
+    try:
+        head = read_head(sequence, cursor.value())
+        txn.delete("keys", head.key + prefix)
+        own_hash = head.hash
+    except DamagedError:
+        # Its lookup entry stays, and leads to nothing.
+        own_hash = hash_told_by_others(txn, sequence)
     chunks = 0
     while cursor.key().startswith(prefix):
         cursor.delete()
         chunks += 1
-    return chunks
+    return Removed(chunks, own_hash)

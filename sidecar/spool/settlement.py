@@ -42,9 +42,8 @@ def give_up_damaged(txn: Transaction, sequences: Iterable[int]) -> None:
     """Put a gap in the place of pending rows that can't be read."""
     for sequence in sequences:
         if rows.has_row(txn, sequence):
-            last_hash = rows.hash_of(txn, sequence)
-            rows.remove(txn, sequence)
-            txn.gaps.declare(Gap(sequence, sequence, last_hash, "corrupt"))
+            removed = rows.remove(txn, sequence)
+            txn.gaps.declare(Gap(sequence, sequence, removed.hash, "corrupt"))
             txn.books.pending -= 1
             txn.books.corrupt += 1
 
@@ -122,7 +121,7 @@ def _gone_at_the_start(txn: Transaction, end: int) -> list[Range]:
 def _declare_missing(txn: Transaction, first: int, last: int, reason: str) -> None:
     told = [(gap.first, gap.last) for gap in txn.gaps.within(first, last)]
     for gone_first, gone_last in ranges.subtract([(first, last)], told):
-        txn.gaps.declare(Gap(gone_first, gone_last, rows.hash_of(txn, gone_last), reason))
+        txn.gaps.declare(Gap(gone_first, gone_last, rows.hash_told_by_others(txn, gone_last), reason))
 
 
 def _rows_within(txn: Transaction, first: int, last: int) -> Iterator[int]:

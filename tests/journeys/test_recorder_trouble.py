@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
+import pytest
+
 pytestmark = pytest.mark.xfail(reason="the recorder process is not there yet", strict=False)
 
 if TYPE_CHECKING:
