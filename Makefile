@@ -14,6 +14,7 @@ help: ## list the targets
 $(STAMP): pyproject.toml
 	@echo "Setting up $(VENV) (once; a minute or two) ..."
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "infertap needs Python 3.11 or newer; set PYTHON=..."; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) can't make virtual environments: install its venv package (Debian, Ubuntu: apt install python3-venv)"; exit 1; }
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $@
@@ -71,6 +72,10 @@ bench-relay: $(STAMP) ## requests per second beside nginx and Envoy
 test-kubernetes: $(STAMP) ## lint, render and validate the chart with the real Helm SDK
 	@$(BIN)/pip install --quiet --disable-pip-version-check -e '.[kubernetes]'
 	@$(BIN)/python -m pytest -q -m kubernetes tests/helm
+
+.PHONY: test-protobuf
+test-protobuf: $(STAMP) ## load the generated code on protobuf 6 and on 7
+	@$(BIN)/python -m pytest -q -m protobuf_versions tests/structure
 
 .PHONY: clean
 clean: ## remove what the targets made
