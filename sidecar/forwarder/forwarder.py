@@ -1,11 +1,39 @@
-"""Forwarder: the connection's life. Being built; signatures are final."""
+"""Forwarder: one spool's way to one storage, connection after connection.
 
-from dataclasses import dataclass
+Whatever goes wrong ends the connection, and the next one starts from what the spool still holds as pending;
+storage keeps each sequence once, so sending twice is harmless, and so is losing an acknowledgement. It never
+gives up. The decisions (`backoff`, `window`) are apart from the I/O (`connection`, and here).
+"""
+
+import asyncio
+import random
+import time
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from typing import Final
 
 import grpc
+import grpc.aio
 
-from infertap.v1 import ingest_service_pb2
+from infertap import v1
+from sidecar.forwarder.backoff import LONGEST_SECONDS, Backoff
+from sidecar.forwarder.connection import Connection, Signals, Tally, Timing, Trouble
 from sidecar.spool import Spool
+
+_MIB: Final = 1 << 20
+_CHANNEL_OPTIONS: Final = (
+    # A batch is a MiB, or one record of up to three.
+    ("grpc.max_send_message_length", 8 * _MIB),
+    # A welcome lists ranges; a spool with very many holes makes it long.
+    ("grpc.max_receive_message_length", 16 * _MIB),
+    # Servers take pings this seldom by default (grpc/grpc doc/keepalive.md); a storage that hangs with
+    # something under way is noticed sooner, by the acknowledgement it owes.
+    ("grpc.keepalive_time_ms", 330_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+    # The backoff is ours alone.
+    ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.enable_retries", 0),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,34 +51,102 @@ class ForwarderStatus:
 
 
 class Forwarder:
-    """One spool's way to one storage."""
+    """One spool's way to one storage. Its event loop is the one `run` is called in."""
 
     def __init__(
         self,
         spool: Spool,
         target: str,
-        hello: ingest_service_pb2.Hello,
+        hello: v1.Hello,
         *,
         credentials: grpc.ChannelCredentials | None = None,
+        welcome_timeout_seconds: float = 10.0,
         ack_timeout_seconds: float = 30.0,
         poll_seconds: float = 5.0,
     ) -> None:
-        """`hello.spool_id` is filled in from the spool at each connection."""
-        raise NotImplementedError
-
-    async def run(self) -> None:
-        """Connect, send, acknowledge; for ever, until cancelled or drained."""
-        raise NotImplementedError
-
-    async def drain(self, seconds: float) -> bool:
-        """Send what is pending, for at most `seconds`, then end `run`. True if all was acknowledged."""
-        raise NotImplementedError
-
-    def wake(self) -> None:
-        """Records were appended. From any thread; never blocks."""
-        raise NotImplementedError
+        """`target` is host:port; `hello.spool_id` is filled in from the spool at each connection."""
+        self._spool = spool
+        self._target = target
+        self._hello = hello
+        self._credentials = credentials
+        self._timing = Timing(welcome_timeout_seconds, ack_timeout_seconds, poll_seconds)
+        self._tally = Tally()
+        self._backoff = Backoff()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._signals = Signals(news=asyncio.Event(), draining=asyncio.Event())
+        self._ended = asyncio.Event()
 
     @property
     def status(self) -> ForwarderStatus:
         """A snapshot. From any thread."""
-        raise NotImplementedError
+        return ForwarderStatus(**asdict(self._tally))
+
+    def wake(self) -> None:
+        """Records were appended. From any thread; never blocks; harmless before and after `run`."""
+        loop = self._loop
+        if loop is not None:
+            # The loop may close between the two.
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(self._signals.news.set)
+
+    async def run(self) -> None:
+        """Connect, send, settle; until drained or cancelled."""
+        self._loop = asyncio.get_running_loop()
+        try:
+            while not await self._connect():
+                await self._pause()
+        finally:
+            self._loop = None
+            self._ended.set()
+
+    async def drain(self, seconds: float) -> bool:
+        """Send what is pending, for at most `seconds`; True if all was settled, and then `run` has ended.
+
+        Call it when nothing is appended any more. When it returns False, cancel `run`.
+        """
+        self._signals.draining.set()
+        self._signals.news.set()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._ended.wait()
+        except TimeoutError:
+            return False
+        return await self._is_settled()
+
+    async def _connect(self) -> bool:
+        """One connection; True if it ended because everything is drained."""
+        if self._signals.draining.is_set() and await self._is_settled():
+            return True
+        begun = time.monotonic()
+        connection: Connection | None = None
+        async with self._channel() as channel:
+            call = v1.IngestServiceStub(channel).Ingest()
+            connection = Connection(self._spool, call, self._tally, self._timing, self._signals)
+            try:
+                await connection.run(self._hello)
+            except Trouble as trouble:
+                self._tally.last_trouble = str(trouble)
+                self._tally.reconnects += 1
+            else:
+                return True
+        if connection.progressed or time.monotonic() - begun > LONGEST_SECONDS:
+            self._backoff.succeeded()
+        return False
+
+    async def _pause(self) -> None:
+        """Wait as long as is due; a drain that begins meanwhile tries at once."""
+        wait = self._backoff.failed(random.random())  # noqa: S311  (spreads load, keeps no secret)
+        if self._signals.draining.is_set():
+            await asyncio.sleep(wait)
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(wait):
+                await self._signals.draining.wait()
+
+    async def _is_settled(self) -> bool:
+        return not await asyncio.to_thread(self._spool.lease, 0, 1, 1)
+
+    def _channel(self) -> grpc.aio.Channel:
+        if self._credentials is None:
+            return grpc.aio.insecure_channel(self._target, options=_CHANNEL_OPTIONS)
+        return grpc.aio.secure_channel(self._target, self._credentials, options=_CHANNEL_OPTIONS)

@@ -92,7 +92,7 @@ def find(txn: Transaction, key: bytes) -> int | None:
 
 
 def hash_told_by_others(txn: Transaction, sequence: int) -> bytes:
-    """The chain's hash at `sequence` when its own row can't tell: from the next one's head; empty if unknown."""
+    """The chain's hash at `sequence` where its row can't tell: from the next head; else empty."""
     if sequence == txn.books.next_sequence - 1:
         return txn.books.head_hash
     chunk = txn.get("rows", ROW_KEY.pack(sequence + 1, 0))

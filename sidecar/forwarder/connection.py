@@ -1,0 +1,198 @@
+"""Connection: one stream to storage, from hello to its end.
+
+Four tasks: *send* leases and writes batches while the window has room; *receive* reads answers; *settle*
+writes what was answered into the spool, all that came meanwhile in one transaction, and only then opens the
+window; *watch* ends the connection when storage owes an answer for too long. Touches the spool, in threads,
+and its one call. Promises: an entry is settled in the spool only by storage's word.
+"""
+
+import asyncio
+import time
+from collections.abc import Coroutine, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import grpc
+import grpc.aio
+
+from infertap import v1
+from sidecar.forwarder import messages
+from sidecar.forwarder.window import Range, Window
+from sidecar.spool import Spool, SpoolError, SpoolForked
+
+MAX_ENTRIES: Final = 256
+MAX_BYTES: Final = 1 << 20
+# Answers read and not yet settled.
+_MAX_ANSWERS: Final = 64
+
+if TYPE_CHECKING:
+    Call = grpc.aio.StreamStreamCall[v1.IngestRequest, v1.IngestResponse]
+
+
+class Trouble(Exception):  # noqa: N818  (an expected end, not an error of ours)
+    """The connection can't go on; the message says why, in our words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How long things may take, in seconds."""
+
+    # From dialling to storage's welcome.
+    welcome_seconds: float
+    # From a batch, or the last answer, to the next answer.
+    ack_seconds: float
+    # Between looks into the spool that nobody asked for.
+    poll_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Signals:
+    """What others tell the connection."""
+
+    # There may be more to send.
+    news: asyncio.Event
+    # Nothing more will come: end when nothing is pending.
+    draining: asyncio.Event
+
+
+@dataclass(slots=True)
+class Tally:
+    """What happened, over all connections."""
+
+    connected: bool = False
+    batches_sent: int = 0
+    reconnects: int = 0
+    entries_acked: int = 0
+    rejected: int = 0
+    last_trouble: str = ""
+
+
+class Connection:
+    """One connection. `run` it once."""
+
+    def __init__(self, spool: Spool, call: "Call", tally: Tally, timing: Timing, signals: Signals) -> None:
+        """The call is new and goes with the connection; tally and signals outlive it."""
+        self._spool = spool
+        self._call = call
+        self._tally = tally
+        self._timing = timing
+        self._news = signals.news
+        self._draining = signals.draining
+        self._window = Window()
+        self._answers: asyncio.Queue[v1.IngestResponse] = asyncio.Queue(_MAX_ANSWERS)
+        # Storage settled something.
+        self.progressed = False
+
+    async def run(self, hello: v1.Hello) -> None:
+        """Return when drained; raises Trouble for any other end."""
+        try:
+            await self._introduce(hello)
+            self._tally.connected = True
+            await _first_of(self._send(), self._receive(), self._settle(), self._watch())
+        except grpc.aio.AioRpcError as error:
+            raise Trouble(f"storage: {error.code().name}") from None
+        except SpoolForked:
+            raise Trouble("the spool goes on under a new id") from None
+        except SpoolError as error:
+            raise Trouble(str(error)) from None
+        finally:
+            self._tally.connected = False
+            self._call.cancel()
+
+    async def _introduce(self, hello: v1.Hello) -> None:
+        try:
+            async with asyncio.timeout(self._timing.welcome_seconds):
+                await self._call.write(messages.hello(hello, self._spool.spool_id))
+                answer = await self._read()
+        except TimeoutError:
+            raise Trouble("storage: no welcome in time") from None
+        if answer.WhichOneof("message") != "welcome":
+            raise Trouble("storage: no welcome")
+        await asyncio.to_thread(self._spool.rewind, messages.ranges(answer.welcome.received))
+
+    async def _read(self) -> v1.IngestResponse:
+        answer = await self._call.read()
+        if isinstance(answer, v1.IngestResponse):
+            return answer
+        raise Trouble(f"storage ended the stream: {(await self._call.code()).name}")
+
+    async def _send(self) -> None:
+        after = 0
+        while True:
+            self._news.clear()
+            entries = await self._lease(after)
+            if entries:
+                after = entries[-1].last
+                self._window.sent([(each.first, each.last) for each in entries], time.monotonic())
+                await self._call.write(messages.batch(entries))
+                self._tally.batches_sent += 1
+            elif self._window.is_empty and after > 0:
+                # Something earlier may be pending again.
+                after = 0
+            elif self._window.is_empty and self._draining.is_set():
+                return
+            else:
+                await self._wait_for_news()
+
+    async def _lease(self, after: int) -> Sequence[messages.Outgoing]:
+        if not self._window.has_room:
+            return []
+        return await asyncio.to_thread(self._spool.lease, after, MAX_ENTRIES, MAX_BYTES)
+
+    async def _wait_for_news(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._timing.poll_seconds):
+                await self._news.wait()
+
+    async def _receive(self) -> None:
+        while True:
+            await self._answers.put(await self._read())
+
+    async def _settle(self) -> None:
+        while True:
+            answers = [await self._answers.get()]
+            while not self._answers.empty():
+                answers.append(self._answers.get_nowait())
+            acked = [each for answer in answers for each in messages.ranges(answer.ack.ranges)]
+            rejects = [answer.reject for answer in answers if answer.HasField("reject")]
+            await asyncio.to_thread(self._keep, acked, rejects)
+            self._count(acked, rejects)
+            self._news.set()
+
+    def _keep(self, acked: list[Range], rejects: list[v1.Reject]) -> None:
+        if acked:
+            self._spool.ack(acked)
+        for reject in rejects:
+            self._spool.dead_letter(reject.sequence, reject.reason)
+
+    def _count(self, acked: list[Range], rejects: list[v1.Reject]) -> None:
+        now = time.monotonic()
+        self._window.acked(acked, now)
+        for reject in rejects:
+            self._window.rejected(reject.sequence, now)
+        self._tally.entries_acked += sum(last - first + 1 for first, last in acked)
+        self._tally.rejected += len(rejects)
+        self.progressed = True
+
+    async def _watch(self) -> None:
+        limit = self._timing.ack_seconds
+        while True:
+            since = self._window.waiting_since
+            patience = limit if since is None else since + limit - time.monotonic()
+            if patience <= 0:
+                raise Trouble(f"storage: no acknowledgement for {limit:g} s")
+            await asyncio.sleep(patience)
+
+
+async def _first_of(*acts: Coroutine[None, None, None]) -> None:
+    """Run until one ends, end the others, and end as the first did."""
+    tasks = [asyncio.ensure_future(act) for act in acts]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
