@@ -30,13 +30,15 @@ demo: $(STAMP) ## run the main job for real (ONCE=1 ends by itself)
 test: $(STAMP) ## run the tests
 	@$(BIN)/python -m pytest -q
 
-.PHONY: check
-check: $(STAMP) ## what CI runs: format, lint, types, fresh generated code, tests
+.PHONY: lint
+lint: $(STAMP) ## format, lint, types, fresh generated code
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(MAKE) --no-print-directory proto-check
-	@$(MAKE) --no-print-directory test
+
+.PHONY: check
+check: lint test ## what to run before a commit: lint and tests
 
 .PHONY: format
 format: $(STAMP) ## format and mend what ruff can
@@ -65,8 +67,8 @@ proto-check: $(PROTO_VENV)/.installed ## fail if generated code is stale
 	@for f in $$(cd build/proto && find . -name '*_pb2*'); do cmp -s "build/proto/$$f" "$$f" || { echo "$$f is stale: run make proto"; exit 1; }; done
 
 .PHONY: bench-relay
-bench-relay: $(STAMP) ## requests per second beside nginx and Envoy
-	@$(BIN)/python -m bench.relay
+bench-relay: $(STAMP) ## requests per second beside nginx and Envoy (BENCH="--help" tells how to shorten it)
+	@$(BIN)/python -m bench.relay $(BENCH)
 
 .PHONY: test-kubernetes
 test-kubernetes: $(STAMP) ## lint, render and validate the chart with the real Helm SDK
