@@ -16,7 +16,9 @@ PREFIX = "INFERTAP_"
 T = TypeVar("T")
 
 # What kubelet injects for a Service named infertap or infertap-storage: not settings, and not misspelt ones.
-_SERVICE_LINK = re.compile(r".*_SERVICE_(HOST|PORT(_\w+)?)|.*_PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?")
+_SERVICE_LINK = re.compile(
+    r".*_SERVICE_(HOST|PORT(_\w+)?)|.*_PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?"
+)
 
 _SIZE = re.compile(r"(\d+)\s*(|B|KiB|MiB|GiB|TiB)", re.IGNORECASE)
 _SIZE_UNITS = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "tib": 1 << 40}
@@ -74,8 +76,10 @@ def _unknown_names(environ: Mapping[str, str], known: list[str]) -> list[str]:
     faults = []
     for name in sorted(environ):
         if name.startswith(PREFIX) and name not in known and not _SERVICE_LINK.fullmatch(name):
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"; did you mean {near[0]}?" if near else "; see docs/settings.md"
+            # Compared without the prefix, which all have in common.
+            ends = [each.removeprefix(PREFIX) for each in known]
+            near = difflib.get_close_matches(name.removeprefix(PREFIX), ends, n=1)
+            hint = f"; did you mean {PREFIX}{near[0]}?" if near else "; see docs/settings.md"
             faults.append(f"{name}: no such setting{hint}")
     return faults
 
@@ -175,3 +179,28 @@ def address(value: str) -> Address:
     if not (colon and host and port.isdecimal() and int(port) <= 65535):
         raise ValueError("expected host:port")
     return Address(host, int(port))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class UnixPath:
+    """A Unix socket in the file system; `str()` gives it back as it was set."""
+
+    path: str
+
+    def __str__(self) -> str:
+        return f"unix:{self.path}"
+
+
+Endpoint = Address | UnixPath
+# sun_path of unix(7), less the byte that ends it.
+_UNIX_PATH_BYTES = 107
+
+
+def endpoint(value: str) -> Endpoint:
+    """`host:port`, or `unix:/path`."""
+    if not value.startswith("unix:"):
+        return address(value)
+    path = value.removeprefix("unix:")
+    if not path.startswith("/") or len(path.encode()) > _UNIX_PATH_BYTES:
+        raise ValueError(f"expected unix:/path, absolute and of at most {_UNIX_PATH_BYTES} bytes")
+    return UnixPath(path)

@@ -1,7 +1,7 @@
 """The sidecar's settings: the one place that reads them, and what each means.
 
-Pure but for the environment handed in; standard library only, as parent and relays import it. Every process of
-the sidecar reads the same environment and so gets the same settings.
+Pure but for the environment handed in; standard library only, as parent and relays import it. Every process
+of the sidecar reads the same environment and so gets the same settings.
 """
 
 from collections.abc import Mapping
@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from infertap import setting_names
 from infertap.settings import (
     Address,
+    Endpoint,
     SettingsError,
     address,
     comma_list,
+    endpoint,
     integer,
     number,
     off_or,
@@ -50,11 +52,12 @@ REDACTION_CLASSES = (
 class Route:
     """One listening address in front of one model address."""
 
-    listen: Address
-    upstream: Address
+    listen: Endpoint
+    upstream: Endpoint
 
     def __str__(self) -> str:
-        return f"{self.listen.port}={self.upstream}"
+        listen = self.listen.port if isinstance(self.listen, Address) else self.listen
+        return f"{listen}={self.upstream}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +90,14 @@ def read_statuses(value: str) -> frozenset[int]:
 
 
 def read_routes(value: str) -> tuple[Route, ...]:
-    """`9000=127.0.0.1:8000,0.0.0.0:9001=127.0.0.1:8001`."""
+    """`9000=127.0.0.1:8000,0.0.0.0:9001=127.0.0.1:8001,unix:/run/in.sock=unix:/run/model.sock`."""
     routes = []
     for item in comma_list(value):
         listen, equals, upstream = item.partition("=")
         if not equals:
             raise ValueError("expected PORT=HOST:PORT, separated by commas")
-        listen_address = address(f"0.0.0.0:{listen}" if listen.isdecimal() else listen)
-        routes.append(Route(listen_address, address(upstream)))
+        listen_endpoint = endpoint(f"0.0.0.0:{listen}" if listen.isdecimal() else listen)
+        routes.append(Route(listen_endpoint, endpoint(upstream)))
     return tuple(routes)
 
 
@@ -107,7 +110,9 @@ def read_redaction(value: str) -> frozenset[str]:
         elif item.lstrip("-") in REDACTION_CLASSES:
             (chosen.discard if item.startswith("-") else chosen.add)(item.lstrip("-"))
         elif item != "none":
-            raise ValueError(f"no redaction class {item!r}; there are all, none, {', '.join(REDACTION_CLASSES)}")
+            raise ValueError(
+                f"no redaction class {item!r}; there are all, none, {', '.join(REDACTION_CLASSES)}"
+            )
     return frozenset(chosen)
 
 
@@ -137,11 +142,17 @@ def read_opaque_rules(value: str) -> tuple[OpaqueRule, ...]:
 class Settings:
     """Everything the sidecar can be told."""
 
-    listen: Address = setting(
-        "INFERTAP_LISTEN", "0.0.0.0:9000", address, "Where the sidecar takes the model's traffic."
+    listen: Endpoint = setting(
+        "INFERTAP_LISTEN",
+        "0.0.0.0:9000",
+        endpoint,
+        "Where the sidecar takes the model's traffic: `host:port`, or `unix:/path`.",
     )
-    upstream: Address | None = setting(
-        "INFERTAP_UPSTREAM", "127.0.0.1:8000", off_or(address), "Where the model listens."
+    upstream: Endpoint | None = setting(
+        "INFERTAP_UPSTREAM",
+        "127.0.0.1:8000",
+        off_or(endpoint),
+        "Where the model listens: `host:port`, or `unix:/path`.",
     )
     routes: tuple[Route, ...] = setting(
         "INFERTAP_ROUTES",
@@ -214,7 +225,7 @@ class Settings:
         "INFERTAP_OPAQUE_BODIES",
         "digest",
         read_opaque_rules,
-        "Bodies that no rule can read: `keep`, `digest` or `drop`, also by media type (`image/*=keep,digest`).",
+        "Bodies no rule can read: `keep`, `digest` or `drop`, by media type too (`image/*=keep,digest`).",
     )
     record_headers: tuple[str, ...] = setting(
         "INFERTAP_RECORD_HEADERS",
@@ -229,7 +240,10 @@ class Settings:
         "INFERTAP_USER_HEADER", "", optional_text, "Header that names the user; recorded as a keyed hash."
     )
     session_header: str | None = setting(
-        "INFERTAP_SESSION_HEADER", "", optional_text, "Header that names the session; recorded as a keyed hash."
+        "INFERTAP_SESSION_HEADER",
+        "",
+        optional_text,
+        "Header that names the session; recorded as a keyed hash.",
     )
     model_name: str = setting(
         "INFERTAP_MODEL_NAME", "", text, "The model's name where neither path nor payload tells it."
@@ -238,7 +252,10 @@ class Settings:
         "INFERTAP_MODEL_VERSION", "", text, "The model's version where neither path nor payload tells it."
     )
     spool_dir: str = setting(
-        "INFERTAP_SPOOL_DIR", "/var/lib/infertap/spool", text, "Directory of the local buffer, used by one sidecar."
+        "INFERTAP_SPOOL_DIR",
+        "/var/lib/infertap/spool",
+        text,
+        "Directory of the local buffer, used by one sidecar.",
     )
     spool_bytes: int = setting(
         "INFERTAP_SPOOL_BYTES", "1GiB", size_bytes(16 * MIB, 1 << 44), "Quota of the local buffer."
@@ -250,14 +267,15 @@ class Settings:
         "Limit on the recorder's data segment; beyond it the recorder is restarted, traffic is not touched.",
     )
     storage: Address | None = setting(
-        "INFERTAP_STORAGE", "off", off_or(address), "Central storage to forward to; without it the spool is a ring."
+        "INFERTAP_STORAGE",
+        "off",
+        off_or(address),
+        "Central storage to forward to; without it the spool is a ring.",
     )
     api_listen: Address = setting(
         "INFERTAP_API_LISTEN", "127.0.0.1:9901", address, "The sidecar's own gRPC API; loopback only."
     )
-    admin_listen: Address = setting(
-        "INFERTAP_ADMIN_LISTEN", "0.0.0.0:9902", address, "Health and metrics."
-    )
+    admin_listen: Address = setting("INFERTAP_ADMIN_LISTEN", "0.0.0.0:9902", address, "Health and metrics.")
     drain_delay_seconds: float = setting(
         "INFERTAP_DRAIN_DELAY_SECONDS",
         "5",
@@ -276,10 +294,12 @@ class Settings:
         if not self.routes and self.upstream is None:
             raise ValueError("INFERTAP_UPSTREAM: no upstream; say where the model listens, as host:port")
         if self.api_listen.host not in ("127.0.0.1", "::1", "localhost"):
-            raise ValueError("INFERTAP_API_LISTEN: any address other than loopback needs TLS, which is not here yet")
-        ports = [route.listen for route in self.all_routes() if route.listen.port]
-        if len(set(ports)) != len(ports):
-            raise ValueError("INFERTAP_ROUTES: a port is listed twice")
+            raise ValueError(
+                "INFERTAP_API_LISTEN: any address other than loopback needs TLS, which is not here yet"
+            )
+        fixed = [route.listen for route in self.all_routes() if getattr(route.listen, "port", None) != 0]
+        if len(set(fixed)) != len(fixed):
+            raise ValueError("INFERTAP_ROUTES: an address to listen on is listed twice")
 
     def all_routes(self) -> tuple[Route, ...]:
         """The routes, however they were set."""

@@ -1,11 +1,11 @@
 """Exchange: one call, request and response, as the tap saw it. The value that crosses from tap to recorder.
 
-The tap fills it while the call is open; after the call's end nobody changes it. Plain data, no behaviour, no I/O.
-Times are `now` values of the relay's monotonic clock, in nanoseconds, -1 where the event did not happen;
+The tap fills it while the call is open; after the call's end nobody changes it. Plain data, no behaviour, no
+I/O. Times are `now` values of the relay's monotonic clock, in nanoseconds, -1 where the event did not happen;
 `started_wall_ns` anchors them to the epoch.
 
-Strings from the wire stay bytes: they may hold anything. Nothing in here is redacted yet, so nothing in here may
-reach a disk, a log or another host.
+Strings from the wire stay bytes: they may hold anything. Nothing in here is redacted yet, so nothing in here
+may reach a disk, a log or another host.
 """
 
 from dataclasses import dataclass, field
@@ -64,7 +64,8 @@ class Body:
 class Exchange:
     """One call. See the module's docstring for times and bytes."""
 
-    # Counts the calls of one relay slot; (run, slot, call_number) identifies the call, and its call id follows from it.
+    # Counts the calls of one relay slot. (run, slot, call_number) identifies the call: its call id follows
+    # from it.
     call_number: int
     # Index into Settings.all_routes().
     route: int

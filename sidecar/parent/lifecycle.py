@@ -17,14 +17,13 @@ from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import Final
 
-from infertap.settings import Address
 from sidecar.account import Account, draw_up
 from sidecar.config import Settings
 from sidecar.event_log import log_event
 from sidecar.parent import metrics
 from sidecar.parent.admin import Admin, Answer, Pages, json_answer
 from sidecar.parent.children import Child
-from sidecar.parent.sockets import OpenSockets, open_sockets
+from sidecar.parent.sockets import OpenSockets, address_of, open_sockets
 
 # A heartbeat comes each second; the recorder is niced, so a late one alone is no sign of death.
 _HEARTBEAT_LATE_SECONDS: Final = 5.0
@@ -116,8 +115,8 @@ class Sidecar:
         return 0
 
     def _log_addresses(self) -> None:
-        listening = ",".join(str(Address(*each.getsockname()[:2])) for each in self._sockets.listening)
-        admin = str(Address(*self._sockets.admin.getsockname()[:2]))
+        listening = ",".join(map(address_of, self._sockets.listening))
+        admin = address_of(self._sockets.admin)
         log_event("parent", "sidecar started", listen=listening, admin=admin, run_id=self._run_id)
 
     # -- ending

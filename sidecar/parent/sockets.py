@@ -8,11 +8,12 @@ clients, packets on their way and counters survive a relay or a recorder that di
 import contextlib
 import os
 import socket
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from infertap.settings import Address
+from infertap.settings import Address, Endpoint, UnixPath
 from sidecar.config import Settings
 from sidecar.counters import CounterPage
 
@@ -58,7 +59,7 @@ def open_sockets(settings: Settings) -> Iterator[OpenSockets]:
     with contextlib.ExitStack() as stack:
         listening_setting = "INFERTAP_ROUTES" if settings.routes else "INFERTAP_LISTEN"
         listening = tuple(
-            stack.enter_context(_listen(listening_setting, route.listen)) for route in settings.all_routes()
+            _listen_on(stack, listening_setting, route.listen) for route in settings.all_routes()
         )
         admin = stack.enter_context(_listen("INFERTAP_ADMIN_LISTEN", settings.admin_listen))
         # The recorder binds this one; better to hear of a taken port now than from a restarting child.
@@ -70,6 +71,51 @@ def open_sockets(settings: Settings) -> Iterator[OpenSockets]:
         page = CounterPage.create(settings.workers)
         stack.callback(os.close, page.descriptor)
         yield OpenSockets(listening, admin, pairs, lifeline, page)
+
+
+def address_of(listening: socket.socket) -> str:
+    """Where `listening` is bound, as a setting would say it, with the port that port 0 became."""
+    bound = listening.getsockname()
+    return str(UnixPath(bound) if isinstance(bound, str) else Address(*bound[:2]))
+
+
+def _listen_on(stack: contextlib.ExitStack, setting: str, endpoint: Endpoint) -> socket.socket:
+    if isinstance(endpoint, Address):
+        return stack.enter_context(_listen(setting, endpoint))
+    listening = stack.enter_context(_listen_unix(setting, endpoint))
+    stack.callback(_remove, endpoint.path)
+    return listening
+
+
+def _listen_unix(setting: str, unix: UnixPath) -> socket.socket:
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        _remove_stale(unix.path)
+        listening.bind(unix.path)
+        # Whoever reaches its directory may call the model, as whoever reaches a port may.
+        os.chmod(unix.path, 0o666)  # noqa: S103
+        listening.listen(_BACKLOG)
+        listening.setblocking(False)
+    except OSError as error:
+        listening.close()
+        raise StartError(f"{setting}: can't listen on {unix}: {error.strerror}") from None
+    return listening
+
+
+def _remove_stale(path: str) -> None:
+    """Remove a socket that nobody listens on any more: bind(2) would refuse its name for ever."""
+    if not os.path.exists(path) or not stat.S_ISSOCK(os.stat(path).st_mode):
+        return  # bind says what is wrong with anything else
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)
+
+
+def _remove(path: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
 
 
 def _listen(setting: str, address: Address) -> socket.socket:

@@ -11,7 +11,7 @@ import socket
 from time import monotonic_ns
 from typing import Final
 
-from infertap.settings import Address
+from infertap.settings import Address, Endpoint
 from sidecar.event_log import log_event
 from sidecar.relay.connection import Connection
 from sidecar.relay.resets import reset_socket
@@ -26,7 +26,7 @@ EXHAUSTED_SECONDS: Final = 0.1
 class Listener:
     """One listening socket of one route."""
 
-    def __init__(self, listening: socket.socket, route: int, upstream: Address, traffic: Traffic) -> None:
+    def __init__(self, listening: socket.socket, route: int, upstream: Endpoint, traffic: Traffic) -> None:
         self._listening = listening
         self._route = route
         self._upstream = upstream
@@ -74,7 +74,7 @@ class Listener:
         self.stop()
         self._pause = self._loop.call_later(EXHAUSTED_SECONDS, self.start)
 
-    async def _open(self, accepted: socket.socket, peer: tuple[str, int], accepted_at: int) -> None:
+    async def _open(self, accepted: socket.socket, peer: tuple[str, int] | str, accepted_at: int) -> None:
         connection = Connection(self._traffic)
         self._traffic.accepted()
         try:
@@ -91,10 +91,14 @@ class Listener:
             accepted.close()
             connection.abandon()
             return
-        connection.join(ConnectionFacts(self._route, str(Address(*peer[:2])), accepted_at, connected_at))
+        # A Unix peer has no address.
+        client = "" if isinstance(peer, str) else str(Address(*peer[:2]))
+        connection.join(ConnectionFacts(self._route, client, accepted_at, connected_at))
 
     async def _dial(self, connection: Connection) -> None:
+        upstream = self._upstream
         async with asyncio.timeout(DIAL_SECONDS):
-            await self._loop.create_connection(
-                lambda: connection.model, self._upstream.host, self._upstream.port
-            )
+            if isinstance(upstream, Address):
+                await self._loop.create_connection(lambda: connection.model, upstream.host, upstream.port)
+            else:
+                await self._loop.create_unix_connection(lambda: connection.model, upstream.path)

@@ -138,9 +138,13 @@ class Sidecar:
             )
         started = await_true(lambda: self.events("sidecar started"), "sidecar starts")[-1]
         self.listen = started["listen"].split(",")
-        self.address = self._split(self.listen[0])
         self.admin = self._split(started["admin"])
         self.api = environ["INFERTAP_API_LISTEN"]
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Where the first route listens, which must be a TCP address."""
+        return self._split(self.listen[0])
 
     @staticmethod
     def _split(address: str) -> tuple[str, int]:
