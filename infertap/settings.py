@@ -160,13 +160,15 @@ def comma_list(value: str) -> tuple[str, ...]:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Address:
-    """A TCP address; `str()` gives it back with brackets around an IPv6 host."""
+    """A TCP address, and whether TLS is spoken there; `str()` gives it back as it was set."""
 
     host: str
     port: int
+    tls: bool = False
 
     def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'tls:' * self.tls}{host}:{self.port}"
 
 
 def address(value: str) -> Address:
@@ -197,7 +199,9 @@ _UNIX_PATH_BYTES = 107
 
 
 def endpoint(value: str) -> Endpoint:
-    """`host:port`, or `unix:/path`."""
+    """`host:port`, `tls:host:port`, or `unix:/path`."""
+    if value.startswith("tls:"):
+        return dataclasses.replace(address(value.removeprefix("tls:")), tls=True)
     if not value.startswith("unix:"):
         return address(value)
     path = value.removeprefix("unix:")

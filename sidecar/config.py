@@ -13,6 +13,7 @@ from infertap.settings import (
     Endpoint,
     SettingsError,
     address,
+    choice,
     comma_list,
     endpoint,
     integer,
@@ -48,12 +49,25 @@ REDACTION_CLASSES = (
 )
 
 
+PROTOCOLS = ("http/1.1", "h2", "auto")
+
+
 @dataclass(frozen=True, slots=True)
 class Route:
     """One listening address in front of one model address."""
 
     listen: Endpoint
     upstream: Endpoint
+    # What the model speaks, one of PROTOCOLS; None: as INFERTAP_PROTOCOL says. Only ALPN needs to know.
+    protocol: str | None = None
+
+    @property
+    def listens_with_tls(self) -> bool:
+        return isinstance(self.listen, Address) and self.listen.tls
+
+    @property
+    def dials_with_tls(self) -> bool:
+        return isinstance(self.upstream, Address) and self.upstream.tls
 
     def __str__(self) -> str:
         listen = self.listen.port if isinstance(self.listen, Address) else self.listen
@@ -90,15 +104,21 @@ def read_statuses(value: str) -> frozenset[int]:
 
 
 def read_routes(value: str) -> tuple[Route, ...]:
-    """`9000=127.0.0.1:8000,0.0.0.0:9001=127.0.0.1:8001,unix:/run/in.sock=unix:/run/model.sock`."""
-    routes = []
-    for item in comma_list(value):
-        listen, equals, upstream = item.partition("=")
-        if not equals:
-            raise ValueError("expected PORT=HOST:PORT, separated by commas")
-        listen_endpoint = endpoint(f"0.0.0.0:{listen}" if listen.isdecimal() else listen)
-        routes.append(Route(listen_endpoint, endpoint(upstream)))
-    return tuple(routes)
+    """`9000=127.0.0.1:8000,unix:/run/in.sock=unix:/run/model.sock,tls:9443=127.0.0.1:8001;h2`."""
+    return tuple(_read_route(item) for item in comma_list(value))
+
+
+def _read_route(value: str) -> Route:
+    listen, equals, upstream = value.partition("=")
+    if not equals:
+        raise ValueError("expected PORT=HOST:PORT, separated by commas")
+    upstream, semicolon, protocol = upstream.partition(";")
+    if semicolon and protocol not in PROTOCOLS:
+        raise ValueError(f"expected {', '.join(PROTOCOLS)} after the semicolon")
+    scheme, colon, port = listen.rpartition(":")
+    if port.isdecimal() and scheme in ("", "tls"):
+        listen = f"{scheme}{colon}0.0.0.0:{port}"
+    return Route(endpoint(listen), endpoint(upstream), protocol or None)
 
 
 def read_redaction(value: str) -> frozenset[str]:
@@ -146,19 +166,46 @@ class Settings:
         "INFERTAP_LISTEN",
         "0.0.0.0:9000",
         endpoint,
-        "Where the sidecar takes the model's traffic: `host:port`, or `unix:/path`.",
+        "Where the sidecar takes the model's traffic: `host:port`, `tls:host:port`, or `unix:/path`.",
     )
     upstream: Endpoint | None = setting(
         "INFERTAP_UPSTREAM",
         "127.0.0.1:8000",
         off_or(endpoint),
-        "Where the model listens: `host:port`, or `unix:/path`.",
+        "Where the model listens: `host:port`, `tls:host:port`, or `unix:/path`.",
     )
     routes: tuple[Route, ...] = setting(
         "INFERTAP_ROUTES",
         "",
         read_routes,
-        "Several ports instead of one: `9000=127.0.0.1:8000,9001=127.0.0.1:8001`. Replaces the two above.",
+        "Several instead: `9000=127.0.0.1:8000,tls:9001=127.0.0.1:8001;h2`. Replaces the two above.",
+    )
+    protocol: str = setting(
+        "INFERTAP_PROTOCOL",
+        "http/1.1",
+        choice(*PROTOCOLS),
+        "What the model speaks, for ALPN: `http/1.1`, `h2`, or `auto` (ask it). Routes may say their own.",
+    )
+    tls_cert_file: str | None = setting(
+        "INFERTAP_TLS_CERT_FILE",
+        "",
+        optional_text,
+        "Certificate chain (PEM) shown where a `tls:` address listens. Read again when it changes.",
+    )
+    tls_key_file: str | None = setting(
+        "INFERTAP_TLS_KEY_FILE", "", optional_text, "Its private key (PEM), without a passphrase."
+    )
+    upstream_ca_file: str | None = setting(
+        "INFERTAP_UPSTREAM_CA_FILE",
+        "",
+        optional_text,
+        "Certificates (PEM) that a model behind `tls:` is checked against; without it, the system's.",
+    )
+    upstream_server_name: str | None = setting(
+        "INFERTAP_UPSTREAM_SERVER_NAME",
+        "",
+        optional_text,
+        "The name in the certificate of a model behind `tls:`, where it isn't the upstream's host.",
     )
     workers: int = setting("INFERTAP_WORKERS", "1", integer(1, 64), "Relay processes.")
     sample_rate: float = setting(
@@ -296,6 +343,12 @@ class Settings:
         if self.api_listen.host not in ("127.0.0.1", "::1", "localhost"):
             raise ValueError(
                 "INFERTAP_API_LISTEN: any address other than loopback needs TLS, which is not here yet"
+            )
+        if any(route.listens_with_tls for route in self.all_routes()) and not (
+            self.tls_cert_file and self.tls_key_file
+        ):
+            raise ValueError(
+                "INFERTAP_TLS_CERT_FILE, INFERTAP_TLS_KEY_FILE: a tls: address needs both to listen"
             )
         fixed = [route.listen for route in self.all_routes() if getattr(route.listen, "port", None) != 0]
         if len(set(fixed)) != len(fixed):

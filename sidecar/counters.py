@@ -40,6 +40,7 @@ RELAY_COUNTERS: Final = (
     "connections",
     "connections_open",
     "upstream_refused",
+    "tls_handshakes_failed",
     "opaque_connections",
     "framing_ambiguous",
     "tap_faults",

@@ -24,6 +24,7 @@ from sidecar.parent import metrics
 from sidecar.parent.admin import Admin, Answer, Pages, json_answer
 from sidecar.parent.children import Child
 from sidecar.parent.sockets import OpenSockets, address_of, open_sockets
+from sidecar.tls import check as check_certificates
 
 # A heartbeat comes each second; the recorder is niced, so a late one alone is no sign of death.
 _HEARTBEAT_LATE_SECONDS: Final = 5.0
@@ -42,7 +43,8 @@ class Commands:
 
 
 def run(settings: Settings, commands: Commands | None = None) -> int:
-    """Run the sidecar until it is told to end; returns the exit status. Raises StartError."""
+    """Run the sidecar until it is told to end; returns the exit status. Raises StartError, TlsError."""
+    check_certificates(settings)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # core files hold payload; children inherit this
     _allow_many_descriptors()
     with open_sockets(settings) as sockets:

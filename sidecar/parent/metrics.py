@@ -27,6 +27,7 @@ RELAY_MEANINGS: Final[Mapping[str, tuple[str, str]]] = {
     "connections": ("counter", "Client connections accepted."),
     "connections_open": ("gauge", "Client connections open."),
     "upstream_refused": ("counter", "Client connections reset because the model could not be reached."),
+    "tls_handshakes_failed": ("counter", "Clients whose TLS handshake failed or timed out."),
     "opaque_connections": ("counter", "Connections of an unknown or upgraded protocol, recorded as one."),
     "framing_ambiguous": ("counter", "Connections whose framing two readers could read differently."),
     "tap_faults": ("counter", "Connections whose recording ended by a fault of the tap."),

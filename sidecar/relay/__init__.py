@@ -5,7 +5,8 @@ protobuf, and knows protocols only through `sidecar.tap`.
 """
 
 from sidecar.relay.connection import Connection, OpenTap
+from sidecar.relay.dialling import Dialler
 from sidecar.relay.listener import Listener
 from sidecar.relay.traffic import Traffic
 
-__all__ = ["Connection", "Listener", "OpenTap", "Traffic"]
+__all__ = ["Connection", "Dialler", "Listener", "OpenTap", "Traffic"]

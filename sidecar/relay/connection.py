@@ -41,6 +41,7 @@ class Side(asyncio.Protocol):
         "early",
         "ended",
         "follow",
+        "half_closes",
         "other",
         "send_onward",
         "transport",
@@ -54,6 +55,8 @@ class Side(asyncio.Protocol):
         row = connection.traffic.row
         self.connection = connection
         self.ended = False
+        # Whether one direction can end alone; over TLS it can't.
+        self.half_closes = True
         # What came before the connection was joined: at most one read.
         self.early = b""
         # From this side's bytes to what is sent to the other side.
@@ -65,6 +68,7 @@ class Side(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # Not isinstance: uvloop's transports are asyncio's by interface only.
         self.transport = cast(asyncio.Transport, transport)
+        self.half_closes = self.transport.can_write_eof()
         limit_unsent(self.transport)
         self.connection.side_made()
 
@@ -85,7 +89,7 @@ class Side(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         self.connection.side_ended(self)
-        return True  # keep writing: the other direction goes on
+        return self.half_closes  # True: keep writing, the other direction goes on
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.connection.side_lost(self, exc)
@@ -107,6 +111,7 @@ class Connection:
         "_open_sides",
         "client",
         "closing",
+        "connected_at",
         "detached",
         "model",
         "tap",
@@ -120,6 +125,8 @@ class Connection:
         self.client.other = self.model
         self.model.other = self.client
         self.tap: Tap | None = None
+        # When the model was reached, by the monotonic clock in nanoseconds.
+        self.connected_at = -1
         # The tap was taken out by a fault; bytes pass unfollowed.
         self.detached = False
         self.closing = False
@@ -130,8 +137,9 @@ class Connection:
     def join(self, facts: ConnectionFacts) -> None:
         """Both sides are connected: relay between them through a tap."""
         self._joined = True
-        if self.closing:  # the model has broken off already
+        if self.closing:  # one of them has broken off already
             reset_transport(self.client.transport)
+            reset_transport(self.model.transport)
             return
         self.client.send_onward = self.model.transport.write
         self.model.send_onward = self.client.transport.write
@@ -182,8 +190,11 @@ class Connection:
             return
         if held:
             side.send_onward(held)
-        side.other.transport.write_eof()
         self._ends_passed_on += 1
+        if side.other.half_closes:
+            side.other.transport.write_eof()
+        elif side is self.model:
+            self.close()  # nothing more will come for the client
         if self._ends_passed_on == 2:
             self.close()
 
@@ -204,6 +215,10 @@ class Connection:
         elif error is not None and not self.closing:
             self._settle(EndedBy.CLIENT if side is self.client else EndedBy.MODEL_ABORTED)
             self._pass_reset_on(side.other)
+        elif not self.closing:  # an end over TLS ends both directions
+            self._settle(EndedBy.CLIENT if side is self.client else EndedBy.MODEL_ABORTED)
+            self.closing = True
+            side.other.transport.close()
         if self._open_sides == 0:
             self._settle(EndedBy.RELAY)
             self.traffic.closed(self)

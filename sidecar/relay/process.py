@@ -13,6 +13,7 @@ import os
 import resource
 import signal
 import socket
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -20,13 +21,15 @@ from typing import Final
 import uvloop
 
 from sidecar.account import close_books
-from sidecar.config import Settings
+from sidecar.config import Route, Settings
 from sidecar.counters import CounterPage
 from sidecar.event_log import log_event
 from sidecar.handoff import Outbox
+from sidecar.relay.dialling import Dialler
 from sidecar.relay.listener import Listener
 from sidecar.relay.recording import open_recording
 from sidecar.relay.traffic import Traffic
+from sidecar.tls import ClientContexts, ServerContexts
 
 # Calls are over, and connections idle, once nothing was open for this long.
 _QUIET_SECONDS: Final = 0.25
@@ -104,13 +107,23 @@ class Relay:
         routes = self._settings.all_routes()
         descriptors = self._inheritance.listening
         listeners = [
-            Listener(socket.socket(fileno=descriptor), number, route.upstream, traffic)
+            self._listener(number, route, socket.socket(fileno=descriptor), traffic)
             for number, (route, descriptor) in enumerate(zip(routes, descriptors, strict=True))
         ]
         for listener in listeners:
             listener.start()
         self._row["accepting"] = 1
         return listeners
+
+    def _listener(self, number: int, route: Route, listening: socket.socket, traffic: Traffic) -> Listener:
+        settings = self._settings
+        dialler = Dialler(route, route.protocol or settings.protocol, ClientContexts(settings))
+        if not route.listens_with_tls:
+            return Listener(listening, number, dialler, traffic)
+        assert settings.tls_cert_file is not None  # a tls: address has both
+        assert settings.tls_key_file is not None
+        tls = ServerContexts(settings.tls_cert_file, settings.tls_key_file, time.monotonic)
+        return Listener(listening, number, dialler, traffic, tls)
 
     # -- what ends a relay
 

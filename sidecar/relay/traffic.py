@@ -31,6 +31,11 @@ class Traffic:
         self.row.add("upstream_refused")
         self.row.add("connections_open", -1)
 
+    def not_greeted(self) -> None:
+        """The client failed the TLS handshake, or the model could not be asked what it speaks."""
+        self.row.add("tls_handshakes_failed")
+        self.row.add("connections_open", -1)
+
     def opened(self, connection: "Connection") -> None:
         """The model has been reached."""
         self.connections.add(connection)

@@ -148,7 +148,7 @@ class Sidecar:
 
     @staticmethod
     def _split(address: str) -> tuple[str, int]:
-        host, _, port = address.rpartition(":")
+        host, _, port = address.removeprefix("tls:").rpartition(":")
         return host, int(port)
 
     # -- its log

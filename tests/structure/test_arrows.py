@@ -16,6 +16,7 @@ ARROWS = {
     "sidecar.event_log": set(),
     "sidecar.account": {"sidecar.counters"},
     "sidecar.config": {"infertap.settings", "infertap.setting_names"},
+    "sidecar.tls": {"sidecar.config", "sidecar.event_log"},
     "sidecar.tap": {"sidecar.protocols", "sidecar.exchange", "sidecar.counters", "sidecar.config"},
     "sidecar.handoff": {"sidecar.exchange", "sidecar.counters"},
     "sidecar.relay": {
@@ -27,6 +28,7 @@ ARROWS = {
         "sidecar.exchange",
         "sidecar.handoff",
         "sidecar.tap",
+        "sidecar.tls",
     },
     "sidecar.parent": {
         "infertap.settings",
@@ -34,6 +36,7 @@ ARROWS = {
         "sidecar.config",
         "sidecar.counters",
         "sidecar.event_log",
+        "sidecar.tls",
     },
     "sidecar.spool": {"sidecar.event_log"},
     "sidecar.forwarder": {"infertap.v1", "infertap.settings", "sidecar.event_log", "sidecar.spool"},
@@ -160,6 +163,7 @@ def test_processes_start_from_the_standard_library(modules) -> None:
             "sidecar.config",
             "sidecar.counters",
             "sidecar.account",
+            "sidecar.tls",
             "infertap.settings",
         )
         if not any(is_in(module.name, room) for room in early):

@@ -10,10 +10,13 @@ import pytest
 import uvloop
 
 from infertap.settings import Address
+from sidecar import config
+from sidecar.config import Route
 from sidecar.counters import CounterPage, Row
 from sidecar.exchange import EndedBy
-from sidecar.relay import Listener, Traffic
+from sidecar.relay import Dialler, Listener, Traffic
 from sidecar.tap import ConnectionFacts
+from sidecar.tls import ClientContexts
 
 WAIT_SECONDS = 20
 
@@ -163,7 +166,9 @@ async def bench() -> AsyncIterator[Bench]:
         return tap
 
     traffic = Traffic(page.relay(0), open_tap)
-    listener = Listener(listening, 0, Address(*model_socket.getsockname()), traffic)
+    route = Route(Address("127.0.0.1", 0), Address(*model_socket.getsockname()))
+    dialler = Dialler(route, "http/1.1", ClientContexts(config.read({})))
+    listener = Listener(listening, 0, dialler, traffic)
     made = Bench(Address(*listening.getsockname()), page.relay(0), traffic, listener, model_socket)
     listener.start()
     yield made

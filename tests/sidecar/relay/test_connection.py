@@ -249,6 +249,9 @@ class Written:
         assert "close" not in self.done
         self.done.append(data)
 
+    def can_write_eof(self) -> bool:
+        return True
+
     def write_eof(self) -> None:
         self.done.append("end")
 

@@ -1,0 +1,156 @@
+"""TLS on either side of the relay, with the protocol that client and model have in common."""
+
+import contextlib
+import re
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import trustme
+
+if TYPE_CHECKING:
+    from tests.journeys.conftest import Sidecar
+
+    StartSidecar = Callable[..., Sidecar]
+
+REQUEST = b"POST /v1/predict HTTP/1.1\r\nHost: model\r\nX-Request-Id: mine\r\nContent-Length: 4\r\n\r\nping"
+ANSWER = b"HTTP/1.1 200 OK\r\nX-Request-Id: mine\r\nContent-Length: 4\r\n\r\npong"
+
+
+class Certificates:
+    """An authority, and a certificate of it for localhost, as files."""
+
+    def __init__(self, directory: Path) -> None:
+        self.authority = trustme.CA()
+        issued = self.authority.issue_cert("localhost")
+        self.ca, self.cert, self.key = (str(directory / f"{name}.pem") for name in ("ca", "cert", "key"))
+        self.authority.cert_pem.write_to_path(self.ca)
+        issued.cert_chain_pems[0].write_to_path(self.cert)
+        issued.private_key_pem.write_to_path(self.key)
+
+    def server(self, *protocols: str) -> ssl.SSLContext:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(self.cert, self.key)
+        context.set_alpn_protocols(list(protocols))
+        return context
+
+    def client(self, *protocols: str) -> ssl.SSLContext:
+        context = ssl.create_default_context(cafile=self.ca)
+        context.set_alpn_protocols(list(protocols))
+        return context
+
+
+@pytest.fixture
+def certificates(tmp_path: Path) -> Certificates:
+    return Certificates(tmp_path)
+
+
+@pytest.fixture
+def tls_model(certificates: Certificates) -> Iterator[str]:
+    """A model behind TLS that answers each REQUEST and speaks http/1.1 only."""
+    context = certificates.server("http/1.1")
+    listening = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                plain, _ = listening.accept()
+                with contextlib.suppress(OSError), context.wrap_socket(plain, server_side=True) as connection:
+                    while receive(connection, len(REQUEST)) == REQUEST:
+                        connection.sendall(ANSWER)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    yield f"tls:127.0.0.1:{listening.getsockname()[1]}"
+    listening.shutdown(socket.SHUT_RDWR)
+    thread.join(10)
+    listening.close()
+
+
+def receive(connection: socket.socket, size: int) -> bytes:
+    received = b""
+    while len(received) < size and (piece := connection.recv(65536)):
+        received += piece
+    return received
+
+
+def call(address: tuple[str, int], context: ssl.SSLContext | None) -> tuple[bytes, str | None]:
+    """One call; the answer and what ALPN settled on."""
+    with socket.create_connection(address, timeout=10) as plain:
+        if context is None:
+            plain.sendall(REQUEST)
+            return receive(plain, len(ANSWER)), None
+        with context.wrap_socket(plain, server_hostname="localhost") as connection:
+            connection.sendall(REQUEST)
+            return receive(connection, len(ANSWER)), connection.selected_alpn_protocol()
+
+
+@pytest.mark.parametrize("protocol", ["http/1.1", "auto"])
+def test_tls_on_both_sides(
+    start_sidecar: "StartSidecar", certificates: Certificates, tls_model: str, protocol: str
+) -> None:
+    """A client that offers both protocols gets the one that the model speaks, and its call is seen."""
+    sidecar = start_sidecar(
+        tls_model,
+        listen="tls:127.0.0.1:0",
+        protocol=protocol,
+        tls_cert_file=certificates.cert,
+        tls_key_file=certificates.key,
+        upstream_ca_file=certificates.ca,
+        upstream_server_name="localhost",
+    )
+    for _ in range(3):
+        assert call(sidecar.address, certificates.client("h2", "http/1.1")) == (ANSWER, "http/1.1")
+    assert sidecar.await_account(lambda each: each["calls"]["open"] == 0)["calls"]["seen"] == 3
+
+
+def test_tls_towards_the_model_only(
+    start_sidecar: "StartSidecar", certificates: Certificates, tls_model: str
+) -> None:
+    """A plain client reaches a model behind TLS."""
+    sidecar = start_sidecar(
+        tls_model, upstream_ca_file=certificates.ca, upstream_server_name="localhost", protocol="auto"
+    )
+    assert call(sidecar.address, None) == (ANSWER, None)
+
+
+def test_model_with_a_certificate_of_another(
+    start_sidecar: "StartSidecar", certificates: Certificates, tls_model: str
+) -> None:
+    """A model that can't show whom it is gets no traffic: clients are refused."""
+    sidecar = start_sidecar(tls_model, upstream_ca_file=certificates.ca, upstream_server_name="other")
+    with pytest.raises(ConnectionError):
+        call(sidecar.address, None)
+
+
+def test_client_that_speaks_no_tls(
+    start_sidecar: "StartSidecar", certificates: Certificates, tls_model: str
+) -> None:
+    """Plain bytes at a TLS address end that connection, are counted, and harm no other."""
+    sidecar = start_sidecar(
+        tls_model,
+        listen="tls:127.0.0.1:0",
+        tls_cert_file=certificates.cert,
+        tls_key_file=certificates.key,
+        upstream_ca_file=certificates.ca,
+        upstream_server_name="localhost",
+    )
+    with socket.create_connection(sidecar.address, timeout=10) as plain, contextlib.suppress(ConnectionError):
+        plain.sendall(REQUEST)
+        assert not plain.recv(100).startswith(b"HTTP")
+    assert call(sidecar.address, certificates.client("http/1.1"))[0] == ANSWER
+    assert re.search(r"tls_handshakes_failed_total\S* 1\n", sidecar.get("/metrics")[1])
+
+
+def test_certificate_that_is_not_there(start_sidecar: "StartSidecar", tmp_path: Path) -> None:
+    """The sidecar ends at once with one line."""
+    with pytest.raises(
+        AssertionError, match=r"INFERTAP_TLS_CERT_FILE, INFERTAP_TLS_KEY_FILE: .*No such file"
+    ):
+        start_sidecar(
+            "127.0.0.1:1", listen="tls:127.0.0.1:0", tls_cert_file="/none.pem", tls_key_file="/none.pem"
+        )
