@@ -1,0 +1,12 @@
+"""Redaction: masks personal data and secrets in everything that a record holds. Law 3 is kept here.
+
+The door of the room. Pure: bytes and text in, redacted bytes and text out, findings counted by class and
+place, values never. What can't be read is withheld; what fails is withheld.
+"""
+
+from sidecar.recorder.redaction.body import RedactedBody, Withheld
+from sidecar.recorder.redaction.findings import Finding, Findings
+from sidecar.recorder.redaction.policy import HashKey, Policy
+from sidecar.recorder.redaction.redactor import Redactor
+
+__all__ = ["Finding", "Findings", "HashKey", "Policy", "RedactedBody", "Redactor", "Withheld"]

@@ -1,0 +1,343 @@
+"""Body: redacts one payload by what it is: JSON, many JSON documents, a form, text, or none of these.
+
+Fails closed: whatever can't be read, or read in one way only, is withheld, and the reason is a value.
+"""
+
+import codecs
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+from urllib.parse import parse_qsl, urlencode
+
+import re2
+
+from sidecar.recorder.redaction.events import NOT_JSON, EventsRedaction
+from sidecar.recorder.redaction.fields import is_secret_name
+from sidecar.recorder.redaction.findings import Findings
+from sidecar.recorder.redaction.policy import Policy
+from sidecar.recorder.redaction.text import TextRedaction, mask
+from sidecar.recorder.redaction.tree import TooDeepError, TreeRedaction, masked_by_type
+
+# What is taken off the end of a body that was cut: a value may be cut in two there.
+CUT_TAIL_BYTES: Final = 4 << 10
+
+
+class Withheld(StrEnum):
+    """Why a body is not in the record."""
+
+    # By INFERTAP_OPAQUE_BODIES: no rule can read such a body.
+    DIGESTED = "digested"
+    DROPPED = "dropped"
+    # Cut, and can't be parsed as what it is, while rules on fields ask for that.
+    CUT = "cut"
+    MALFORMED = "malformed"
+    # Holds personal data under an encoding that is not understood well enough to mask it.
+    ENCODED = "encoded"
+    TOO_DEEP = "too_deep"
+    # Its content encoding can't be opened.
+    UNREADABLE = "unreadable"
+    FAILED = "redaction_failed"
+
+
+@dataclass(frozen=True, slots=True)
+class RedactedBody:
+    """What of a body goes into the record."""
+
+    # Redacted, UTF-8 where it is text; empty where withheld.
+    data: bytes = b""
+    # The redacted documents, where it is JSON: one, or one for each event or line; NOT_JSON members left out.
+    documents: tuple[Any, ...] = ()
+    withheld: Withheld | None = None
+    # Keyed hash of the raw bytes, for a body kept as a digest where there is a key.
+    digest: str = ""
+
+
+class _UnreadableError(Exception):
+    def __init__(self, why: Withheld) -> None:
+        self.why = why
+
+
+_JSON_ESCAPE: Final = re.compile(rb"\\u00[0-7][0-9A-Fa-f]|\\/")
+_CHARSET: Final = re.compile(r"""charset\s*=\s*["']?([\w.:-]+)""", re.IGNORECASE)
+# Control characters that no text holds.
+_CONTROLS: Final = bytes((*range(9), *range(14, 27), *range(28, 32), 127))
+_LINE_END: Final = re.compile(r"\r\n|\n|\r")
+_TEXT_TYPES: Final = re.compile(
+    r"text/.*|application/(?:.*\+)?xml|application/(?:javascript|graphql|yaml|x-yaml|toml|sql|x-sh)"
+)
+_JSON_TYPES: Final = re.compile(r"(?:application|text)/(?:.*\+)?json|application/json5")
+_LINES_TYPES: Final = re.compile(r"application/(?:x-)?(?:ndjson|jsonlines|json-lines|jsonl|json-seq)")
+
+
+class BodyRedaction:
+    """Redacts bodies by one policy."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+        self._scanner = policy.scanner
+        self._text = TextRedaction(policy.scanner)
+        self._tree = TreeRedaction(policy, self._text)
+        self._events = EventsRedaction(self._text, self._tree)
+
+    def redact(self, content_type: str, data: bytes, cut: bool, findings: Findings) -> RedactedBody:
+        """`data` as captured, its content encoding opened; `cut` where its end is missing."""
+        try:
+            return self._redact(content_type, data, cut, findings)
+        except _UnreadableError as unreadable:
+            return RedactedBody(withheld=unreadable.why)
+        except TooDeepError:
+            return RedactedBody(withheld=Withheld.TOO_DEEP)
+        except Exception:  # law 3: whatever it was, nothing raw goes on
+            return RedactedBody(withheld=Withheld.FAILED)
+
+    def _redact(self, content_type: str, data: bytes, cut: bool, findings: Findings) -> RedactedBody:
+        media_type = content_type.partition(";")[0].strip().lower()
+        if not data:
+            return RedactedBody()
+        text = _as_utf8(data, content_type, cut) if _may_be_text(media_type) else None
+        if text is None:
+            return self.opaque(media_type, data)
+        if cut:
+            text = _less_tail(text)
+        redact = self._by_type(media_type, text)
+        return redact(text, cut, findings)
+
+    def _by_type(self, media_type: str, text: bytes) -> "Callable[[bytes, bool, Findings], RedactedBody]":
+        if media_type == "text/event-stream":
+            return self._sse
+        if _LINES_TYPES.fullmatch(media_type):
+            return self._lines
+        if media_type == "application/x-www-form-urlencoded":
+            return self._form
+        if _JSON_TYPES.fullmatch(media_type) or text.lstrip()[:1] in (b"{", b"["):
+            return self._json
+        return self._plain
+
+    def opaque(self, media_type: str, data: bytes) -> RedactedBody:
+        """A body that no rule can read, as INFERTAP_OPAQUE_BODIES says."""
+        action = self._policy.opaque_action(media_type)
+        if action == "keep":
+            return RedactedBody(data)
+        if action == "drop":
+            return RedactedBody(withheld=Withheld.DROPPED)
+        key = self._policy.key
+        return RedactedBody(withheld=Withheld.DIGESTED, digest=key.hash(data) if key else "")
+
+    # -- JSON
+
+    def _json(self, data: bytes, cut: bool, findings: Findings) -> RedactedBody:
+        if cut:
+            return self._broken(data, Withheld.CUT, findings)
+        try:
+            tree = json.loads(data)
+        except ValueError:
+            lines = self._if_lines(data, findings)
+            return lines or self._broken(data, Withheld.MALFORMED, findings)
+        except RecursionError:
+            raise TooDeepError from None
+        # No shape fits anywhere, nothing is escaped and no field is named: it may go as it is.
+        if self._is_clean(data):
+            return RedactedBody(data, (tree,))
+        if _repeats_a_key(data):
+            raise _UnreadableError(
+                Withheld.MALFORMED
+            )  # of two members of one name readers take one or the other
+        before = findings.total
+        redacted = self._tree.redact(tree, "body", findings)
+        if findings.total == before:
+            return RedactedBody(data, (redacted,))
+        return RedactedBody(_dump(redacted), (redacted,))
+
+    def _is_clean(self, data: bytes) -> bool:
+        return not (
+            self._policy.fields or b"\\" in data or self._scanner.may_hold(data) or _NAMES_SECRET.search(data)
+        )
+
+    def _broken(self, data: bytes, why: Withheld, findings: Findings) -> RedactedBody:
+        """JSON that can't be parsed is read as text, where no rule asks for its fields."""
+        if self._policy.fields or _NAMES_SECRET.search(data):
+            raise _UnreadableError(why)
+        return self._plain(data, True, findings)
+
+    def _if_lines(self, data: bytes, findings: Findings) -> RedactedBody | None:
+        """Several documents, one on each line, called JSON."""
+        lines = [line for line in data.split(b"\n") if line.strip()]
+        if len(lines) < 2:
+            return None
+        try:
+            for line in lines:
+                json.loads(line)
+        except (ValueError, RecursionError):
+            return None
+        return self._lines(data, False, findings)
+
+    def _lines(self, data: bytes, _cut: bool, findings: Findings) -> RedactedBody:
+        lines = data.decode().split("\n")
+        return self._documents(lines, "\n".join, findings)
+
+    def _sse(self, data: bytes, _cut: bool, findings: Findings) -> RedactedBody:
+        """Server-sent events (HTML standard, section 9.2.6): an event's data lines are one payload."""
+        lines = _LINE_END.split(data.decode())
+        payloads: list[str] = []
+        # For each line either its text, or the number of the payload that stands there.
+        shape: list[str | int] = []
+        in_data = False
+        for line in lines:
+            name, colon, value = line.partition(":")
+            is_data = name == "data" and bool(colon)
+            if not is_data:
+                shape.append(line)
+            elif in_data:
+                payloads[-1] += "\n" + value.removeprefix(" ")
+            else:
+                payloads.append(value.removeprefix(" "))
+                shape.append(len(payloads) - 1)
+            in_data = is_data
+
+        def write(texts: list[str]) -> str:
+            out = []
+            for part in shape:
+                if isinstance(part, int):
+                    out += [f"data: {line}" for line in texts[part].split("\n")]
+                else:
+                    out.append(self._text.text(part, "body", findings))
+            return "\n".join(out)
+
+        return self._documents(payloads, write, findings)
+
+    def _documents(
+        self, payloads: list[str], write: "Callable[[list[str]], str]", findings: Findings
+    ) -> RedactedBody:
+        redacted = self._events.redact(payloads, "body", findings)
+        documents = tuple(document for _, document in redacted if document is not NOT_JSON)
+        return RedactedBody(write([text for text, _ in redacted]).encode(), documents)
+
+    # -- forms and text
+
+    def _form(self, data: bytes, cut: bool, findings: Findings) -> RedactedBody:
+        pairs = parse_qsl(data.decode(), keep_blank_values=True)
+        if not pairs:
+            return self._plain(data, cut, findings)
+        return RedactedBody(urlencode(self.parameters(pairs, "body", findings)).encode())
+
+    def parameters(
+        self, pairs: list[tuple[str, str]], where: str, findings: Findings
+    ) -> list[tuple[str, str]]:
+        """Named values, decoded: of a form, or of a query."""
+        redacted = []
+        for name, value in pairs:
+            action = self._policy.fields.action((name,)) if self._policy.fields else None
+            if action == "drop":
+                findings.add("field", where)
+                continue
+            kept = self._parameter(name, value, action, where, findings)
+            redacted.append((self._text.text(name, where, findings), kept))
+        return redacted
+
+    def _parameter(self, name: str, value: str, action: str | None, where: str, findings: Findings) -> str:
+        if action is not None:
+            findings.add("field", where)
+            if action == "hash" and self._policy.key is not None:
+                return self._policy.key.hash(value.encode())
+            return str(masked_by_type(value))
+        if value and "api_key" in self._policy.kinds and (is_secret_name(name) or name.lower() == "token"):
+            findings.add("secret", where)
+            return mask("secret")
+        # A value may be encoded once more.
+        return self._text.encoded(value.encode("utf-8", "replace"), where, findings).decode(
+            "utf-8", "replace"
+        )
+
+    def _plain(self, data: bytes, _cut: bool, findings: Findings) -> RedactedBody:
+        redacted = self._text.raw(data, "body", findings)
+        if _JSON_ESCAPE.search(redacted) and self._scanner.spans(_unescaped(redacted)):
+            raise _UnreadableError(Withheld.ENCODED)
+        return RedactedBody(redacted)
+
+
+# A member whose name may mean a secret; the tree then decides. On RE2: it is asked of every body.
+_NAMES_SECRET: Final = re2.compile(
+    rb"(?i:key|secret|passw|passphrase|pwd|token|authorization|credential|cookie)[^\"\\]{0,20}\"\s*:\s*\"|\"bytes\"\s*:"
+)
+
+
+def _dump(tree: Any) -> bytes:
+    return json.dumps(tree, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+
+
+def _repeats_a_key(data: bytes) -> bool:
+    repeated = False
+
+    def note(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        nonlocal repeated
+        members = dict(pairs)
+        repeated = repeated or len(members) != len(pairs)
+        return members
+
+    json.loads(data, object_pairs_hook=note)
+    return repeated
+
+
+def _unescaped(data: bytes) -> bytes:
+    def character(match: re.Match[bytes]) -> bytes:
+        return b"/" if match[0] == b"\\/" else bytes((int(match[0][2:], 16),))
+
+    return _JSON_ESCAPE.sub(character, data)
+
+
+def _may_be_text(media_type: str) -> bool:
+    return (
+        not media_type
+        or _TEXT_TYPES.fullmatch(media_type) is not None
+        or _JSON_TYPES.fullmatch(media_type) is not None
+        or _LINES_TYPES.fullmatch(media_type) is not None
+        or media_type
+        in ("application/x-www-form-urlencoded", "application/octet-stream", "binary/octet-stream")
+        or media_type.startswith("multipart/")
+    )
+
+
+def _as_utf8(data: bytes, content_type: str, cut: bool) -> bytes | None:
+    """`data` as UTF-8; None where it is no text in the charset that it claims."""
+    declared = _CHARSET.search(content_type)
+    charset = declared[1].lower() if declared else _by_mark(data)
+    if charset in ("utf-8", "utf8", "us-ascii", "ascii"):
+        text = data.removeprefix(codecs.BOM_UTF8)
+        if text.isascii() or _is_utf8(text, cut):
+            return None if _is_binary(text) else text
+        return None
+    try:
+        decoded = codecs.lookup(charset).incrementaldecoder("strict").decode(data, final=not cut)
+    except (LookupError, ValueError):
+        return None
+    text = decoded.removeprefix("\ufeff").encode("utf-8", "replace")
+    return None if _is_binary(text) else text
+
+
+def _is_binary(text: bytes) -> bool:
+    return len(text.translate(None, _CONTROLS)) != len(text)
+
+
+def _by_mark(data: bytes) -> str:
+    """The charset that a byte order mark tells, or for JSON where its zeros are (RFC 4627, section 3)."""
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    if data[:4].count(0) == 2 and len(data) >= 4:
+        return "utf-16-be" if data[0] == 0 else "utf-16-le"
+    return "utf-8"
+
+
+def _is_utf8(data: bytes, cut: bool) -> bool:
+    try:
+        codecs.getincrementaldecoder("utf-8")("strict").decode(data, final=not cut)
+    except ValueError:
+        return False
+    return True
+
+
+def _less_tail(text: bytes) -> bytes:
+    """Without its last CUT_TAIL_BYTES, and without a character cut in two there."""
+    return text[:-CUT_TAIL_BYTES].decode("utf-8", "ignore").encode()

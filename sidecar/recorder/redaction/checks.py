@@ -1,0 +1,143 @@
+"""Checks: what a candidate must satisfy beyond its shape. Pure functions on ASCII bytes."""
+
+import ipaddress
+import re
+from collections.abc import Iterator
+from typing import Final
+
+# ISO 13616: length of an IBAN by country.
+_IBAN_LENGTHS: Final = {
+    country: length
+    for length, countries in {
+        15: "NO",
+        16: "BE",
+        18: "DK FO FI GL NL SD FK",
+        19: "MK SI",
+        20: "AT BA EE KZ XK LT LU MN",
+        21: "HR LV LI CH",
+        22: "BH BG CR GE DE IE ME RS GB VA",
+        23: "GI IL IQ OM SO TL AE",
+        24: "AD CZ MD PK RO SA SK ES SE TN VG",
+        25: "LY PT ST",
+        26: "IS TR",
+        27: "BI DJ FR GR IT MR MC SM",
+        28: "AL AZ BY CY DO GT HU LB NI PL SV",
+        29: "BR EG PS QA UA",
+        30: "JO KW MU",
+        31: "MT SC",
+        32: "LC",
+        33: "RU",
+    }.items()
+    for country in countries.split()
+}
+
+
+# For each digit what doubling it adds up to: 7 → 14 → 5.
+_DOUBLED: Final = bytes.maketrans(b"0123456789", bytes((0, 2, 4, 6, 8, 1, 3, 5, 7, 9)))
+_PLAIN: Final = bytes.maketrans(b"0123456789", bytes(range(10)))
+
+
+def luhn(digits: bytes) -> bool:
+    """ISO/IEC 7812-1, annex B: the check digit of card numbers."""
+    total = sum(digits[-1::-2].translate(_PLAIN)) + sum(digits[-2::-2].translate(_DOUBLED))
+    return total % 10 == 0
+
+
+def is_card_number(digits: bytes) -> bool:
+    """Length and prefix of an issuer that exists, and a right check digit."""
+    length = len(digits)
+    first, two, four = digits[0], int(digits[:2]), int(digits[:4])
+    if first == 0x34:  # Visa
+        known = length in (13, 16, 19)
+    elif two in (34, 37):  # American Express
+        known = length == 15
+    elif 51 <= two <= 55 or 2221 <= four <= 2720:  # Mastercard
+        known = length == 16
+    elif two in (36, 38, 39) or 300 <= four // 10 <= 305:  # Diners Club
+        known = 14 <= length <= 19
+    else:  # Discover, UnionPay, Maestro; JCB; Mir
+        known = (first in (0x35, 0x36) or 3528 <= four <= 3589 or 2200 <= four <= 2204) and 13 <= length <= 19
+    return known and luhn(digits) and len(set(digits)) > 1
+
+
+# The digits of cards are grouped by threes and more, but for the last group.
+_CARD_GROUP: Final = re.compile(rb"[0-9]{3,}|(?<=[0-9][ -])[0-9]{1,2}")
+
+
+def card_spans(candidate: bytes) -> Iterator[tuple[int, int]]:
+    """Card numbers within digits that single spaces or dashes group: each begins and ends with a group."""
+    groups = [match.span() for match in _CARD_GROUP.finditer(candidate)]
+    number = 0
+    while number < len(groups):
+        end = _card_end(candidate, groups, number)
+        if end is None:
+            number += 1
+            continue
+        yield groups[number][0], groups[end][1]
+        number = end + 1
+
+
+def _card_end(candidate: bytes, groups: list[tuple[int, int]], first: int) -> int | None:
+    """The last group of the longest card number that begins with group `first`."""
+    digits = b""
+    found = None
+    for number in range(first, len(groups)):
+        start, end = groups[number]
+        digits += candidate[start:end]
+        if len(digits) > 19:
+            break
+        if len(digits) >= 13 and is_card_number(digits):
+            found = number
+        if end - start < 3:
+            break
+    return found
+
+
+def iban_length(candidate: bytes) -> int | None:
+    """How many bytes of `candidate`, spaces among them, are an IBAN with a right checksum; None for none."""
+    country = candidate[:2].upper().decode("ascii")
+    needed = _IBAN_LENGTHS.get(country)
+    if needed is None:
+        return None
+    compact = bytearray()
+    for place, byte in enumerate(candidate):
+        if byte in b" -":
+            continue
+        compact.append(byte)
+        if len(compact) == needed:
+            return place + 1 if _iban_checksum(bytes(compact)) else None
+    return None
+
+
+def _iban_checksum(iban: bytes) -> bool:
+    """ISO 13616: the rearranged number is 1 modulo 97 (ISO/IEC 7064, MOD 97-10)."""
+    text = (iban[4:] + iban[:4]).decode("ascii")
+    return int("".join(str(int(each, 36)) for each in text)) % 97 == 1
+
+
+def is_ssn(candidate: bytes) -> bool:
+    """Numbers that the Social Security Administration can have issued."""
+    area, group, serial = int(candidate[:3]), int(candidate[4:6]), int(candidate[7:])
+    return area not in (0, 666) and area < 900 and group != 0 and serial != 0
+
+
+def is_ipv6(candidate: bytes) -> bool:
+    """A valid address with a digit in it: `a::b` is rather a name in a program."""
+    if not any(0x30 <= byte <= 0x39 for byte in candidate) or len(candidate) < 4:
+        return False
+    try:
+        ipaddress.IPv6Address(candidate.decode("ascii"))
+    except ValueError:
+        return False
+    return True
+
+
+def is_token(candidate: bytes) -> bool:
+    """Rather a secret than a word: long, or with a digit in it."""
+    return len(candidate) >= 32 or any(0x30 <= byte <= 0x39 for byte in candidate)
+
+
+def is_phone(candidate: bytes) -> bool:
+    """A plausible count of digits (ITU-T E.164: at most 15), not all the same."""
+    digits = bytes(byte for byte in candidate if 0x30 <= byte <= 0x39)
+    return 8 <= len(digits) <= 15 and len(set(digits)) > 2

@@ -1,0 +1,94 @@
+"""Events: redacts bodies that are many JSON documents: server-sent events and JSON Lines.
+
+A language model sends its answer token by token, so a value may begin in one event and end in a later one.
+What stands at the same place of each event is therefore joined over all events before it is looked at.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+from sidecar.recorder.redaction.findings import Findings
+from sidecar.recorder.redaction.text import TextRedaction
+from sidecar.recorder.redaction.tree import MAX_DEPTH, TooDeepError, TreeRedaction
+
+# Where a string stands: the keys that lead to it, with a choice's own index instead of its position.
+_Place = tuple[str | int, ...]
+
+NOT_JSON: Final = object()
+
+
+class EventsRedaction:
+    """Redacts a sequence of documents that are parts of one text."""
+
+    def __init__(self, text: TextRedaction, tree: TreeRedaction) -> None:
+        self._text = text
+        self._tree = tree
+
+    def redact(self, payloads: Sequence[str], where: str, findings: Findings) -> list[tuple[str, Any]]:
+        """Each payload redacted, and its document; NOT_JSON where it is none. Raises TooDeepError."""
+        documents = [_read(payload) for payload in payloads]
+        before = findings.total
+        self._redact_joined(documents, where, findings)
+        joined_found = findings.total > before
+        redacted = []
+        for payload, document in zip(payloads, documents, strict=True):
+            if document is NOT_JSON:
+                redacted.append((self._text.text(payload, where, findings), NOT_JSON))
+                continue
+            before = findings.total
+            tree = self._tree.redact(document, where, findings)
+            is_same = not joined_found and findings.total == before
+            redacted.append((payload if is_same else _write(tree), tree))
+        return redacted
+
+    def _redact_joined(self, documents: list[Any], where: str, findings: Findings) -> None:
+        """Redact in place what is spread over several documents."""
+        places: dict[_Place, list[tuple[Any, str | int]]] = {}
+        for document in documents:
+            if document is not NOT_JSON:
+                for place, holder, key in _strings(document, ()):
+                    places.setdefault(place, []).append((holder, key))
+        for spots in places.values():
+            parts = [holder[key] for holder, key in spots]
+            if len(parts) < 2 or all(part == parts[0] for part in parts):
+                continue
+            # First what a part holds whole: joined, it could seem to go on in the next.
+            parts = [self._text.text(part, where, findings) for part in parts]
+            for (holder, key), part in zip(spots, self._text.joined(parts, where, findings), strict=True):
+                holder[key] = part
+
+
+def _read(payload: str) -> Any:
+    text = payload.strip()
+    if not text.startswith(("{", "[")):
+        return NOT_JSON
+    try:
+        return json.loads(text)
+    except ValueError:
+        return NOT_JSON
+    except RecursionError:
+        raise TooDeepError from None
+
+
+def _write(tree: Any) -> str:
+    return json.dumps(tree, ensure_ascii=False, separators=(",", ":"))
+
+
+def _strings(node: Any, place: _Place) -> Iterator[tuple[_Place, Any, str | int]]:
+    """The strings under `node`: where they stand, and what holds them under which key."""
+    if len(place) > MAX_DEPTH:
+        raise TooDeepError
+    members: Iterator[tuple[str | int, Any]]
+    if isinstance(node, dict):
+        members = iter(node.items())
+    elif isinstance(node, list):
+        members = enumerate(node)
+    else:
+        return
+    for key, member in members:
+        if isinstance(member, str):
+            yield (*place, key), node, key
+        elif isinstance(member, dict | list):
+            index = member.get("index") if isinstance(node, list) and isinstance(member, dict) else None
+            yield from _strings(member, (*place, index if isinstance(index, int) else key))

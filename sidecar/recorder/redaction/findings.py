@@ -1,0 +1,39 @@
+"""Findings: what was masked, by class and place. Never the value."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """So many of one class in one place: "body", "path", "query", "header:cookie", …"""
+
+    kind: str
+    where: str
+    count: int
+
+
+class Findings:
+    """Counts findings while a record is being made."""
+
+    __slots__ = ("_counts",)
+
+    def __init__(self) -> None:
+        self._counts: Counter[tuple[str, str]] = Counter()
+
+    def add(self, kind: str, where: str) -> None:
+        """One more of class `kind` in `where`."""
+        self._counts[kind, where] += 1
+
+    @property
+    def total(self) -> int:
+        return self._counts.total()
+
+    def under(self, *places: str) -> list[Finding]:
+        """Those in `places`, and in what begins with one of them and a colon, in the order of finding."""
+        wanted = tuple(f"{place}:" for place in places)
+        return [
+            Finding(kind, where, count)
+            for (kind, where), count in self._counts.items()
+            if where in places or where.startswith(wanted)
+        ]

@@ -1,0 +1,79 @@
+"""Policy: what is redacted, as the settings say it, with a version that stands in every record."""
+
+import hashlib
+import hmac
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+
+from sidecar.config import OpaqueRule, Settings
+from sidecar.recorder.redaction.classes import Scanner
+from sidecar.recorder.redaction.fields import FieldRules
+
+# Counted up whenever the built-in shapes change what they find.
+_SHAPES_VERSION: Final = 1
+_HASH_DIGITS: Final = 32
+
+
+@dataclass(frozen=True)
+class HashKey:
+    """The key of keyed hashes. Its id is no secret; it tells hashes of two keys apart."""
+
+    secret: bytes
+
+    @cached_property
+    def identity(self) -> str:
+        return hashlib.sha256(b"infertap hash key\0" + self.secret).hexdigest()[:8]
+
+    def hash(self, value: bytes) -> str:
+        """`hmac:KEYID:` and 128 bits of HMAC-SHA-256 (RFC 2104) in hex: the same for the same value."""
+        digest = hmac.new(self.secret, value, hashlib.sha256).hexdigest()[:_HASH_DIGITS]
+        return f"hmac:{self.identity}:{digest}"
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Everything that redaction goes by."""
+
+    kinds: frozenset[str]
+    fields: FieldRules
+    opaque: tuple[OpaqueRule, ...]
+    record_headers: frozenset[str]
+    scanner: Scanner
+    key: HashKey | None
+    version: str
+
+    @classmethod
+    def of(cls, settings: Settings, hash_key: bytes | None) -> "Policy":
+        """The policy that `settings` ask for; raises ValueError where a field's path can't be read."""
+        key = HashKey(hash_key) if hash_key else None
+        return cls(
+            kinds=settings.redact,
+            fields=FieldRules(settings.redact_fields),
+            opaque=settings.opaque_bodies,
+            record_headers=frozenset(name.lower() for name in settings.record_headers),
+            scanner=Scanner(settings.redact),
+            key=key,
+            version=_version(settings, key),
+        )
+
+    def opaque_action(self, media_type: str) -> str:
+        """keep, digest or drop, for a body of that type that no rule can read; the first rule decides."""
+        for rule in self.opaque:
+            prefix, star, _ = rule.media_type.partition("*")
+            if media_type.startswith(prefix) if star else media_type == rule.media_type:
+                return rule.action
+        return "digest"
+
+
+def _version(settings: Settings, key: HashKey | None) -> str:
+    said = {
+        "shapes": _SHAPES_VERSION,
+        "kinds": sorted(settings.redact),
+        "fields": [[rule.path, rule.action] for rule in settings.redact_fields],
+        "opaque": [[rule.media_type, rule.action] for rule in settings.opaque_bodies],
+        "headers": sorted(name.lower() for name in settings.record_headers),
+        "key": key.identity if key else None,
+    }
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]

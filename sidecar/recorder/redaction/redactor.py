@@ -1,0 +1,103 @@
+"""Redactor: one policy at work on everything that a record holds."""
+
+import re
+from collections.abc import Iterable
+from typing import Final
+from urllib.parse import parse_qsl, quote
+
+from sidecar.recorder.redaction.body import BodyRedaction, RedactedBody
+from sidecar.recorder.redaction.fields import is_secret_name
+from sidecar.recorder.redaction.findings import Findings
+from sidecar.recorder.redaction.policy import Policy
+from sidecar.recorder.redaction.text import TextRedaction, mask
+
+_CREDENTIAL: Final = "credential"
+# Beside what is_secret_name tells.
+_CREDENTIAL_HEADERS: Final = frozenset(
+    {
+        "authorization",
+        "proxy-authorization",
+        "cookie",
+        "set-cookie",
+        "set-cookie2",
+        "www-authenticate",
+        "proxy-authenticate",
+        "authentication-info",
+        "x-api-key",
+        "api-key",
+        "apikey",
+        "x-goog-api-key",
+        "x-functions-key",
+        "ocp-apim-subscription-key",
+        "x-amz-security-token",
+        "x-forwarded-client-cert",
+        "token",
+        "x-token",
+    }
+)
+_CREDENTIAL_WORD: Final = re.compile(
+    r"(?:^|[-_])(?:auth|token|secret|password|apikey|signature|session)(?:$|[-_])"
+)
+
+
+def is_credential_header(name: str) -> bool:
+    """Whether a header of that name (lower case) holds a credential; such are never recorded."""
+    return name in _CREDENTIAL_HEADERS or is_secret_name(name) or _CREDENTIAL_WORD.search(name) is not None
+
+
+class Redactor:
+    """Redacts by one policy. Every string of a record goes through one of these."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+        self._text = TextRedaction(policy.scanner)
+        self._body = BodyRedaction(policy)
+
+    def text(self, text: str, where: str, findings: Findings) -> str:
+        """Any text, percent-encoded or not."""
+        return self.raw(text.encode("utf-8", "replace"), where, findings)
+
+    def raw(self, data: bytes, where: str, findings: Findings) -> str:
+        """The same from the wire; what is no UTF-8 is shown by replacement characters."""
+        return self._text.encoded(data, where, findings).decode("utf-8", "replace")
+
+    def headers(
+        self, fields: Iterable[tuple[bytes, bytes]], where: str, findings: Findings
+    ) -> list[tuple[str, str]]:
+        """Those fields that may be recorded, names in lower case; credentials are always masked."""
+        kept = []
+        for raw_name, raw_value in fields:
+            name = raw_name.decode("latin-1").lower()
+            if name not in self.policy.record_headers:
+                continue
+            if is_credential_header(name):
+                findings.add(_CREDENTIAL, f"{where}:{name}")
+                kept.append((name, mask(_CREDENTIAL)))
+            else:
+                kept.append((name, self.raw(raw_value, f"{where}:{name}", findings)))
+        return kept
+
+    def query(self, query: bytes, findings: Findings) -> str:
+        """A query (without its `?`): what parameters of telling names hold is masked, and what is found."""
+        pairs = parse_qsl(query.decode("utf-8", "replace"), keep_blank_values=True)
+        if not pairs:
+            return self.raw(query, "query", findings)
+        before = findings.total
+        redacted = self._body.parameters(pairs, "query", findings)
+        if findings.total == before:
+            return query.decode("utf-8", "replace")
+        return "&".join(
+            f"{quote(name, safe='<>[]')}={quote(value, safe='<>[]/:,')}" for name, value in redacted
+        )
+
+    def keyed_hash(self, value: bytes) -> str:
+        """`hmac:KEYID:…`; empty without a key, for then nothing may be told."""
+        return self.policy.key.hash(value) if self.policy.key and value else ""
+
+    def body(self, content_type: str, data: bytes, cut: bool, findings: Findings) -> RedactedBody:
+        """A payload, its content encoding opened; `cut` where its end is missing. Never raises."""
+        return self._body.redact(content_type, data, cut, findings)
+
+    def opaque(self, content_type: str, data: bytes) -> RedactedBody:
+        """A payload that no rule can read, as INFERTAP_OPAQUE_BODIES says."""
+        return self._body.opaque(content_type.partition(";")[0].strip().lower(), data)

@@ -1,0 +1,94 @@
+"""Text: masks what the scanner finds in a piece of text, also where it is spread over several pieces."""
+
+import re
+from collections.abc import Sequence
+from typing import Final
+from urllib.parse import unquote_to_bytes
+
+from sidecar.recorder.redaction.classes import Scanner, Span
+from sidecar.recorder.redaction.findings import Findings
+
+_PERCENT: Final = re.compile(rb"%[0-9A-Fa-f]{2}")
+
+
+def mask(kind: str) -> str:
+    """What stands in place of a value of that class."""
+    return f"<{kind}>"
+
+
+class TextRedaction:
+    """Redacts UTF-8 text."""
+
+    def __init__(self, scanner: Scanner) -> None:
+        self._scanner = scanner
+
+    def raw(self, data: bytes, where: str, findings: Findings) -> bytes:
+        """`data` with what was found masked; the very object where nothing was."""
+        spans = self._scanner.spans(data)
+        if not spans:
+            return data
+        for span in spans:
+            findings.add(span.kind, where)
+        return _masked(data, spans)
+
+    def text(self, text: str, where: str, findings: Findings) -> str:
+        """The same for a string; what is no valid Unicode (lone surrogates) becomes `?`."""
+        data = text.encode("utf-8", "replace")
+        redacted = self.raw(data, where, findings)
+        return text if redacted is data and b"?" not in data else redacted.decode("utf-8", "replace")
+
+    def encoded(self, data: bytes, where: str, findings: Findings) -> bytes:
+        """The same for percent-encoded text (RFC 3986, section 2.1): where its decoded form holds more than
+        the encoded one shows, the decoded form is masked and returned.
+        """
+        if _PERCENT.search(data) is None:
+            return self.raw(data, where, findings)
+        decoded = unquote_to_bytes(data)
+        if _PERCENT.search(decoded) is not None:  # encoded twice
+            decoded = unquote_to_bytes(decoded)
+        if not self._scanner.spans(decoded):
+            return self.raw(data, where, findings)
+        return self.raw(decoded, where, findings)
+
+    def joined(self, parts: Sequence[str], where: str, findings: Findings) -> list[str]:
+        """Redacts text that comes in `parts`: what spans several is masked in the first, and cut out of the
+        others. As many parts are returned.
+        """
+        pieces = [part.encode("utf-8", "replace") for part in parts]
+        spans = self._scanner.spans(b"".join(pieces))
+        for span in spans:
+            findings.add(span.kind, where)
+        if not spans:
+            return list(parts)
+        redacted = []
+        start = 0
+        for piece in pieces:
+            redacted.append(_part(piece, start, spans).decode("utf-8", "replace"))
+            start += len(piece)
+        return redacted
+
+
+def _masked(data: bytes, spans: Sequence[Span]) -> bytes:
+    out: list[bytes] = []
+    copied = 0
+    for span in spans:
+        out += (data[copied : span.start], mask(span.kind).encode())
+        copied = span.end
+    out.append(data[copied:])
+    return b"".join(out)
+
+
+def _part(piece: bytes, start: int, spans: Sequence[Span]) -> bytes:
+    """`piece`, which begins at `start` of the whole, less what `spans` cover."""
+    end = start + len(piece)
+    out: list[bytes] = []
+    copied = start
+    for span in spans:
+        if span.end <= start or span.start >= end:
+            continue
+        out.append(piece[copied - start : max(span.start - start, 0)])
+        if span.start >= start:
+            out.append(mask(span.kind).encode())
+        copied = min(span.end, end)
+    out.append(piece[copied - start :])
+    return b"".join(out)

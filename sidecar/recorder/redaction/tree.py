@@ -1,0 +1,127 @@
+"""Tree: redacts decoded JSON. Keys, strings, numbers that are card numbers, and named fields."""
+
+import json
+from typing import Any, Final
+
+from sidecar.recorder.redaction.checks import is_card_number
+from sidecar.recorder.redaction.fields import is_secret_name
+from sidecar.recorder.redaction.findings import Findings
+from sidecar.recorder.redaction.policy import Policy
+from sidecar.recorder.redaction.text import TextRedaction, mask
+
+# Deeper than any payload of a model, shallower than Python's own limit.
+MAX_DEPTH: Final = 200
+_FIELD: Final = "field"
+_SECRET: Final = "secret"  # noqa: S105
+_DROPPED: Final = object()
+
+
+class TooDeepError(Exception):
+    """The tree is deeper than MAX_DEPTH."""
+
+
+class TreeRedaction:
+    """Redacts trees of dict, list, str, int, float, bool and None; the tree handed in is not changed."""
+
+    def __init__(self, policy: Policy, text: TextRedaction) -> None:
+        self._fields = policy.fields
+        self._key = policy.key
+        self._text = text
+        self._masks_cards = "payment_card" in policy.kinds
+        self._masks_secrets = "api_key" in policy.kinds
+
+    def redact(self, tree: Any, where: str, findings: Findings) -> Any:
+        """A redacted copy; raises TooDeepError."""
+        redacted = self._value(tree, [], where, findings)
+        return None if redacted is _DROPPED else redacted
+
+    def _value(self, value: Any, path: list[str | int], where: str, findings: Findings) -> Any:
+        if self._fields and (action := self._fields.action(path)) is not None:
+            findings.add(_FIELD, where)
+            return self._by_rule(value, action)
+        if isinstance(value, str):
+            return self._text.text(value, where, findings)
+        if isinstance(value, dict):
+            return self._object(value, path, where, findings)
+        if isinstance(value, list):
+            return self._array(value, path, where, findings)
+        if type(value) is int and self._masks_cards and _is_card(value):
+            findings.add("payment_card", where)
+            return 0
+        return value
+
+    def _object(
+        self, value: dict[str, Any], path: list[str | int], where: str, findings: Findings
+    ) -> dict[str, Any]:
+        _check_depth(path)
+        redacted: dict[str, Any] = {}
+        for key, member in value.items():
+            path.append(key)
+            kept: Any
+            if self._masks_secrets and isinstance(member, str) and member and is_secret_name(key):
+                findings.add(_SECRET, where)
+                kept = mask(_SECRET)
+            elif key == "bytes" and isinstance(member, list):
+                kept = []  # a token's text over again, as numbers that no pattern reads
+            else:
+                kept = self._value(member, path, where, findings)
+            path.pop()
+            if kept is not _DROPPED:
+                redacted[self._text.text(key, where, findings)] = kept
+        return redacted
+
+    def _array(self, value: list[Any], path: list[str | int], where: str, findings: Findings) -> list[Any]:
+        _check_depth(path)
+        redacted = []
+        if _is_tokens(value):
+            value = self._tokens(value, where, findings)
+        path.append(0)
+        for index, member in enumerate(value):
+            path[-1] = index
+            kept = self._value(member, path, where, findings)
+            if kept is not _DROPPED:
+                redacted.append(kept)
+        path.pop()
+        return redacted
+
+    def _tokens(self, value: list[Any], where: str, findings: Findings) -> list[Any]:
+        """Tokens of one text: a value may be spread over several of them."""
+        tokens = [member["token"] for member in value]
+        joined = self._text.joined(tokens, where, findings)
+        return [{**member, "token": token} for member, token in zip(value, joined, strict=True)]
+
+    def _by_rule(self, value: Any, action: str) -> Any:
+        if action == "drop":
+            return _DROPPED
+        if action == "hash" and self._key is not None:
+            text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+            return self._key.hash(text.encode("utf-8", "replace"))
+        return masked_by_type(value)
+
+
+def masked_by_type(value: Any) -> Any:
+    """What stands in place of a named field: of the same type, and empty."""
+    if isinstance(value, str):
+        return mask(_FIELD)
+    if isinstance(value, bool):
+        return False
+    if isinstance(value, int | float):
+        return 0
+    if isinstance(value, list):
+        return []
+    return {} if isinstance(value, dict) else None
+
+
+def _is_tokens(value: list[Any]) -> bool:
+    return len(value) > 1 and all(
+        isinstance(member, dict) and isinstance(member.get("token"), str) for member in value
+    )
+
+
+def _is_card(value: int) -> bool:
+    return 10**12 <= value < 10**19 and is_card_number(str(value).encode())
+
+
+def _check_depth(path: list[str | int]) -> None:
+    if len(path) > MAX_DEPTH:
+        raise TooDeepError

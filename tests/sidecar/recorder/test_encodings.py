@@ -1,0 +1,79 @@
+"""Content encodings are opened, within a cap."""
+
+import contextlib
+import gzip
+import os
+import zlib
+from collections.abc import Callable
+
+import brotli
+import pytest
+import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar.recorder.encodings import EncodingError, Opened, open_encoding
+
+CAP = 1 << 20
+CODINGS: dict[str, Callable[[bytes], bytes]] = {
+    "gzip": gzip.compress,
+    "x-gzip": gzip.compress,
+    "deflate": zlib.compress,
+    "br": brotli.compress,
+    "zstd": zstandard.ZstdCompressor().compress,
+}
+
+
+def raw_deflate(data: bytes) -> bytes:
+    engine = zlib.compressobj(wbits=-15)
+    return engine.compress(data) + engine.flush()
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+@given(data=st.binary(max_size=5000))
+def test_opened(coding: str, data: bytes) -> None:
+    """What was coded comes out."""
+    assert open_encoding(coding, CODINGS[coding](data), CAP) == Opened(data, False)
+
+
+def test_raw_deflate() -> None:
+    """Deflate without its zlib frame, as some servers send it."""
+    assert open_encoding("deflate", raw_deflate(b"hello" * 99), CAP) == Opened(b"hello" * 99, False)
+
+
+def test_several_codings() -> None:
+    """The last coding is undone first; identity is none."""
+    data = b"hello" * 99
+    assert open_encoding("gzip, identity, BR", brotli.compress(gzip.compress(data)), CAP).data == data
+    assert open_encoding("", data, CAP) == Opened(data, False)
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+def test_cut_input(coding: str) -> None:
+    """Of what was cut, the beginning comes out, marked as cut."""
+    data = os.urandom(300_000)
+    opened = open_encoding(coding, CODINGS[coding](data)[:200_000], CAP)
+    assert opened.cut
+    assert data.startswith(opened.data)
+    assert len(opened.data) > 50_000
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+def test_bomb(coding: str) -> None:
+    """However much is in it, no more than the cap comes out."""
+    assert open_encoding(coding, CODINGS[coding](bytes(64 << 20)), 1000) == Opened(bytes(1000), True)
+
+
+@pytest.mark.parametrize("coding", ["compress", "gzip, gzip, gzip, gzip", "*", "gzip;q=1"])
+def test_unknown(coding: str) -> None:
+    """A coding nobody knows, or too many of them, is an error."""
+    with pytest.raises(EncodingError):
+        open_encoding(coding, b"data", CAP)
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+@given(data=st.binary(min_size=1, max_size=300))
+def test_garbage(coding: str, data: bytes) -> None:
+    """Bytes that are none of the coding give its error, or what could be read; nothing else."""
+    with contextlib.suppress(EncodingError):
+        open_encoding(coding, data, CAP)
