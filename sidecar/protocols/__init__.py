@@ -4,6 +4,7 @@ Pure: no I/O, no clock, no state beside a parser's own. The door of the room; th
 they follow and what they promise.
 """
 
+from sidecar.protocols.grpc import Message, Messages, decode_status_message, split_messages, timeout_ns
 from sidecar.protocols.http1 import MAX_HEAD, Event, Kind, RequestFramer, ResponseFramer, Stop
 from sidecar.protocols.http1_heads import (
     CHUNKED,
@@ -31,6 +32,8 @@ __all__ = [
     "Answer",
     "Event",
     "Kind",
+    "Message",
+    "Messages",
     "ParsedHead",
     "RequestFramer",
     "RequestHead",
@@ -40,6 +43,7 @@ __all__ = [
     "SseEvent",
     "SseParser",
     "Stop",
+    "decode_status_message",
     "parse_head",
     "parse_sse",
     "parse_trailers",
@@ -48,4 +52,6 @@ __all__ = [
     "request_line",
     "sniff_client",
     "sniff_model",
+    "split_messages",
+    "timeout_ns",
 ]

@@ -40,6 +40,8 @@ class Withheld(StrEnum):
     # Its content encoding can't be opened.
     UNREADABLE = "unreadable"
     FAILED = "redaction_failed"
+    # Something in a decoded message was masked: its view is in the record, its bytes are not.
+    VIEW_ONLY = "view_only"
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +216,13 @@ class BodyRedaction:
         redacted = self._events.redact(payloads, "body", findings)
         documents = tuple(document for _, document in redacted if document is not NOT_JSON)
         return RedactedBody(write([text for text, _ in redacted]).encode(), documents)
+
+    def documents(self, documents: tuple[Any, ...], findings: Findings) -> tuple[Any, ...] | None:
+        """Documents that were decoded elsewhere, redacted as one text; None where that fails."""
+        try:
+            return self._events.trees(documents, "body", findings)
+        except Exception:  # law 3: whatever it was, nothing raw goes on
+            return None
 
     # -- forms and text
 

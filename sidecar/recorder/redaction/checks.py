@@ -93,6 +93,14 @@ def _card_end(candidate: bytes, groups: list[tuple[int, int]], first: int) -> in
     return found
 
 
+_IBAN_START: Final = re.compile(rb"(?<![0-9A-Za-z])(?=[A-Za-z]{2}[0-9]{2})")
+
+
+def iban_starts(candidate: bytes) -> list[int]:
+    """Where in `candidate` an IBAN may begin: at its start, and after each space or dash."""
+    return [match.start() for match in _IBAN_START.finditer(candidate)]
+
+
 def iban_length(candidate: bytes) -> int | None:
     """How many bytes of `candidate`, spaces among them, are an IBAN with a right checksum; None for none."""
     country = candidate[:2].upper().decode("ascii")

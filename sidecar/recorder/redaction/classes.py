@@ -36,9 +36,10 @@ def _whole(check: Callable[[bytes], bool]) -> _Narrow:
 
 
 def _iban(candidate: bytes) -> Iterator[tuple[int, int]]:
-    length = checks.iban_length(candidate)
-    if length is not None:
-        yield 0, length
+    for start in checks.iban_starts(candidate):
+        length = checks.iban_length(candidate[start:])
+        if length is not None:
+            yield start, start + length
 
 
 def _less_full_stop(candidate: bytes) -> Iterator[tuple[int, int]]:

@@ -42,7 +42,12 @@ class EventsRedaction:
             redacted.append((payload if is_same else _write(tree), tree))
         return redacted
 
-    def _redact_joined(self, documents: list[Any], where: str, findings: Findings) -> None:
+    def trees(self, documents: Sequence[Any], where: str, findings: Findings) -> tuple[Any, ...]:
+        """The same for documents that are decoded already; changes them on the way. Raises TooDeepError."""
+        self._redact_joined(documents, where, findings)
+        return tuple(self._tree.redact(document, where, findings) for document in documents)
+
+    def _redact_joined(self, documents: Sequence[Any], where: str, findings: Findings) -> None:
         """Redact in place what is spread over several documents."""
         places: dict[_Place, list[tuple[Any, str | int]]] = {}
         for document in documents:

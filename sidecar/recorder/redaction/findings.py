@@ -29,11 +29,6 @@ class Findings:
     def total(self) -> int:
         return self._counts.total()
 
-    def under(self, *places: str) -> list[Finding]:
-        """Those in `places`, and in what begins with one of them and a colon, in the order of finding."""
-        wanted = tuple(f"{place}:" for place in places)
-        return [
-            Finding(kind, where, count)
-            for (kind, where), count in self._counts.items()
-            if where in places or where.startswith(wanted)
-        ]
+    def listed(self) -> list[Finding]:
+        """All of them, in the order of finding."""
+        return [Finding(kind, where, count) for (kind, where), count in self._counts.items()]

@@ -1,8 +1,9 @@
 """Redactor: one policy at work on everything that a record holds."""
 
+import functools
 import re
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 from urllib.parse import parse_qsl, quote
 
 from sidecar.recorder.redaction.body import BodyRedaction, RedactedBody
@@ -12,6 +13,8 @@ from sidecar.recorder.redaction.policy import Policy
 from sidecar.recorder.redaction.text import TextRedaction, mask
 
 _CREDENTIAL: Final = "credential"
+_CLEAN_VALUES: Final = 4096
+_CLEAN_BYTES: Final = 256
 # Beside what is_secret_name tells.
 _CREDENTIAL_HEADERS: Final = frozenset(
     {
@@ -40,6 +43,7 @@ _CREDENTIAL_WORD: Final = re.compile(
 )
 
 
+@functools.lru_cache(maxsize=1024)
 def is_credential_header(name: str) -> bool:
     """Whether a header of that name (lower case) holds a credential; such are never recorded."""
     return name in _CREDENTIAL_HEADERS or is_secret_name(name) or _CREDENTIAL_WORD.search(name) is not None
@@ -51,6 +55,8 @@ class Redactor:
     def __init__(self, policy: Policy) -> None:
         self.policy = policy
         self._text = TextRedaction(policy.scanner)
+        # Header values that held nothing, and their text: most repeat from call to call.
+        self._clean: dict[bytes, str] = {}
         self._body = BodyRedaction(policy)
 
     def text(self, text: str, where: str, findings: Findings) -> str:
@@ -59,6 +65,8 @@ class Redactor:
 
     def raw(self, data: bytes, where: str, findings: Findings) -> str:
         """The same from the wire; what is no UTF-8 is shown by replacement characters."""
+        if not data:
+            return ""
         return self._text.encoded(data, where, findings).decode("utf-8", "replace")
 
     def headers(
@@ -74,8 +82,20 @@ class Redactor:
                 findings.add(_CREDENTIAL, f"{where}:{name}")
                 kept.append((name, mask(_CREDENTIAL)))
             else:
-                kept.append((name, self.raw(raw_value, f"{where}:{name}", findings)))
+                kept.append((name, self._value(raw_value, f"{where}:{name}", findings)))
         return kept
+
+    def _value(self, raw: bytes, where: str, findings: Findings) -> str:
+        known = self._clean.get(raw)
+        if known is not None:
+            return known
+        before = findings.total
+        value = self.raw(raw, where, findings)
+        if findings.total == before and len(raw) <= _CLEAN_BYTES:
+            if len(self._clean) >= _CLEAN_VALUES:
+                self._clean.clear()
+            self._clean[raw] = value
+        return value
 
     def query(self, query: bytes, findings: Findings) -> str:
         """A query (without its `?`): what parameters of telling names hold is masked, and what is found."""
@@ -97,6 +117,10 @@ class Redactor:
     def body(self, content_type: str, data: bytes, cut: bool, findings: Findings) -> RedactedBody:
         """A payload, its content encoding opened; `cut` where its end is missing. Never raises."""
         return self._body.redact(content_type, data, cut, findings)
+
+    def documents(self, documents: tuple[Any, ...], findings: Findings) -> tuple[Any, ...] | None:
+        """Decoded messages of one direction, redacted as one text; None where that fails."""
+        return self._body.documents(documents, findings)
 
     def opaque(self, content_type: str, data: bytes) -> RedactedBody:
         """A payload that no rule can read, as INFERTAP_OPAQUE_BODIES says."""

@@ -19,7 +19,7 @@ def test_headers_that_may_be_kept(redactor: MakeRedactor) -> None:
         ("host", "<ipv4>:80"),
         ("user-agent", "curl (<email>)"),
     ]
-    assert findings.under("header") == [
+    assert findings.listed() == [
         Finding("ipv4", "header:host", 1),
         Finding("email", "header:user-agent", 1),
     ]

@@ -1,0 +1,192 @@
+"""Redacted call: an exchange with everything in it redacted. After this step nothing raw is left.
+
+Pure. `redact_call` is the pipeline's redaction stage; a call that it can't redact raises, and the caller then
+keeps only what holds no text of the wire.
+"""
+
+import json
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from sidecar.config import Settings
+from sidecar.exchange import Body, Exchange, Protocol
+from sidecar.protocols import decode_status_message, parse_head
+from sidecar.recorder.encodings import EncodingError, open_encoding
+from sidecar.recorder.payloads import Side, decode_grpc
+from sidecar.recorder.redaction import Findings, RedactedBody, Redactor, Withheld
+
+Fields = list[tuple[bytes, bytes]]
+
+# What a body may become when its content encoding is opened.
+_OPENED_MOST: Final = 16 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class RedactedSide:
+    """One direction."""
+
+    content_type: str
+    content_encoding: str
+    size: int
+    captured: int
+    truncated: bool
+    body: RedactedBody
+    findings: Findings
+    headers: list[tuple[str, str]] = field(default_factory=list)
+    trailers: list[tuple[str, str]] = field(default_factory=list)
+    # The documents as JSON, where the body's bytes are not JSON themselves.
+    view_json: str = ""
+
+    def reading(self) -> Side:
+        """This direction as the payload readers see it."""
+        return Side(self.content_type.partition(";")[0].strip().lower(), self.body.documents)
+
+
+@dataclass(frozen=True, slots=True)
+class RedactedCall:
+    """A call of which nothing is raw any more: ids, texts and bodies. Numbers stay the exchange's."""
+
+    request_id: str
+    client_request_id: str
+    model_request_id: str
+    method: str
+    path: str
+    query: str
+    grpc_message: str
+    user: str
+    session: str
+    address: str
+    context: dict[str, str]
+    request: RedactedSide
+    response: RedactedSide
+
+
+class CallRedaction:
+    """Redacts calls by one policy."""
+
+    def __init__(self, settings: Settings, redactor: Redactor) -> None:
+        self._redactor = redactor
+        self._context_headers = {name.lower().encode(): name.lower() for name in settings.context_headers}
+        self._user_header = _lower(settings.user_header)
+        self._session_header = _lower(settings.session_header)
+        self._opened_most = min(_OPENED_MOST, max(settings.body_limit_bytes, 1 << 20) * 8)
+
+    def redact(self, call: Exchange) -> RedactedCall:
+        """`call` with everything redacted."""
+        # What is asked counts with the request, what is answered with the response.
+        findings, answer_findings = Findings(), Findings()
+        redactor = self._redactor
+        request_fields = _fields(call.request_head, call.request_headers)
+        response_fields = _fields(call.response_head, call.response_headers)
+        target, _, query = call.target.partition(b"?")
+        path = redactor.raw(target, "path", findings)
+        return RedactedCall(
+            request_id=redactor.raw(call.request_id, "request_id", findings),
+            client_request_id=redactor.raw(call.client_request_id, "client_request_id", findings),
+            model_request_id=redactor.raw(call.model_request_id, "model_request_id", answer_findings),
+            method=redactor.raw(call.method[:32], "method", findings),
+            path=path,
+            query=redactor.query(query, findings) if query else "",
+            grpc_message=redactor.raw(
+                decode_status_message(call.grpc_message), "grpc_message", answer_findings
+            ),
+            user=redactor.keyed_hash(_value(request_fields, self._user_header)),
+            session=redactor.keyed_hash(_value(request_fields, self._session_header)),
+            address=redactor.keyed_hash(call.client_address.rpartition(":")[0].encode()),
+            context=self._context(request_fields, findings),
+            request=self._side(call, True, request_fields, findings),
+            response=self._side(call, False, response_fields, answer_findings),
+        )
+
+    def _context(self, fields: Fields, findings: Findings) -> dict[str, str]:
+        if not self._context_headers:
+            return {}
+        named = [(self._context_headers.get(name.lower()), value) for name, value in fields]
+        return {
+            name: self._redactor.raw(value, f"context:{name}", findings)
+            for name, value in named
+            if name is not None
+        }
+
+    def _side(self, call: Exchange, is_request: bool, fields: Fields, findings: Findings) -> RedactedSide:
+        body, trailers = (
+            (call.request, call.request_trailers) if is_request else (call.response, call.response_trailers)
+        )
+        redactor = self._redactor
+        content_type = _value(fields, b"content-type").decode("latin-1")
+        encoding = _value(fields, b"content-encoding").decode("latin-1")
+        cut = body.captured < body.size
+        if call.protocol is Protocol.GRPC:
+            redacted, view = self._grpc_body(call, fields, is_request, findings)
+        else:
+            redacted, view = self._http_body(content_type, encoding, body, cut, findings), ""
+        return RedactedSide(
+            content_type=redactor.raw(content_type.encode("latin-1"), "content-type", findings),
+            content_encoding=redactor.raw(encoding.encode("latin-1"), "content-encoding", findings),
+            size=body.size,
+            captured=body.captured,
+            truncated=cut,
+            body=redacted,
+            findings=findings,
+            headers=redactor.headers(fields, "header", findings),
+            trailers=redactor.headers(trailers, "trailer", findings) if trailers else [],
+            view_json=view,
+        )
+
+    def _http_body(
+        self, content_type: str, encoding: str, body: Body, cut: bool, findings: Findings
+    ) -> RedactedBody:
+        data = b"".join(body.captured_pieces)
+        if not data:
+            return RedactedBody()
+        if encoding:
+            try:
+                opened = open_encoding(encoding, data, self._opened_most)
+            except EncodingError:
+                return RedactedBody(withheld=Withheld.UNREADABLE)
+            data, cut = opened.data, cut or opened.cut
+        return self._redactor.body(content_type, data, cut, findings)
+
+    def _grpc_body(
+        self, call: Exchange, fields: Fields, is_request: bool, findings: Findings
+    ) -> tuple[RedactedBody, str]:
+        """Messages of a known service are decoded; their bytes are kept where nothing in them was masked."""
+        data = b"".join((call.request if is_request else call.response).captured_pieces)
+        if not data:
+            return RedactedBody(), ""
+        encoding = _value(fields, b"grpc-encoding").decode("latin-1")
+        path = call.target.decode("latin-1")
+        decoded = decode_grpc(path, is_request, encoding, data, self._opened_most)
+        if decoded is None:
+            return self._redactor.opaque("application/grpc", data), ""
+        before = findings.total
+        documents = self._redactor.documents(decoded.documents, findings)
+        if documents is None:
+            return RedactedBody(withheld=Withheld.FAILED), ""
+        kept = decoded.data if findings.total == before and not self._redactor.policy.fields else b""
+        withheld = None if kept else Withheld.VIEW_ONLY
+        return RedactedBody(kept, documents, withheld), _view(documents)
+
+
+def _view(documents: tuple[Any, ...]) -> str:
+    """One message as its document, several as a list."""
+    shown = documents[0] if len(documents) == 1 else list(documents)
+    return json.dumps(shown, ensure_ascii=False, separators=(",", ":"))
+
+
+def _fields(head: bytes, fields: Fields) -> Fields:
+    """Header fields: parsed from a raw HTTP/1 head, or as HTTP/2 brought them."""
+    return parse_head(head).fields if head else fields
+
+
+def _value(fields: Fields, wanted: bytes | None) -> bytes:
+    """The value of the first field of that name (lower case); empty where there is none."""
+    if wanted:
+        for name, value in fields:
+            if len(name) == len(wanted) and name.lower() == wanted:
+                return value
+    return b""
+
+
+def _lower(name: str | None) -> bytes | None:
+    return name.lower().encode() if name else None

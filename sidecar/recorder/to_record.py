@@ -1,0 +1,186 @@
+"""To record: a redacted call, and what its payloads tell, as infertap.v1.Record.
+
+Pure. Only numbers are taken from the exchange itself, and what is no text of the wire; every string comes
+from the redacted call.
+"""
+
+import json
+from hashlib import sha256
+from itertools import pairwise
+from typing import Final, cast
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+import infertap
+from infertap import v1
+from sidecar.config import Settings
+from sidecar.exchange import Body, EndedBy, Exchange, Protocol
+from sidecar.recorder.call_id import text_of
+from sidecar.recorder.payloads import CallPayloads, Tensor, View, understand
+from sidecar.recorder.redacted_call import RedactedCall, RedactedSide
+from sidecar.recorder.traceparent import read_traceparent
+
+_GRPC_CANCELLED: Final = 1
+
+
+class RecordMaker:
+    """Makes the records of one sidecar."""
+
+    def __init__(self, settings: Settings, policy_version: str) -> None:
+        self._settings = settings
+        self._endpoints = [str(route) for route in settings.all_routes()]
+        self._source = v1.Source(
+            pod=settings.source_pod,
+            namespace=settings.source_namespace,
+            node=settings.source_node,
+            container=settings.source_container,
+            infertap_version=infertap.__version__,
+            policy_version=policy_version,
+        )
+
+    def bare(self, call_id: bytes, call: Exchange, recorded_at_ns: int) -> v1.Record:
+        """What can be told of a call without any text of the wire."""
+        record = v1.Record(
+            call_id=text_of(call_id),
+            protocol=cast("v1.Protocol.ValueType", call.protocol.value),
+            ended_by=cast("v1.EndedBy.ValueType", call.ended_by.value),
+            http_status=call.status,
+            state=_state(call, self._settings.failed_statuses, False),
+            source=self._source,
+        )
+        if call.grpc_status >= 0:
+            record.grpc_status = call.grpc_status
+        record.trace_id, record.span_id = read_traceparent(call.traceparent)
+        _set_timing(record.timing, call, recorded_at_ns)
+        record.sampling.reason = cast("v1.Sampling.Reason.ValueType", call.reason.value)
+        record.sampling.fraction = call.sampling_fraction
+        record.model.endpoint = self._endpoint(call)
+        for payload, body in ((record.request, call.request), (record.response, call.response)):
+            payload.size_bytes = body.size
+            payload.captured_bytes = body.captured
+            payload.truncated = body.captured < body.size
+        record.logging_error_codes.extend(sorted({flag.upper() for flag in call.flags}))
+        return record
+
+    def whole(self, call_id: bytes, call: Exchange, redacted: RedactedCall, recorded_at_ns: int) -> v1.Record:
+        """All that is to be told."""
+        view = understand(
+            CallPayloads(redacted.path, redacted.request.reading(), redacted.response.reading())
+        )
+        record = self.bare(call_id, call, recorded_at_ns)
+        record.state = _state(call, self._settings.failed_statuses, view.failed)
+        record.request_id = redacted.request_id
+        record.client_request_id = redacted.client_request_id
+        record.model_request_id = redacted.model_request_id
+        record.payload_id = view.payload_id
+        record.method = redacted.method
+        record.path = redacted.path
+        record.query = redacted.query
+        record.grpc_message = redacted.grpc_message
+        record.context.update(redacted.context)
+        record.caller.user = redacted.user
+        record.caller.session = redacted.session
+        record.caller.address = redacted.address
+        self._set_model(record.model, view)
+        codes = record.logging_error_codes
+        _set_payload(record.request, redacted.request, view.request_view)
+        _set_payload(record.response, redacted.response, view.response_view)
+        _set_pieces(record.request, call, call.request)
+        _set_pieces(record.response, call, call.response)
+        codes.extend(_codes("REQUEST", redacted.request) + _codes("RESPONSE", redacted.response))
+        return record
+
+    def _endpoint(self, call: Exchange) -> str:
+        return self._endpoints[call.route] if 0 <= call.route < len(self._endpoints) else ""
+
+    def _set_model(self, model: v1.Model, view: View) -> None:
+        model.name = view.model_name or self._settings.model_name
+        model.version = view.model_version or self._settings.model_version
+        if view.parameters:
+            model.parameters_json = _json(view.parameters)
+        model.finish_reasons.extend(view.finish_reasons)
+        if view.input_tokens is not None:
+            model.input_tokens = view.input_tokens
+        if view.output_tokens is not None:
+            model.output_tokens = view.output_tokens
+        model.inputs.extend(map(_tensor, view.inputs))
+        model.outputs.extend(map(_tensor, view.outputs))
+
+
+def _state(call: Exchange, failed_statuses: frozenset[int], failed_in_body: bool) -> "v1.State.ValueType":
+    if call.protocol is Protocol.OPAQUE:
+        return v1.FAILED if call.ended_by is EndedBy.MODEL_ABORTED else v1.COMPLETED
+    if call.ended_by is EndedBy.CLIENT or call.grpc_status == _GRPC_CANCELLED:
+        return v1.CANCELLED
+    if call.ended_by is not EndedBy.MODEL or failed_in_body or call.reset_code > 0:
+        return v1.FAILED
+    if call.protocol is Protocol.GRPC:
+        return v1.COMPLETED if call.grpc_status == 0 else v1.FAILED
+    failed = call.status in failed_statuses or call.grpc_status > 0
+    return v1.FAILED if failed else v1.COMPLETED
+
+
+def _set_timing(timing: v1.Timing, call: Exchange, recorded_at_ns: int) -> None:
+    _set_time(timing.start, call.started_wall_ns)
+    _set_time(timing.end, call.started_wall_ns + max(call.ended - call.started, 0))
+    _set_time(timing.recorded_at, recorded_at_ns)
+    timing.duration_us = _offset(call, call.ended)
+    timing.upstream_connected_us = _offset(call, call.upstream_connected)
+    timing.request_complete_us = _offset(call, call.request_completed)
+    timing.first_response_byte_us = _offset(call, call.first_response_byte)
+    times = [time for time, _ in call.response.piece_times]
+    if len(times) > 1:
+        gaps = [(after - before) // 1000 for before, after in pairwise(times)]
+        timing.mean_gap_us = sum(gaps) // len(gaps)
+        timing.worst_gap_us = max(gaps)
+
+
+def _set_time(timestamp: Timestamp, nanoseconds: int) -> None:
+    timestamp.seconds, timestamp.nanos = divmod(nanoseconds, 1_000_000_000)
+
+
+def _offset(call: Exchange, time: int) -> int:
+    """Microseconds since the start; -1 where it did not happen, 0 for what was before (a kept connection)."""
+    return -1 if time < 0 else max((time - call.started) // 1000, 0)
+
+
+def _set_payload(payload: v1.Payload, side: RedactedSide, view: object) -> None:
+    payload.content_type = side.content_type
+    payload.content_encoding = side.content_encoding
+    body = side.body
+    payload.data = body.data
+    if body.data:
+        payload.sha256 = sha256(body.data).digest()
+    payload.digest = body.digest
+    payload.decoded_json = side.view_json or (_json(view) if view is not None else "")
+    for name, value in side.headers:
+        payload.headers.add(name=name, value=value)
+    for name, value in side.trailers:
+        payload.trailers.add(name=name, value=value)
+    for finding in side.findings.listed():
+        # "class" is a word of Python's own.
+        payload.redactions.add(count=finding.count, field=finding.where, **{"class": finding.kind})
+
+
+def _set_pieces(payload: v1.Payload, call: Exchange, body: Body) -> None:
+    payload.piece_count = body.piece_count
+    if len(body.piece_times) > 1:
+        for time, size in body.piece_times:
+            payload.pieces.add(offset_us=_offset(call, time), size_bytes=size)
+
+
+def _codes(side: str, redacted: RedactedSide) -> list[str]:
+    codes = []
+    if redacted.truncated:
+        codes.append(f"MAX_{side}_SIZE_EXCEEDED")
+    if redacted.body.withheld is not None:
+        codes.append(f"{side}_BODY_{redacted.body.withheld.upper()}")
+    return codes
+
+
+def _tensor(tensor: Tensor) -> v1.Tensor:
+    return v1.Tensor(name=tensor.name, datatype=tensor.datatype, shape=tensor.shape)
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
