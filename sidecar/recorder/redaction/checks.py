@@ -60,8 +60,8 @@ def is_card_number(digits: bytes) -> bool:
     return known and luhn(digits) and len(set(digits)) > 1
 
 
-# The digits of cards are grouped by threes and more, but for the last group.
-_CARD_GROUP: Final = re.compile(rb"[0-9]{3,}|(?<=[0-9][ -])[0-9]{1,2}")
+# The digits of cards are grouped by threes and more.
+_CARD_GROUP: Final = re.compile(rb"[0-9]{3,}")
 
 
 def card_spans(candidate: bytes) -> Iterator[tuple[int, int]]:
@@ -84,12 +84,11 @@ def _card_end(candidate: bytes, groups: list[tuple[int, int]], first: int) -> in
     for number in range(first, len(groups)):
         start, end = groups[number]
         digits += candidate[start:end]
-        if len(digits) > 19:
+        is_apart = number > first and start - groups[number - 1][1] > 1
+        if len(digits) > 19 or is_apart:
             break
         if len(digits) >= 13 and is_card_number(digits):
             found = number
-        if end - start < 3:
-            break
     return found
 
 

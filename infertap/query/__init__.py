@@ -1,0 +1,29 @@
+"""Query: what a filter, a page token and a field mask mean, the same wherever records are served.
+
+The door of the room. Pure but for `abort_invalid`, which answers a gRPC call.
+"""
+
+from infertap.query.errors import InvalidArgumentError, abort_invalid
+from infertap.query.filtering import Query
+from infertap.query.masks import ReadMask
+from infertap.query.paging import (
+    BACKLOG_MOST,
+    PAGE_MOST,
+    PageTokens,
+    read_backlog,
+    read_call_id,
+    read_page_size,
+)
+
+__all__ = [
+    "BACKLOG_MOST",
+    "PAGE_MOST",
+    "InvalidArgumentError",
+    "PageTokens",
+    "Query",
+    "ReadMask",
+    "abort_invalid",
+    "read_backlog",
+    "read_call_id",
+    "read_page_size",
+]

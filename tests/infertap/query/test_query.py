@@ -1,0 +1,176 @@
+"""Filters, page tokens and masks: what they let through, and what they refuse."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.timestamp_pb2 import Timestamp
+from hypothesis import given
+from hypothesis import strategies as st
+
+from infertap import v1
+from infertap.query import (
+    InvalidArgumentError,
+    PageTokens,
+    Query,
+    ReadMask,
+    read_backlog,
+    read_call_id,
+    read_page_size,
+)
+
+
+def record() -> v1.Record:
+    return v1.Record(
+        state=v1.FAILED,
+        method="POST",
+        path="/v2/models/iris/infer",
+        http_status=503,
+        grpc_status=14,
+        request_id="r-1",
+        model=v1.Model(name="iris", version="3"),
+        caller=v1.Caller(user="hmac:k:1"),
+        timing=v1.Timing(start=Timestamp(seconds=100, nanos=5), duration_us=1500),
+        request=v1.Payload(data="Grüße aus KÖLN".encode()),
+        response=v1.Payload(decoded_json='{"answer":"Berlin"}'),
+    )
+
+
+MATCHING: list[dict[str, Any]] = [
+    {},
+    {"start_time": Timestamp(seconds=100, nanos=5)},
+    {"end_time": Timestamp(seconds=100, nanos=6)},
+    {"model": "iris", "model_version": "3"},
+    {"states": [v1.COMPLETED, v1.FAILED]},
+    {"http_statuses": [503]},
+    {"grpc_statuses": [14, 0]},
+    {"method": "POST"},
+    {"path": "/v2/models/iris/infer"},
+    {"path": "/v2/*"},
+    {"path": "*"},
+    {"min_duration": Duration(nanos=1_500_000)},
+    {"request_id": "r-1"},
+    {"user": "hmac:k:1"},
+    {"text": "köln"},
+    {"text": "BERLIN"},
+]
+OTHERS: list[dict[str, Any]] = [
+    {"start_time": Timestamp(seconds=100, nanos=6)},
+    {"end_time": Timestamp(seconds=100, nanos=5)},
+    {"model": "iri"},
+    {"model_version": "2"},
+    {"states": [v1.COMPLETED]},
+    {"http_statuses": [500]},
+    {"grpc_statuses": [0]},
+    {"method": "post"},
+    {"path": "/v2"},
+    {"path": "/v1/*"},
+    {"min_duration": Duration(nanos=1_501_000)},
+    {"request_id": "r"},
+    {"user": "hmac:k:2"},
+    {"text": "paris"},
+]
+
+
+@pytest.mark.parametrize("fields", MATCHING)
+def test_matching(fields: dict[str, Any]) -> None:
+    """A filter whose every field holds lets the record through."""
+    assert Query.of(v1.RecordFilter(**fields)).matches(record())
+
+
+@pytest.mark.parametrize("fields", OTHERS)
+def test_others(fields: dict[str, Any]) -> None:
+    """One field that does not hold is enough to leave the record out."""
+    assert not Query.of(v1.RecordFilter(**fields)).matches(record())
+
+
+def test_absent_grpc_status() -> None:
+    """No gRPC status is not OK, which is 0."""
+    plain = record()
+    plain.ClearField("grpc_status")
+    assert not Query.of(v1.RecordFilter(grpc_statuses=[0])).matches(plain)
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"start_time": Timestamp(seconds=1 << 50)}, "filter.start_time"),
+        ({"end_time": Timestamp(nanos=-1)}, "filter.end_time"),
+        ({"start_time": Timestamp(seconds=5), "end_time": Timestamp(seconds=5)}, "filter.end_time"),
+        ({"states": [0]}, "filter.states"),
+        ({"states": [99]}, "filter.states"),
+        ({"http_statuses": [-1]}, "filter.http_statuses"),
+        ({"http_statuses": range(200)}, "filter.http_statuses"),
+        ({"grpc_statuses": [17]}, "filter.grpc_statuses"),
+        ({"min_duration": Duration(seconds=-1)}, "filter.min_duration"),
+        ({"min_duration": Duration(seconds=1 << 50)}, "filter.min_duration"),
+        ({"text": "x" * 1025}, "filter.text"),
+        ({"path": "x" * 1025}, "filter.path"),
+    ],
+)
+def test_refused_filters(fields: dict[str, Any], named: str) -> None:
+    """What can't be meant is refused, by the name of its field."""
+    with pytest.raises(InvalidArgumentError) as caught:
+        Query.of(v1.RecordFilter(**fields))
+    assert caught.value.field == named
+
+
+@pytest.mark.parametrize(
+    ("read", "value", "named"),
+    [
+        (read_page_size, -1, "page_size"),
+        (read_backlog, -1, "backlog"),
+        (read_backlog, 1001, "backlog"),
+        (read_call_id, "", "call_id"),
+        (read_call_id, "no uuid", "call_id"),
+    ],
+)
+def test_refused_values(read: Callable[[Any], object], value: object, named: str) -> None:
+    """Sizes and ids out of bounds are refused, by the name of their field."""
+    with pytest.raises(InvalidArgumentError) as caught:
+        read(value)
+    assert caught.value.field == named
+
+
+def test_page_sizes() -> None:
+    """No size is the default one, a large one the largest."""
+    assert [read_page_size(asked) for asked in (0, 1, 1000, 5000)] == [50, 1, 1000, 1000]
+
+
+@given(st.binary(min_size=8, max_size=8))
+def test_tokens(position: bytes) -> None:
+    """A token gives its position back to the same query and to no other."""
+    tokens = PageTokens(Query(model="iris"), 8)
+    token = tokens.pack(position)
+    assert tokens.unpack(token) == position
+    assert tokens.unpack("") is None
+    with pytest.raises(InvalidArgumentError, match="page_token: from a list with another filter"):
+        PageTokens(Query(model="wine"), 8).unpack(token)
+
+
+@given(st.text(max_size=40) | st.just("x" * 10_000))
+def test_any_token(token: str) -> None:
+    """Any other text is refused as a token, or is the first page."""
+    tokens = PageTokens(Query(), 8)
+    if token:
+        with pytest.raises(InvalidArgumentError, match="page_token"):
+            tokens.unpack(token)
+
+
+def test_masks() -> None:
+    """Only wanted fields remain; nothing asked, or `*`, is everything."""
+    assert ReadMask(FieldMask(paths=["path", "model.name"])).apply(record()) == v1.Record(
+        path="/v2/models/iris/infer", model=v1.Model(name="iris")
+    )
+    for everything in ([], ["*"]):
+        assert ReadMask(FieldMask(paths=everything)).apply(record()) == record()
+
+
+@pytest.mark.parametrize("paths", [["nothing"], ["model.nothing"], [""], ["path", "*"], ["path"] * 101])
+def test_refused_masks(paths: list[str]) -> None:
+    """A path that no record has is refused."""
+    with pytest.raises(InvalidArgumentError) as caught:
+        ReadMask(FieldMask(paths=paths))
+    assert caught.value.field == "read_mask"
