@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from infertap.settings import declared
-from sidecar import config, parent, tls
+from sidecar import config, hash_key, parent, tls
 
 _USAGE = """\
 usage: python -m sidecar [--help]
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os
         return 0 if wanted else 2
     try:
         return parent.run(config.read(environ))
-    except (config.SettingsError, parent.StartError, tls.TlsError) as error:
+    except (config.SettingsError, parent.StartError, tls.TlsError, hash_key.HashKeyError) as error:
         print(error, file=sys.stderr)
         return 2
 

@@ -4,10 +4,12 @@
     handed_over = in_transit + dropped + lost_crash + appended                         on the way to the spool
     earlier_appended + appended =
         pending + acked + evicted_unacked + dead_lettered + corrupt + expired          in the spool
+    earlier_seen = not_recorded + shed + dropped + lost_crash + appended               runs that are over
 
-The first two lines count this run of the sidecar, the third all runs that used the spool. `in_transit` is
-what the recorder has not settled yet. At rest, with nothing open or in transit, all three hold exactly; while
-calls pass, the numbers are read one by one, and may be apart by what passed meanwhile.
+The first two lines count this run of the sidecar, the third all runs that used the spool, the last those that
+are over, as far as the spool knows them. `in_transit` is what the recorder has not settled yet. At rest, with
+nothing open or in transit, all hold exactly; while calls pass, the numbers are read one by one, and may be
+apart by what passed meanwhile.
 """
 
 from collections.abc import Iterable, Mapping
@@ -20,6 +22,7 @@ SHED: Final = tuple(name for name in RELAY_COUNTERS if name.startswith("shed_"))
 DROPPED: Final = tuple(name for name in RECORDER_COUNTERS if name.startswith("dropped_"))
 # Where a call that was seen can be, but for open.
 SETTLED: Final = ("skipped", "opaque", "not_sampled", *SHED, "handed_over")
+EARLIER: Final = ("not_recorded", "shed", "dropped", "lost_crash", "appended")
 IN_SPOOL: Final = ("pending", "acked", "evicted_unacked", "dead_lettered", "corrupt", "expired")
 
 
@@ -43,16 +46,17 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """The three lines."""
+    """The four lines."""
 
     calls: Line
     hand_over: Line
     spool: Line
+    earlier: Line
 
     @property
     def balanced(self) -> bool:
-        """All three lines are."""
-        return self.calls.balanced and self.hand_over.balanced and self.spool.balanced
+        """All lines are."""
+        return all(line.balanced for line in (self.calls, self.hand_over, self.spool, self.earlier))
 
     def as_json(self) -> dict[str, object]:
         """The account as people get it from /account."""
@@ -60,6 +64,7 @@ class Account:
             "calls": self.calls.as_json(),
             "hand_over": self.hand_over.as_json(),
             "spool": self.spool.as_json(),
+            "earlier": self.earlier.as_json(),
             "balanced": self.balanced,
         }
 
@@ -79,6 +84,9 @@ def draw_up(relays: Iterable[Mapping[str, int]], recorder: Mapping[str, int]) ->
             "appended_ever",
             recorder["earlier_appended"] + recorder["appended"],
             {name: recorder[name] for name in IN_SPOOL},
+        ),
+        earlier=Line(
+            "seen", recorder["earlier_seen"], {name: recorder[f"earlier_{name}"] for name in EARLIER}
         ),
     )
 

@@ -4,6 +4,7 @@ Pure but for the environment handed in; standard library only, as parent and rel
 of the sidecar reads the same environment and so gets the same settings.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -136,6 +137,10 @@ def read_redaction(value: str) -> frozenset[str]:
     return frozenset(chosen)
 
 
+# A field's path from the root of a JSON document: $.user.name, $.inputs[*].data, $.*.email
+FIELD_PATH = re.compile(r"\$(?:\.[^.\[\]]+|\[(?:\*|\d+)\])+")
+
+
 def read_field_rules(value: str) -> tuple[FieldRule, ...]:
     """`$.user.name=hash,$.inputs[*].data=drop,ssn=mask`: a path from the root, or a name at any depth."""
     rules = []
@@ -143,6 +148,8 @@ def read_field_rules(value: str) -> tuple[FieldRule, ...]:
         path, _, action = item.rpartition("=")
         if not path or action not in ("mask", "hash", "drop"):
             raise ValueError("expected FIELD=mask, FIELD=hash or FIELD=drop, separated by commas")
+        if path.startswith("$") and FIELD_PATH.fullmatch(path) is None:
+            raise ValueError(f"{path!r} is no path: expected steps such as .name, [0] or [*] after $")
         rules.append(FieldRule(path, action))
     return tuple(rules)
 

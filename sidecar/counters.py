@@ -17,6 +17,8 @@ Law 4, in the words of this page:
     earlier_appended + appended =
         pending + acked + evicted_unacked + dead_lettered + corrupt + expired      (inside the spool, all
         runs)
+    earlier_seen = earlier_not_recorded + earlier_shed + earlier_dropped
+        + earlier_lost_crash + earlier_appended                                    (runs that are over)
 """
 
 import mmap
@@ -60,6 +62,12 @@ RECORDER_COUNTERS: Final = (
     "appended",
     # -- law 4, third line: the spool's own account, over all runs; `earlier_appended` is before this run
     "earlier_appended",
+    # -- law 4 over all runs that are over: earlier_seen = these and earlier_appended
+    "earlier_seen",
+    "earlier_not_recorded",
+    "earlier_shed",
+    "earlier_dropped",
+    "earlier_lost_crash",
     "pending",
     "acked",
     "evicted_unacked",

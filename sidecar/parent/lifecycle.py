@@ -20,6 +20,7 @@ from typing import Final
 from sidecar.account import Account, draw_up
 from sidecar.config import Settings
 from sidecar.event_log import log_event
+from sidecar.hash_key import read_hash_key
 from sidecar.parent import metrics
 from sidecar.parent.admin import Admin, Answer, Pages, json_answer
 from sidecar.parent.children import Child
@@ -43,8 +44,11 @@ class Commands:
 
 
 def run(settings: Settings, commands: Commands | None = None) -> int:
-    """Run the sidecar until it is told to end; returns the exit status. Raises StartError, TlsError."""
+    """Run the sidecar until it is told to end; returns the exit status. Raises StartError, TlsError,
+    HashKeyError.
+    """
     check_certificates(settings)
+    read_hash_key(settings.hash_key_file)  # the recorder's; better to hear of it now
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # core files hold payload; children inherit this
     _allow_many_descriptors()
     with open_sockets(settings) as sockets:

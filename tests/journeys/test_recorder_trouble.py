@@ -11,10 +11,6 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-import pytest
-
-pytestmark = pytest.mark.xfail(reason="the recorder process is not there yet", strict=False)
-
 if TYPE_CHECKING:
     from tests.journeys.conftest import Model, Sidecar
 

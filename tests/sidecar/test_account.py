@@ -77,7 +77,9 @@ def test_what_does_not_add_up_shows(relay: dict[str, int], recorder: dict[str, i
 
 def test_third_line_spans_all_runs() -> None:
     """What earlier runs appended is in the spool too."""
-    account = draw_up([RELAY], RECORDER | {"earlier_appended": 10, "acked": 7, "expired": 3})
+    account = draw_up(
+        [RELAY], RECORDER | {"earlier_appended": 10, "acked": 7, "expired": 3, "earlier_seen": 10}
+    )
     assert account.balanced
     assert account.spool.total == 10
 

@@ -1,0 +1,25 @@
+"""The recorder process: `python -m sidecar.recorder`, started by the parent with its descriptors."""
+
+import os
+import sys
+
+from sidecar import config
+from sidecar.event_log import log_event
+from sidecar.hash_key import HashKeyError
+from sidecar.recorder.process import read_arguments, run
+from sidecar.spool import SpoolError
+
+
+def main() -> int:
+    """Read what the parent hands over and the settings, and run the recorder; returns the exit status."""
+    inheritance = read_arguments(sys.argv[1:])
+    try:
+        run(config.read(os.environ), inheritance)
+    except (SpoolError, HashKeyError) as error:
+        log_event("recorder", "can't record", reason=str(error))
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

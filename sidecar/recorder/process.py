@@ -1,0 +1,221 @@
+"""Process: the recorder from start to end: open, record, drain.
+
+Touches the descriptors that the parent handed over, the spool, signals, and the event loop that the API and
+the forwarder live on; the pipeline has a thread of its own. It promises: SIGTERM, and a parent that is gone,
+end it after what has arrived is in the spool, and within DRAIN_SECONDS; nothing raw leaves its memory by a
+core file; its memory is limited, and it gives way to the model (nice 10).
+"""
+
+import argparse
+import asyncio
+import contextlib
+import os
+import resource
+import signal
+import socket
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import uvloop
+
+import infertap
+from infertap import v1
+from sidecar.api import Api
+from sidecar.config import Settings
+from sidecar.counters import CounterPage, Row
+from sidecar.event_log import log_event
+from sidecar.forwarder import Forwarder
+from sidecar.hash_key import read_hash_key
+from sidecar.recorder.books import Books
+from sidecar.recorder.conversion import Conversion
+from sidecar.recorder.pipeline import Pipeline
+from sidecar.spool import Spool, SpoolLocked
+
+NICENESS: Final = 10
+# The parent gives 10 seconds; what is still unsent then waits in the spool.
+DRAIN_SECONDS: Final = 8.0
+_READER_CHECK_SECONDS: Final = 60.0
+_SHOW_SECONDS: Final = 1.0
+# A predecessor that is being killed may hold the spool for a moment.
+_LOCKED_SECONDS: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Inheritance:
+    """What the parent hands over, as its command line says it. Numbers are descriptors but for the slots."""
+
+    slots: int
+    run_id: bytes
+    counters: int
+    handoffs: tuple[int, ...]
+    lifeline: int
+
+
+def read_arguments(arguments: Sequence[str]) -> Inheritance:
+    """The parent's arguments; ends the process with a message where they are not the parent's."""
+    parser = argparse.ArgumentParser(
+        prog="python -m sidecar.recorder", description="Started by python -m sidecar."
+    )
+    parser.add_argument("--slots", type=int, required=True)
+    parser.add_argument("--run-id", type=bytes.fromhex, required=True)
+    parser.add_argument("--counters-fd", type=int, required=True)
+    parser.add_argument("--handoff-fds", required=True)
+    parser.add_argument("--lifeline-fd", type=int, required=True)
+    read = parser.parse_args(arguments)
+    return Inheritance(
+        slots=read.slots,
+        run_id=read.run_id,
+        counters=read.counters_fd,
+        handoffs=tuple(int(number) for number in read.handoff_fds.split(",")),
+        lifeline=read.lifeline_fd,
+    )
+
+
+def limit_process(settings: Settings) -> None:
+    """Give way to the model, bound memory, leave no core file."""
+    os.nice(max(NICENESS - os.nice(0), 0))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    most = settings.recorder_memory_bytes
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_DATA, (most, hard if hard != resource.RLIM_INFINITY else most))
+
+
+class Recorder:
+    """One recorder process, once its loop runs."""
+
+    def __init__(self, settings: Settings, inheritance: Inheritance, spool: Spool) -> None:
+        self._settings = settings
+        self._inheritance = inheritance
+        self._spool = spool
+        self._page = CounterPage(inheritance.counters, inheritance.slots)
+        self._stop = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def run(self) -> None:
+        """Record until told to end."""
+        loop = asyncio.get_running_loop()
+        forwarder = self._forwarder()
+        api = Api(self._spool, self._settings.api_listen)
+
+        def committed() -> None:
+            if forwarder is not None:
+                forwarder.wake()
+            with contextlib.suppress(RuntimeError):  # the loop is closing
+                loop.call_soon_threadsafe(api.wake)
+
+        pipeline = self._pipeline(committed)
+        working = threading.Thread(target=self._work, args=(pipeline, loop), name="pipeline")
+        working.start()
+        self._watch()
+        await api.start()
+        self._begin(forwarder)
+        log_event("recorder", "recording", spool_id=self._spool.spool_id.hex())
+        await self._stop.wait()
+        pipeline.stop()
+        await asyncio.to_thread(working.join)
+        await self._end(forwarder, api)
+        log_event("recorder", "ended")
+
+    def _pipeline(self, committed: Callable[[], None]) -> Pipeline:
+        inheritance = self._inheritance
+        sockets = [socket.socket(fileno=descriptor) for descriptor in inheritance.handoffs]
+        conversion = Conversion(
+            self._settings, read_hash_key(self._settings.hash_key_file), inheritance.run_id
+        )
+        books = Books.open(inheritance.run_id, inheritance.slots, self._spool.notes())
+        return Pipeline(sockets, self._page, conversion, self._spool, books=books, on_commit=committed)
+
+    def _work(self, pipeline: Pipeline, loop: asyncio.AbstractEventLoop) -> None:
+        try:
+            pipeline.run()
+        except BaseException as fault:
+            # Its text could quote what passed. The parent starts a new recorder, which counts what is lost.
+            log_event("recorder", "pipeline failed", fault=type(fault).__name__)
+            os._exit(1)
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(self._stop.set)
+
+    def _forwarder(self) -> Forwarder | None:
+        settings = self._settings
+        if settings.storage is None:
+            return None
+        hello = v1.Hello(
+            pod=settings.source_pod,
+            namespace=settings.source_namespace,
+            node=settings.source_node,
+            container=settings.source_container,
+            infertap_version=infertap.__version__,
+        )
+        return Forwarder(self._spool, str(settings.storage), hello)
+
+    def _begin(self, forwarder: Forwarder | None) -> None:
+        self._tasks.append(asyncio.create_task(self._check_readers()))
+        if forwarder is not None:
+            self._tasks.append(asyncio.create_task(forwarder.run()))
+            self._tasks.append(asyncio.create_task(self._show(forwarder, self._page.recorder())))
+
+    async def _end(self, forwarder: Forwarder | None, api: Api) -> None:
+        if forwarder is not None and not await forwarder.drain(DRAIN_SECONDS):
+            log_event("recorder", "not all is sent: the rest waits in the spool")
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await api.stop()
+
+    # -- what ends a recorder
+
+    def _watch(self) -> None:
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self._stop.set)
+        # A terminal's Ctrl-C reaches the whole group; the parent decides what it means.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        loop.add_reader(self._inheritance.lifeline, self._parent_is_gone)
+
+    def _parent_is_gone(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._inheritance.lifeline)
+        log_event("recorder", "parent is gone")
+        self._stop.set()
+
+    # -- beside the pipeline
+
+    async def _check_readers(self) -> None:
+        while True:
+            await asyncio.sleep(_READER_CHECK_SECONDS)
+            await asyncio.to_thread(self._spool.check_readers)
+
+    async def _show(self, forwarder: Forwarder, row: Row) -> None:
+        while True:
+            status = forwarder.status
+            row["storage_connected"] = int(status.connected)
+            row["storage_batches_sent"] = status.batches_sent
+            row["storage_reconnects"] = status.reconnects
+            await asyncio.sleep(_SHOW_SECONDS)
+
+
+def open_spool(settings: Settings) -> Spool:
+    """The spool that the settings name; waits for a dying predecessor to let go of it. Raises SpoolError."""
+    waited = 0.0
+    pause = threading.Event()
+    while True:
+        try:
+            return Spool.open(Path(settings.spool_dir), settings.spool_bytes, ring=settings.storage is None)
+        except SpoolLocked:
+            if waited >= _LOCKED_SECONDS:
+                raise
+            pause.wait(0.1)
+            waited += 0.1
+
+
+def run(settings: Settings, inheritance: Inheritance) -> None:
+    """Run a recorder to its end, in this process. Raises SpoolError where there is no spool to be had."""
+    limit_process(settings)
+    spool = open_spool(settings)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(Recorder(settings, inheritance, spool).run())
+    finally:
+        spool.close()
