@@ -8,9 +8,12 @@ from infertap.oip.open_inference_pb2 import (
     ModelMetadataResponse,
     ModelReadyRequest,
     ModelReadyResponse,
+    ModelStreamInferResponse,
+    ServerLiveRequest,
     ServerLiveResponse,
     ServerMetadataRequest,
     ServerMetadataResponse,
+    ServerReadyRequest,
     ServerReadyResponse,
 )
 from infertap.oip.open_inference_pb2_grpc import (
@@ -29,9 +32,12 @@ __all__ = [
     "ModelMetadataResponse",
     "ModelReadyRequest",
     "ModelReadyResponse",
+    "ModelStreamInferResponse",
+    "ServerLiveRequest",
     "ServerLiveResponse",
     "ServerMetadataRequest",
     "ServerMetadataResponse",
+    "ServerReadyRequest",
     "ServerReadyResponse",
     "add_GRPCInferenceServiceServicer_to_server",
 ]

@@ -439,6 +439,27 @@ class ModelInferResponse(google.protobuf.message.Message):
 Global___ModelInferResponse: typing_extensions.TypeAlias = ModelInferResponse
 
 @typing.final
+class ModelStreamInferResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ERROR_MESSAGE_FIELD_NUMBER: builtins.int
+    INFER_RESPONSE_FIELD_NUMBER: builtins.int
+    error_message: builtins.str
+    """Set where this request of the stream failed."""
+    @property
+    def infer_response(self) -> Global___ModelInferResponse: ...
+    def __init__(
+        self,
+        *,
+        error_message: builtins.str = ...,
+        infer_response: Global___ModelInferResponse | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["infer_response", b"infer_response"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["error_message", b"error_message", "infer_response", b"infer_response"]) -> None: ...
+
+Global___ModelStreamInferResponse: typing_extensions.TypeAlias = ModelStreamInferResponse
+
+@typing.final
 class InferParameter(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 

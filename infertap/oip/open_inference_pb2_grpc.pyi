@@ -123,7 +123,23 @@ _GRPCInferenceServiceModelInferType = typing_extensions.TypeVar(
     ],
 )
 
-class GRPCInferenceServiceStub(typing.Generic[_GRPCInferenceServiceServerLiveType, _GRPCInferenceServiceServerReadyType, _GRPCInferenceServiceModelReadyType, _GRPCInferenceServiceServerMetadataType, _GRPCInferenceServiceModelMetadataType, _GRPCInferenceServiceModelInferType]):
+_GRPCInferenceServiceModelStreamInferType = typing_extensions.TypeVar(
+    '_GRPCInferenceServiceModelStreamInferType',
+    grpc.StreamStreamMultiCallable[
+        infertap.oip.open_inference_pb2.ModelInferRequest,
+        infertap.oip.open_inference_pb2.ModelStreamInferResponse,
+    ],
+    grpc.aio.StreamStreamMultiCallable[
+        infertap.oip.open_inference_pb2.ModelInferRequest,
+        infertap.oip.open_inference_pb2.ModelStreamInferResponse,
+    ],
+    default=grpc.StreamStreamMultiCallable[
+        infertap.oip.open_inference_pb2.ModelInferRequest,
+        infertap.oip.open_inference_pb2.ModelStreamInferResponse,
+    ],
+)
+
+class GRPCInferenceServiceStub(typing.Generic[_GRPCInferenceServiceServerLiveType, _GRPCInferenceServiceServerReadyType, _GRPCInferenceServiceModelReadyType, _GRPCInferenceServiceServerMetadataType, _GRPCInferenceServiceModelMetadataType, _GRPCInferenceServiceModelInferType, _GRPCInferenceServiceModelStreamInferType]):
     @typing.overload
     def __init__(self: GRPCInferenceServiceStub[
         grpc.UnaryUnaryMultiCallable[
@@ -149,6 +165,10 @@ class GRPCInferenceServiceStub(typing.Generic[_GRPCInferenceServiceServerLiveTyp
         grpc.UnaryUnaryMultiCallable[
             infertap.oip.open_inference_pb2.ModelInferRequest,
             infertap.oip.open_inference_pb2.ModelInferResponse,
+        ],
+        grpc.StreamStreamMultiCallable[
+            infertap.oip.open_inference_pb2.ModelInferRequest,
+            infertap.oip.open_inference_pb2.ModelStreamInferResponse,
         ],
     ], channel: grpc.Channel) -> None: ...
 
@@ -178,6 +198,10 @@ class GRPCInferenceServiceStub(typing.Generic[_GRPCInferenceServiceServerLiveTyp
             infertap.oip.open_inference_pb2.ModelInferRequest,
             infertap.oip.open_inference_pb2.ModelInferResponse,
         ],
+        grpc.aio.StreamStreamMultiCallable[
+            infertap.oip.open_inference_pb2.ModelInferRequest,
+            infertap.oip.open_inference_pb2.ModelStreamInferResponse,
+        ],
     ], channel: grpc.aio.Channel) -> None: ...
 
     ServerLive: _GRPCInferenceServiceServerLiveType
@@ -191,6 +215,9 @@ class GRPCInferenceServiceStub(typing.Generic[_GRPCInferenceServiceServerLiveTyp
     ModelMetadata: _GRPCInferenceServiceModelMetadataType
 
     ModelInfer: _GRPCInferenceServiceModelInferType
+
+    ModelStreamInfer: _GRPCInferenceServiceModelStreamInferType
+    """An addition of Triton's."""
 
 GRPCInferenceServiceAsyncStub: typing_extensions.TypeAlias = GRPCInferenceServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
@@ -216,6 +243,10 @@ GRPCInferenceServiceAsyncStub: typing_extensions.TypeAlias = GRPCInferenceServic
     grpc.aio.UnaryUnaryMultiCallable[
         infertap.oip.open_inference_pb2.ModelInferRequest,
         infertap.oip.open_inference_pb2.ModelInferResponse,
+    ],
+    grpc.aio.StreamStreamMultiCallable[
+        infertap.oip.open_inference_pb2.ModelInferRequest,
+        infertap.oip.open_inference_pb2.ModelStreamInferResponse,
     ],
 ]
 
@@ -261,5 +292,13 @@ class GRPCInferenceServiceServicer(metaclass=abc.ABCMeta):
         request: infertap.oip.open_inference_pb2.ModelInferRequest,
         context: _ServicerContext,
     ) -> typing.Union[infertap.oip.open_inference_pb2.ModelInferResponse, collections.abc.Awaitable[infertap.oip.open_inference_pb2.ModelInferResponse]]: ...
+
+    @abc.abstractmethod
+    def ModelStreamInfer(
+        self,
+        request_iterator: _MaybeAsyncIterator[infertap.oip.open_inference_pb2.ModelInferRequest],
+        context: _ServicerContext,
+    ) -> typing.Union[collections.abc.Iterator[infertap.oip.open_inference_pb2.ModelStreamInferResponse], collections.abc.AsyncIterator[infertap.oip.open_inference_pb2.ModelStreamInferResponse]]:
+        """An addition of Triton's."""
 
 def add_GRPCInferenceServiceServicer_to_server(servicer: GRPCInferenceServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...
