@@ -12,7 +12,7 @@ from sidecar.config import Settings
 from sidecar.exchange import Body, Exchange, Protocol
 from sidecar.protocols import decode_status_message, parse_head
 from sidecar.recorder.encodings import EncodingError, open_encoding
-from sidecar.recorder.payloads import Side, decode_grpc
+from sidecar.recorder.payloads import Side, decode_binary, decode_grpc
 from sidecar.recorder.redaction import Findings, RedactedBody, Redactor, Withheld
 
 Fields = list[tuple[bytes, bytes]]
@@ -27,8 +27,6 @@ class RedactedSide:
 
     content_type: str
     content_encoding: str
-    size: int
-    captured: int
     truncated: bool
     body: RedactedBody
     findings: Findings
@@ -36,6 +34,8 @@ class RedactedSide:
     trailers: list[tuple[str, str]] = field(default_factory=list)
     # The documents as JSON, where the body's bytes are not JSON themselves.
     view_json: str = ""
+    # The documents do not show all that the body holds.
+    is_view_cut: bool = False
 
     def reading(self) -> Side:
         """This direction as the payload readers see it."""
@@ -59,6 +59,15 @@ class RedactedCall:
     context: dict[str, str]
     request: RedactedSide
     response: RedactedSide
+
+
+@dataclass(frozen=True, slots=True)
+class _ReadBody:
+    """A body, and what stands beside it where it is not JSON itself."""
+
+    body: RedactedBody
+    view_json: str = ""
+    is_view_cut: bool = False
 
 
 class CallRedaction:
@@ -113,59 +122,67 @@ class CallRedaction:
             (call.request, call.request_trailers) if is_request else (call.response, call.response_trailers)
         )
         redactor = self._redactor
-        content_type = _value(fields, b"content-type").decode("latin-1")
-        encoding = _value(fields, b"content-encoding").decode("latin-1")
-        cut = body.captured < body.size
-        if call.protocol is Protocol.GRPC:
-            redacted, view = self._grpc_body(call, fields, is_request, findings)
-        else:
-            redacted, view = self._http_body(content_type, encoding, body, cut, findings), ""
+        read = self._body(call, is_request, fields, body, findings)
         return RedactedSide(
-            content_type=redactor.raw(content_type.encode("latin-1"), "content-type", findings),
-            content_encoding=redactor.raw(encoding.encode("latin-1"), "content-encoding", findings),
-            size=body.size,
-            captured=body.captured,
-            truncated=cut,
-            body=redacted,
+            content_type=redactor.raw(_value(fields, b"content-type"), "content-type", findings),
+            content_encoding=redactor.raw(_value(fields, b"content-encoding"), "content-encoding", findings),
+            truncated=body.captured < body.size,
+            body=read.body,
             findings=findings,
             headers=redactor.headers(fields, "header", findings),
             trailers=redactor.headers(trailers, "trailer", findings) if trailers else [],
-            view_json=view,
+            view_json=read.view_json,
+            is_view_cut=read.is_view_cut,
         )
 
-    def _http_body(
-        self, content_type: str, encoding: str, body: Body, cut: bool, findings: Findings
-    ) -> RedactedBody:
+    def _body(
+        self, call: Exchange, is_request: bool, fields: Fields, body: Body, findings: Findings
+    ) -> _ReadBody:
         data = b"".join(body.captured_pieces)
         if not data:
-            return RedactedBody()
+            return _ReadBody(RedactedBody())
+        if call.protocol is Protocol.GRPC:
+            return self._grpc(call, is_request, fields, data, findings)
+        cut = body.captured < body.size
+        encoding = _value(fields, b"content-encoding")
         if encoding:
             try:
-                opened = open_encoding(encoding, data, self._opened_most)
+                opened = open_encoding(encoding.decode("latin-1"), data, self._opened_most)
             except EncodingError:
-                return RedactedBody(withheld=Withheld.UNREADABLE)
+                return _ReadBody(RedactedBody(withheld=Withheld.UNREADABLE))
             data, cut = opened.data, cut or opened.cut
-        return self._redactor.body(content_type, data, cut, findings)
+        content_type = _value(fields, b"content-type").decode("latin-1")
+        json_bytes = _value(fields, b"inference-header-content-length")
+        if json_bytes:
+            return self._binary(content_type, json_bytes, data, findings)
+        return _ReadBody(self._redactor.body(content_type, data, cut, findings))
 
-    def _grpc_body(
-        self, call: Exchange, fields: Fields, is_request: bool, findings: Findings
-    ) -> tuple[RedactedBody, str]:
+    def _grpc(
+        self, call: Exchange, is_request: bool, fields: Fields, data: bytes, findings: Findings
+    ) -> _ReadBody:
         """Messages of a known service are decoded; their bytes are kept where nothing in them was masked."""
-        data = b"".join((call.request if is_request else call.response).captured_pieces)
-        if not data:
-            return RedactedBody(), ""
         encoding = _value(fields, b"grpc-encoding").decode("latin-1")
         path = call.target.decode("latin-1")
         decoded = decode_grpc(path, is_request, encoding, data, self._opened_most)
         if decoded is None:
-            return self._redactor.opaque("application/grpc", data), ""
+            return _ReadBody(self._redactor.opaque("application/grpc", data))
         before = findings.total
         documents = self._redactor.documents(decoded.documents, findings)
         if documents is None:
-            return RedactedBody(withheld=Withheld.FAILED), ""
+            return _ReadBody(RedactedBody(withheld=Withheld.FAILED))
         kept = decoded.data if findings.total == before and not self._redactor.policy.fields else b""
-        withheld = None if kept else Withheld.VIEW_ONLY
-        return RedactedBody(kept, documents, withheld), _view(documents)
+        withheld = None if kept or not documents else Withheld.VIEW_ONLY
+        return _ReadBody(RedactedBody(kept, documents, withheld), _view(documents), decoded.is_cut)
+
+    def _binary(self, content_type: str, json_bytes: bytes, data: bytes, findings: Findings) -> _ReadBody:
+        """Binary tensors are kept as the JSON body that says the same."""
+        decoded = decode_binary(json_bytes, data)
+        if decoded is None:
+            return _ReadBody(self._redactor.opaque(content_type, data))
+        documents = self._redactor.documents(decoded.documents, findings)
+        if documents is None:
+            return _ReadBody(RedactedBody(withheld=Withheld.FAILED))
+        return _ReadBody(RedactedBody(_view(documents).encode(), documents), "", decoded.is_cut)
 
 
 def _view(documents: tuple[Any, ...]) -> str:

@@ -173,6 +173,8 @@ def _codes(side: str, redacted: RedactedSide) -> list[str]:
     codes = []
     if redacted.truncated:
         codes.append(f"MAX_{side}_SIZE_EXCEEDED")
+    if redacted.is_view_cut:
+        codes.append(f"{side}_VIEW_CUT")
     if redacted.body.withheld is not None:
         codes.append(f"{side}_BODY_{redacted.body.withheld.upper()}")
     return codes

@@ -4,8 +4,19 @@ The door of the room. Pure: from redacted documents to a View. A reader that doe
 says so by None, and never fails a record.
 """
 
-from sidecar.recorder.payloads.grpc_bodies import DecodedGrpc, decode_grpc
+from sidecar.recorder.payloads.binary_tensors import decode_binary
+from sidecar.recorder.payloads.decoded import Decoded
+from sidecar.recorder.payloads.grpc_bodies import decode_grpc
 from sidecar.recorder.payloads.reading import understand
 from sidecar.recorder.payloads.view import CallPayloads, Side, Tensor, View
 
-__all__ = ["CallPayloads", "DecodedGrpc", "Side", "Tensor", "View", "decode_grpc", "understand"]
+__all__ = [
+    "CallPayloads",
+    "Decoded",
+    "Side",
+    "Tensor",
+    "View",
+    "decode_binary",
+    "decode_grpc",
+    "understand",
+]

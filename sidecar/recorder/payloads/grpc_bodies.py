@@ -1,9 +1,12 @@
 """gRPC bodies: messages of known services as documents, so that they can be redacted and read.
 
 A message of a service without a schema here stays closed: what happens to it, INFERTAP_OPAQUE_BODIES says.
+Bytes that may be kept are encoded anew from what was decoded, so that nothing a rule has not seen is in them:
+no unknown field, no earlier value of a field that comes twice.
 """
 
 import struct
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -11,135 +14,152 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import DecodeError, Message
 
 from infertap import oip
+from sidecar.protocols import Message as GrpcMessage
 from sidecar.protocols import split_messages
 from sidecar.recorder.encodings import EncodingError, open_encoding
+from sidecar.recorder.payloads import tensors
+from sidecar.recorder.payloads.decoded import Decoded
 
 # Messages of one direction that are decoded; beyond, a stream's record shows the first of them.
 MOST_MESSAGES: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
-class DecodedGrpc:
-    """The messages of one direction as documents, and their bytes with the compression undone."""
+class _Document:
+    """One message as a tree; whether rules can read all of it, and whether all of it is shown."""
 
-    documents: tuple[Any, ...]
-    data: bytes
-    is_cut: bool
-
-
-_SERVICE: Final = "/inference.GRPCInferenceService/"
-# Request and response of each known method.
-_METHODS: Final[dict[str, tuple[type[Message], type[Message]]]] = {
-    _SERVICE + "ModelInfer": (oip.ModelInferRequest, oip.ModelInferResponse),
-    _SERVICE + "ModelMetadata": (oip.ModelMetadataRequest, oip.ModelMetadataResponse),
-    _SERVICE + "ModelReady": (oip.ModelReadyRequest, oip.ModelReadyResponse),
-    _SERVICE + "ServerMetadata": (oip.ServerMetadataRequest, oip.ServerMetadataResponse),
-}
+    tree: dict[str, Any]
+    is_readable: bool = True
+    is_cut: bool = False
 
 
-def decode_grpc(path: str, is_request: bool, encoding: str, data: bytes, cap: int) -> DecodedGrpc | None:
-    """The messages of a known method; None for unknown ones and for bytes that are none of its messages."""
-    types = _METHODS.get(path)
-    split = split_messages(data, MOST_MESSAGES) if types else None
-    if types is None or split is None:
+def decode_grpc(path: str, is_request: bool, encoding: str, data: bytes, cap: int) -> Decoded | None:
+    """The messages of a known method; None for unknown ones and for bytes that are none of its messages.
+
+    `encoding` is what `grpc-encoding` names; compressed messages become `cap` bytes in all at most.
+    """
+    method = _METHODS.get(path)
+    split = split_messages(data, MOST_MESSAGES) if method else None
+    if method is None or split is None:
         return None
-    message_type = types[0] if is_request else types[1]
-    documents, plain = [], []
+    message_type = method[0] if is_request else method[1]
+    documents: list[_Document] = []
+    plain: list[bytes] = []
+    is_cut = split.is_cut
     room = cap
     try:
         for each in split.messages:
-            opened = open_encoding(encoding, each.data, room).data if each.is_compressed else each.data
-            room = max(room - len(opened), 1)
-            message = message_type()
-            message.ParseFromString(opened)
-            documents.append(_document(message))
-            plain.append(struct.pack(">BI", 0, len(opened)) + opened)
-    except (EncodingError, DecodeError, ValueError, struct.error):
+            opened = _opened(each, encoding, room)
+            if opened is None:
+                is_cut = True
+                break
+            room -= len(opened)
+            message = message_type.FromString(opened)
+            message.DiscardUnknownFields()
+            documents.append(_READERS.get(message_type, _any)(message))
+            plain.append(_framed(message.SerializeToString()))
+    except (EncodingError, DecodeError, ValueError):
         return None
-    return DecodedGrpc(tuple(documents), b"".join(plain), split.is_cut)
+    return Decoded(
+        tuple(document.tree for document in documents),
+        b"".join(plain) if all(document.is_readable for document in documents) else b"",
+        is_cut or any(document.is_cut for document in documents),
+    )
 
 
-def _document(message: Message) -> dict[str, Any]:
-    if isinstance(message, oip.ModelInferRequest):
-        return _infer(message, "inputs", list(message.raw_input_contents))
-    if isinstance(message, oip.ModelInferResponse):
-        return _infer(message, "outputs", list(message.raw_output_contents))
-    return _plain(message)
+def _opened(message: GrpcMessage, encoding: str, room: int) -> bytes | None:
+    """The message with its compression undone; None where that is more than `room`."""
+    if not message.is_compressed:
+        return message.data
+    opened = open_encoding(encoding, message.data, room)
+    return None if opened.cut else opened.data
 
 
-def _plain(message: Message) -> dict[str, Any]:
-    return dict(MessageToDict(message, preserving_proto_field_name=True))
+def _framed(encoded: bytes) -> bytes:
+    return struct.pack(">BI", 0, len(encoded)) + encoded
 
 
-def _infer(message: Any, side: str, raw: list[bytes]) -> dict[str, Any]:
-    """An inference message by the names that REST uses: values under `data`, whatever carried them."""
-    tensors = getattr(message, side)
-    document: dict[str, Any] = {"model_name": message.model_name}
-    for name in ("model_version", "id"):
-        if getattr(message, name):
-            document[name] = getattr(message, name)
-    if message.parameters:
-        document["parameters"] = {name: _parameter(message.parameters[name]) for name in message.parameters}
-    document[side] = [
-        {
-            "name": tensor.name,
-            "datatype": tensor.datatype,
-            "shape": list(tensor.shape),
-            "data": _raw_values(tensor.datatype, raw[number]) if number < len(raw) else _values(tensor),
-        }
-        for number, tensor in enumerate(tensors)
-    ]
+def _any(message: Message) -> _Document:
+    return _Document(dict(MessageToDict(message, preserving_proto_field_name=True)))
+
+
+def _request(message: Any) -> _Document:
+    document = _infer(message, "inputs", message.inputs, message.raw_input_contents)
+    if message.outputs:
+        document.tree["outputs"] = [
+            {"name": output.name} | _parameters(output.parameters) for output in message.outputs
+        ]
     return document
+
+
+def _response(message: Any) -> _Document:
+    return _infer(message, "outputs", message.outputs, message.raw_output_contents)
+
+
+def _streamed(message: Any) -> _Document:
+    document = _response(message.infer_response) if message.HasField("infer_response") else _Document({})
+    if message.error_message:
+        document.tree["error_message"] = message.error_message
+    return document
+
+
+def _infer(message: Any, side: str, listed: Sequence[Any], raw: Sequence[bytes]) -> _Document:
+    """An inference message by the names that REST uses: values under `data`, whatever carried them."""
+    if len(raw) > len(listed):
+        raise ValueError("raw contents of no tensor")
+    tree: dict[str, Any] = {}
+    for name in ("model_name", "model_version", "id"):
+        if getattr(message, name):
+            tree[name] = getattr(message, name)
+    tree |= _parameters(message.parameters)
+    found: list[tensors.Values] = []
+    tree[side] = []
+    for number, tensor in enumerate(listed):
+        values = _values(tensor.contents)
+        if number < len(raw):
+            values.append(tensors.of_raw(tensor.datatype, raw[number]))
+        found += values
+        described = {"name": tensor.name, "datatype": tensor.datatype, "shape": list(tensor.shape)}
+        data = [value for each in values for value in each.listed]
+        tree[side].append(described | _parameters(tensor.parameters) | {"data": data})
+    return _Document(tree, all(each.is_readable for each in found), any(each.is_cut for each in found))
+
+
+def _parameters(parameters: Any) -> dict[str, Any]:
+    if not parameters:
+        return {}
+    return {"parameters": {name: _parameter(parameters[name]) for name in parameters}}
 
 
 def _parameter(parameter: Any) -> Any:
     chosen = parameter.WhichOneof("parameter_choice")
-    return getattr(parameter, chosen) if chosen else None
+    value = getattr(parameter, chosen) if chosen else None
+    return tensors.as_json(value) if isinstance(value, float) else value
 
 
-def _values(tensor: Any) -> list[Any]:
-    contents = tensor.contents
-    for descriptor, values in contents.ListFields():
-        if descriptor.name == "bytes_contents":
-            return [value.decode("utf-8", "replace") for value in values]
-        return list(values)
-    return []
+def _values(contents: Any) -> list[tensors.Values]:
+    """The values of typed contents; there should be one kind of them, but a message may hold several."""
+    return [
+        tensors.of_elements(values)
+        if descriptor.name == "bytes_contents"
+        else tensors.of_numbers(values, len(values))
+        for descriptor, values in contents.ListFields()
+    ]
 
 
-_FORMATS: Final = {
-    "BOOL": "?",
-    "UINT8": "B",
-    "UINT16": "H",
-    "UINT32": "I",
-    "UINT64": "Q",
-    "INT8": "b",
-    "INT16": "h",
-    "INT32": "i",
-    "INT64": "q",
-    "FP16": "e",
-    "FP32": "f",
-    "FP64": "d",
+_READERS: Final[dict[type[Message], Callable[[Any], _Document]]] = {
+    oip.ModelInferRequest: _request,
+    oip.ModelInferResponse: _response,
+    oip.ModelStreamInferResponse: _streamed,
 }
-
-
-def _raw_values(datatype: str, raw: bytes) -> list[Any]:
-    """Values of a raw tensor: little-endian and packed; BYTES elements have a 4-byte length each."""
-    if datatype == "BYTES":
-        return _raw_strings(raw)
-    letter = _FORMATS.get(datatype)
-    if letter is None:
-        raise ValueError("tensor of an unknown type")
-    return list(struct.unpack(f"<{len(raw) // struct.calcsize(letter)}{letter}", raw))
-
-
-def _raw_strings(raw: bytes) -> list[str]:
-    strings = []
-    place = 0
-    while place < len(raw):
-        (size,) = struct.unpack_from("<I", raw, place)
-        place += 4
-        if place + size > len(raw):
-            raise ValueError("string beyond its tensor")
-        strings.append(raw[place : place + size].decode("utf-8", "replace"))
-        place += size
-    return strings
+_SERVICE: Final = "/inference.GRPCInferenceService/"
+# Request and response of each known method.
+_METHODS: Final[dict[str, tuple[type[Message], type[Message]]]] = {
+    _SERVICE + "ModelInfer": (oip.ModelInferRequest, oip.ModelInferResponse),
+    _SERVICE + "ModelStreamInfer": (oip.ModelInferRequest, oip.ModelStreamInferResponse),
+    _SERVICE + "ModelMetadata": (oip.ModelMetadataRequest, oip.ModelMetadataResponse),
+    _SERVICE + "ModelReady": (oip.ModelReadyRequest, oip.ModelReadyResponse),
+    _SERVICE + "ServerLive": (oip.ServerLiveRequest, oip.ServerLiveResponse),
+    _SERVICE + "ServerMetadata": (oip.ServerMetadataRequest, oip.ServerMetadataResponse),
+    _SERVICE + "ServerReady": (oip.ServerReadyRequest, oip.ServerReadyResponse),
+}
