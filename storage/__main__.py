@@ -1,0 +1,50 @@
+"""Storage: `python -m storage`. Reads the settings, then serves until it is told to end.
+
+Exit status 0 after a drain, 2 with one line for each fault where the settings, the addresses or the archive
+can't be used.
+"""
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+
+from infertap.settings import declared
+from storage import config
+from storage.archive import ArchiveError
+from storage.process import StartError, run
+
+_USAGE = """\
+usage: python -m storage [--help]
+
+Keeps the records of sidecars and serves them. It has no arguments; settings are environment variables:
+"""
+
+
+def help_text() -> str:
+    """What --help prints: every setting with its default and meaning."""
+    lines = [_USAGE]
+    for each in declared(config.Settings):
+        lines.append(f"  {each.name}={each.default}\n      {each.means}")
+    return "\n".join(lines) + "\n"
+
+
+def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> int:
+    """Run storage; returns its exit status."""
+    given = sys.argv[1:] if arguments is None else arguments
+    if given:
+        wanted = given[0] in ("-h", "--help")
+        print(help_text() if wanted else _USAGE, end="", file=sys.stdout if wanted else sys.stderr)
+        return 0 if wanted else 2
+    try:
+        run(config.read(environ))
+    except ArchiveError as error:
+        print(f"INFERTAP_ARCHIVE: {error}", file=sys.stderr)
+        return 2
+    except (config.SettingsError, StartError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,88 @@
+"""Entries: the values that go into an archive and come out of it. Plain, frozen."""
+
+import struct
+from dataclasses import dataclass
+from typing import Final
+
+from infertap import v1
+
+_POSITION: Final = struct.Struct(">Q16sQ")
+
+
+@dataclass(frozen=True, slots=True)
+class RecordEntry:
+    """A record in its envelope, checked; `record` is encoded, and `parsed` is what it says."""
+
+    spool_id: bytes
+    sequence: int
+    previous_hash: bytes
+    hash: bytes
+    salt: bytes
+    record: bytes
+    parsed: v1.Record
+
+    @property
+    def first(self) -> int:
+        return self.sequence
+
+    @property
+    def last(self) -> int:
+        return self.sequence
+
+
+@dataclass(frozen=True, slots=True)
+class GapEntry:
+    """Sequences, both ends inclusive, of which the spool says that they will never come."""
+
+    spool_id: bytes
+    first: int
+    last: int
+    last_hash: bytes
+    reason: str
+
+
+Entry = RecordEntry | GapEntry
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Position:
+    """Where a record stands among all: later starts first; (spool id, sequence) is unique."""
+
+    start_ns: int
+    spool_id: bytes
+    sequence: int
+
+    def pack(self) -> bytes:
+        """32 bytes, for a page token."""
+        return _POSITION.pack(self.start_ns, self.spool_id, self.sequence)
+
+    @classmethod
+    def unpack(cls, packed: bytes) -> "Position":
+        """The inverse of `pack`."""
+        return cls(*_POSITION.unpack(packed))
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A record as the archive has it."""
+
+    position: Position
+    record: bytes
+    # Nanoseconds since the epoch.
+    stored_ns: int
+
+    def served(self) -> v1.Record:
+        """The record, with what only its server knows."""
+        record = v1.Record.FromString(self.record)
+        record.sequence = self.position.sequence
+        record.spool_id = self.position.spool_id
+        record.stored_at.FromNanoseconds(self.stored_ns)
+        return record
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Records that match, newest first; `after` is where the next page begins, None where none follows."""
+
+    records: list[v1.Record]
+    after: Position | None

@@ -1,0 +1,69 @@
+"""Interface: what storage asks of an engine. One contract test suite holds every engine to it."""
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from infertap import v1
+from infertap.query import Query
+from storage.archive.entries import Entry, Page, Position, RecordEntry
+from storage.archive.ranges import Range
+
+
+class ArchiveError(Exception):
+    """The archive can't do what was asked now: a full disk, a damaged file. Never holds payload."""
+
+
+class Interrupt:
+    """Ends a query from another thread, inside the engine too."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._is_set = False
+        self._act: Callable[[], object] | None = None
+
+    @property
+    def is_set(self) -> bool:
+        """Whether the query should end."""
+        return self._is_set
+
+    def set(self) -> None:
+        """End the query."""
+        with self._lock:
+            self._is_set = True
+            if self._act is not None:
+                self._act()
+
+    def during(self, act: Callable[[], object] | None) -> None:
+        """`act` is what ends the engine's work from now on; None when there is none under way."""
+        with self._lock:
+            self._act = act
+            if act is not None and self._is_set:
+                act()
+
+
+class Archive(Protocol):
+    """Keeps records; each (spool id, sequence) once, for ever."""
+
+    def received(self, spool_id: bytes) -> list[Range]:
+        """Sequences of that spool that need not be sent: records and gaps, ascending and disjoint."""
+
+    def append(self, entries: Sequence[Entry], stored_ns: int) -> list[RecordEntry]:
+        """Keep `entries`, all or none; durable on return. Returns the records that are new.
+
+        What was received before is passed over, but for a record whose sequence was only known as a gap: it
+        is kept. Raises ArchiveError.
+        """
+
+    def get(self, call_id: str) -> v1.Record | None:
+        """The record of a call, as it is served. Raises ArchiveError."""
+
+    def page(self, query: Query, after: Position | None, size: int, interrupt: Interrupt) -> Page:
+        """At most `size` records that match, newest first, that stand after `after`.
+
+        A query that is interrupted, or that found few among very many, gives a shorter page; only
+        `Page.after` None means the end. Raises ArchiveError.
+        """
+
+    def close(self) -> None:
+        """Close; harmless when closed."""

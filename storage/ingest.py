@@ -1,0 +1,193 @@
+"""Ingest: IngestService: what sidecars send, checked, made durable, acknowledged.
+
+It promises: an acknowledgement follows the engine's commit; an entry that can never be taken is rejected
+alone, and the stream goes on; a sender that breaks the protocol hears which field is wrong.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from hashlib import sha256
+from typing import Any, Final, TypeAlias
+
+import grpc
+import grpc.aio
+from google.protobuf.message import DecodeError
+
+from infertap import v1
+from infertap.query import InvalidArgumentError, abort_invalid
+from storage.archive import Archive, ArchiveError, Entry, GapEntry, RecordEntry
+from storage.numbers import Numbers
+from storage.writer import Writer
+
+SPOOL_ID_BYTES: Final = 16
+RECORD_BYTES: Final = 3 << 20
+_HASH_BYTES: Final = 32
+_SALT_BYTES: Final = 16
+_MOST_ENTRIES: Final = 10_000
+_MOST_SEQUENCE: Final = (1 << 63) - 1
+_REASON_MOST: Final = 64
+# Batches of one stream that are being written while more are read.
+_MOST_UNDER_WAY: Final = 16
+# A record may start this long before the epoch of its own clock, or after: beyond, it is no time.
+_FIRST_NS: Final = 0
+_LAST_NS: Final = (1 << 63) - 1
+
+Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
+
+
+class RejectedError(ValueError):
+    """One entry will never be taken."""
+
+    def __init__(self, sequence: int, why: str) -> None:
+        super().__init__(why)
+        self.sequence = sequence
+        self.why = why
+
+
+class Ingest(v1.IngestServiceServicer):
+    """Takes what the spools send."""
+
+    def __init__(self, archive: Archive, writer: Writer, numbers: Numbers) -> None:
+        self._archive = archive
+        self._writer = writer
+        self._numbers = numbers
+
+    async def Ingest(  # noqa: N802
+        self, requests: AsyncIterator[v1.IngestRequest], context: Context
+    ) -> AsyncIterator[v1.IngestResponse]:
+        """See the contract."""
+        with self._numbers.spools.track_inprogress():
+            try:
+                spool_id = await _read_hello(requests)
+                received = await asyncio.to_thread(self._archive.received, spool_id)
+                yield v1.IngestResponse(welcome=v1.Welcome(received=map(_range, received)))
+                async for response in self._answers(spool_id, requests):
+                    yield response
+            except InvalidArgumentError as error:
+                await abort_invalid(context, error)
+            except ArchiveError as error:
+                await context.abort(grpc.StatusCode.UNAVAILABLE, f"the archive takes nothing now: {error}")
+
+    async def _answers(
+        self, spool_id: bytes, requests: AsyncIterator[v1.IngestRequest]
+    ) -> AsyncIterator[v1.IngestResponse]:
+        """Answers in the order of the batches, several of which are being written at a time."""
+        under_way: asyncio.Queue[asyncio.Task[list[v1.IngestResponse]] | None] = asyncio.Queue(
+            _MOST_UNDER_WAY
+        )
+        reading = asyncio.create_task(self._read(spool_id, requests, under_way))
+        tasks: asyncio.Task[list[v1.IngestResponse]] | None = None
+        try:
+            while (tasks := await under_way.get()) is not None:
+                for response in await tasks:
+                    yield response
+            await reading
+        finally:
+            reading.cancel()
+            while not under_way.empty():
+                task = under_way.get_nowait()
+                if task is not None:
+                    task.cancel()
+            with contextlib.suppress(BaseException):
+                await reading
+
+    async def _read(
+        self,
+        spool_id: bytes,
+        requests: AsyncIterator[v1.IngestRequest],
+        under_way: "asyncio.Queue[asyncio.Task[list[v1.IngestResponse]] | None]",
+    ) -> None:
+        try:
+            async for request in requests:
+                if request.WhichOneof("message") != "batch":
+                    raise InvalidArgumentError("batch", "expected after hello")
+                await under_way.put(asyncio.create_task(self._take(spool_id, request.batch)))
+        finally:
+            await under_way.put(None)
+
+    async def _take(self, spool_id: bytes, batch: v1.Batch) -> list[v1.IngestResponse]:
+        """Write one batch; its acknowledgement, and a rejection for each entry that can't be taken."""
+        if len(batch.entries) > _MOST_ENTRIES:
+            raise InvalidArgumentError("batch.entries", f"more than {_MOST_ENTRIES}")
+        entries: list[Entry] = []
+        answers: list[v1.IngestResponse] = []
+        for number, each in enumerate(batch.entries):
+            try:
+                entries.append(_read_entry(spool_id, each, f"batch.entries[{number}]"))
+            except RejectedError as rejected:
+                self._numbers.rejected.inc()
+                reject = v1.Reject(sequence=rejected.sequence, reason=rejected.why)
+                answers.append(v1.IngestResponse(reject=reject))
+        if entries:
+            await self._writer.write(entries)
+            ranges = [v1.SequenceRange(first=entry.first, last=entry.last) for entry in entries]
+            answers.append(v1.IngestResponse(ack=v1.Ack(ranges=_joined(ranges))))
+        return answers
+
+
+async def _read_hello(requests: AsyncIterator[v1.IngestRequest]) -> bytes:
+    request = await anext(requests, None)
+    if request is None or request.WhichOneof("message") != "hello":
+        raise InvalidArgumentError("hello", "expected first")
+    if len(request.hello.spool_id) != SPOOL_ID_BYTES:
+        raise InvalidArgumentError("hello.spool_id", f"expected {SPOOL_ID_BYTES} bytes")
+    return request.hello.spool_id
+
+
+def _read_entry(spool_id: bytes, entry: v1.Entry, field: str) -> Entry:
+    """The entry, checked. Raises RejectedError, or InvalidArgumentError where it is no entry at all."""
+    kind = entry.WhichOneof("entry")
+    if kind == "record":
+        return _read_record(spool_id, entry.record, f"{field}.record")
+    if kind == "gap":
+        return _read_gap(spool_id, entry.gap, f"{field}.gap")
+    raise InvalidArgumentError(field, "neither record nor gap")
+
+
+def _read_record(spool_id: bytes, sent: v1.SpooledRecord, field: str) -> RecordEntry:
+    if not 0 < sent.sequence <= _MOST_SEQUENCE:
+        raise InvalidArgumentError(f"{field}.sequence", "expected 1 or more")
+    if len(sent.previous_hash) != _HASH_BYTES or len(sent.salt) != _SALT_BYTES:
+        raise RejectedError(sent.sequence, "hash or salt of another length")
+    if len(sent.record) > RECORD_BYTES:
+        raise RejectedError(sent.sequence, f"record of more than {RECORD_BYTES} bytes")
+    try:
+        parsed = v1.Record.FromString(sent.record)
+    except DecodeError:
+        raise RejectedError(sent.sequence, "not a record") from None
+    if not parsed.call_id or not _FIRST_NS <= parsed.timing.start.ToNanoseconds() <= _LAST_NS:
+        raise RejectedError(sent.sequence, "record without a call id or a start")
+    sealed = sent.previous_hash + sent.sequence.to_bytes(8, "big") + sent.salt + sent.record
+    return RecordEntry(
+        spool_id=spool_id,
+        sequence=sent.sequence,
+        previous_hash=sent.previous_hash,
+        hash=sha256(sealed).digest(),
+        salt=sent.salt,
+        record=sent.record,
+        parsed=parsed,
+    )
+
+
+def _read_gap(spool_id: bytes, sent: v1.Gap, field: str) -> GapEntry:
+    if not 0 < sent.first <= sent.last <= _MOST_SEQUENCE:
+        raise InvalidArgumentError(f"{field}.last", "expected first or more, from 1")
+    if len(sent.last_hash) not in (0, _HASH_BYTES):
+        raise InvalidArgumentError(f"{field}.last_hash", f"expected {_HASH_BYTES} bytes")
+    return GapEntry(spool_id, sent.first, sent.last, sent.last_hash, sent.reason[:_REASON_MOST])
+
+
+def _range(received: tuple[int, int]) -> v1.SequenceRange:
+    return v1.SequenceRange(first=received[0], last=received[1])
+
+
+def _joined(ranges: list[v1.SequenceRange]) -> list[v1.SequenceRange]:
+    """The same with neighbours joined, as a batch's entries mostly are."""
+    joined = ranges[:1]
+    for each in ranges[1:]:
+        if each.first == joined[-1].last + 1:
+            joined[-1] = v1.SequenceRange(first=joined[-1].first, last=each.last)
+        else:
+            joined.append(each)
+    return joined

@@ -1,0 +1,144 @@
+"""App: the HTTP routes, and what every answer carries."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from importlib.resources import files
+from typing import Final
+
+from aiohttp import web
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from infertap import v1
+from infertap.query import InvalidArgumentError, PageTokens, Query, read_call_id
+from storage.archive import Archive, ArchiveError, Interrupt, Page, Position
+from storage.numbers import Numbers
+from storage.web import shown
+
+_ROWS: Final = 100
+_QUERY_SECONDS: Final = 5.0
+_POSITION_BYTES: Final = 32
+_STATIC: Final = {"page.css": "text/css", "page.js": "text/javascript"}
+_HEADERS: Final = {
+    # No inline script, nothing from elsewhere, in nobody's frame.
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; "
+    "img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Pages:
+    """The pages, over one archive."""
+
+    def __init__(self, archive: Archive, numbers: Numbers, is_ready: Callable[[], bool]) -> None:
+        self._archive = archive
+        self._numbers = numbers
+        self._is_ready = is_ready
+        self._templates = Environment(
+            loader=PackageLoader("storage.web"), autoescape=True, undefined=StrictUndefined
+        )
+        self._templates.filters.update(shown.FILTERS)
+
+    def routes(self) -> list[web.RouteDef]:
+        """All of them."""
+        return [
+            web.get("/", self.calls),
+            web.get("/rows", self.rows),
+            web.get("/calls/{call_id}", self.call),
+            web.get("/static/{name}", self.static),
+            web.get("/healthz", self.alive),
+            web.get("/readyz", self.ready),
+            web.get("/metrics", self.metrics),
+        ]
+
+    async def calls(self, request: web.Request) -> web.Response:
+        """The latest calls as a table that refreshes itself."""
+        return await self._table(request, "calls.html")
+
+    async def rows(self, request: web.Request) -> web.Response:
+        """The table's rows alone, for the refresh."""
+        return await self._table(request, "rows.html")
+
+    async def _table(self, request: web.Request, template: str) -> web.Response:
+        asked = shown.Asked.of(request.query)
+        fault, page, token = "", Page([], None), ""
+        try:
+            query = Query.of(asked.filter())
+            tokens = PageTokens(query, _POSITION_BYTES)
+            packed = tokens.unpack(asked.page)
+            page = await self._page(query, Position.unpack(packed) if packed else None)
+            token = tokens.pack(page.after.pack()) if page.after else ""
+        except InvalidArgumentError as error:
+            fault = str(error)
+        return self._render(
+            template, 400 if fault else 200, page=page, asked=asked, next_page=token, fault=fault
+        )
+
+    async def _page(self, query: Query, after: Position | None) -> Page:
+        interrupt = Interrupt()
+        timer = asyncio.get_running_loop().call_later(_QUERY_SECONDS, interrupt.set)
+        try:
+            return await asyncio.to_thread(self._archive.page, query, after, _ROWS, interrupt)
+        finally:
+            timer.cancel()
+
+    async def call(self, request: web.Request) -> web.Response:
+        """One call in full."""
+        call_id = request.match_info["call_id"].lower()
+        try:
+            read_call_id(call_id)
+        except InvalidArgumentError:
+            return self._render("missing.html", 404, call_id=call_id[:100])
+        record: v1.Record | None = await asyncio.to_thread(self._archive.get, call_id)
+        if record is None:
+            return self._render("missing.html", 404, call_id=call_id)
+        return self._render("call.html", 200, record=record)
+
+    async def static(self, request: web.Request) -> web.Response:
+        """The style sheet and the script."""
+        name = request.match_info["name"]
+        if name not in _STATIC:
+            raise web.HTTPNotFound
+        text = (files("storage.web") / "static" / name).read_text("utf-8")
+        return web.Response(text=text, content_type=_STATIC[name])
+
+    async def alive(self, _: web.Request) -> web.Response:
+        """The process answers."""
+        return web.Response(text="alive\n")
+
+    async def ready(self, _: web.Request) -> web.Response:
+        """It takes records and queries."""
+        is_ready = self._is_ready()
+        return web.Response(status=200 if is_ready else 503, text="ready\n" if is_ready else "draining\n")
+
+    async def metrics(self, _: web.Request) -> web.Response:
+        """Prometheus' text format."""
+        return web.Response(
+            body=self._numbers.exposition(), headers={"Content-Type": self._numbers.content_type}
+        )
+
+    def _render(self, template: str, status: int, **values: object) -> web.Response:
+        html = self._templates.get_template(template).render(values)
+        return web.Response(status=status, text=html, content_type="text/html")
+
+
+@web.middleware
+async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        response = await handler(request)
+    except web.HTTPException as error:
+        response = error
+    except ArchiveError:
+        response = web.Response(status=503, text="the archive can't be read now\n")
+    response.headers.update(_HEADERS)
+    return response
+
+
+def make_app(archive: Archive, numbers: Numbers, is_ready: Callable[[], bool]) -> web.Application:
+    """The web application over `archive`."""
+    app = web.Application(middlewares=[_guard], client_max_size=1 << 16)
+    app.add_routes(Pages(archive, numbers, is_ready).routes())
+    return app

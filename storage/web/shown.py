@@ -1,0 +1,122 @@
+"""Shown: how values of a record look on the page, and what a person asks for in the address. Pure.
+
+What comes from outside is text here, and escaped by the templates; control characters are made visible.
+"""
+
+import contextlib
+import json
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from infertap import v1
+
+_BODY_MOST: Final = 200_000
+_KEPT: Final = "\n\t"
+_STATES: Final = {"COMPLETED": v1.COMPLETED, "FAILED": v1.FAILED, "CANCELLED": v1.CANCELLED}
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the address asks for."""
+
+    state: str = ""
+    model: str = ""
+    path: str = ""
+    text: str = ""
+    page: str = ""
+
+    @classmethod
+    def of(cls, query: Mapping[str, str]) -> "Asked":
+        """From the address' query; what is unknown is passed over."""
+        return cls(**{name: query.get(name, "").strip() for name in cls.__slots__})
+
+    def filter(self) -> v1.RecordFilter:
+        """As the API would be asked."""
+        states = [_STATES[self.state]] if self.state in _STATES else []
+        return v1.RecordFilter(states=states, model=self.model, path=self.path, text=self.text)
+
+    def address(self, page: str = "") -> str:
+        """The query that asks for the same, from that page on."""
+        asked = {"state": self.state, "model": self.model, "path": self.path, "text": self.text, "page": page}
+        return urlencode({name: value for name, value in asked.items() if value})
+
+
+def time(timestamp: Timestamp) -> str:
+    """To the millisecond, with its zone."""
+    nanoseconds = timestamp.seconds * 1_000_000_000 + timestamp.nanos
+    moment = datetime.fromtimestamp(timestamp.seconds, UTC)
+    return f"{moment:%Y-%m-%d %H:%M:%S}.{nanoseconds // 1_000_000 % 1000:03d} UTC"
+
+
+def duration(microseconds: int) -> str:
+    """In the unit that reads best."""
+    if microseconds < 0:
+        return "–"
+    if microseconds < 1000:
+        return f"{microseconds} µs"
+    return f"{microseconds / 1000:.1f} ms" if microseconds < 1_000_000 else f"{microseconds / 1e6:.2f} s"
+
+
+def state(record: v1.Record) -> str:
+    """In a word."""
+    return v1.State.Name(record.state).capitalize()
+
+
+def status(record: v1.Record) -> str:
+    """HTTP status, or the gRPC one by its number."""
+    if record.HasField("grpc_status"):
+        return f"gRPC {record.grpc_status}"
+    return str(record.http_status) if record.http_status else "–"
+
+
+def kept(record: v1.Record) -> str:
+    """Why the call was kept, and the share of such calls that is."""
+    reason = v1.Sampling.Reason.Name(record.sampling.reason).lower()
+    fraction = record.sampling.fraction
+    return reason if fraction in (0, 1) else f"{reason} {fraction:.3g}"
+
+
+def visible(text: str) -> str:
+    """`text` with control and direction characters as their code points."""
+    return "".join(
+        char
+        if char in _KEPT or unicodedata.category(char) not in ("Cc", "Cf", "Cs")
+        else f"\\u{ord(char):04x}"
+        for char in text
+    )
+
+
+def body(payload: v1.Payload) -> str:
+    """The payload as text, JSON set out over lines, cut to what a page can show."""
+    text = payload.decoded_json or payload.data.decode("utf-8", "replace")
+    if len(text) <= _BODY_MOST:
+        with contextlib.suppress(ValueError, RecursionError):
+            text = json.dumps(json.loads(text), indent=2, ensure_ascii=False)
+    return visible(text[:_BODY_MOST])
+
+
+def protocol(record: v1.Record) -> str:
+    """By its name."""
+    return v1.Protocol.Name(record.protocol)
+
+
+def ended_by(record: v1.Record) -> str:
+    """In words."""
+    return v1.EndedBy.Name(record.ended_by).replace("_", " ").lower()
+
+
+def hexadecimal(data: bytes) -> str:
+    """Bytes as hex digits."""
+    return data.hex()
+
+
+FILTERS: Final[dict[str, Any]] = {
+    each.__name__: each
+    for each in (time, duration, state, status, kept, visible, body, protocol, ended_by, hexadecimal)
+}

@@ -1,0 +1,96 @@
+"""Writer: brings what all streams receive into the archive, as few large commits.
+
+Touches the archive, in one thread of its own, and the wall clock. It promises: who waits for a batch is told
+after the engine's commit, never before; what waits is bounded, so that a slow disk slows the senders.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from storage.archive import Archive, ArchiveError, Entry, GapEntry, Position, RecordEntry, Stored
+from storage.live import Live
+from storage.numbers import Numbers
+
+_MOST_BATCHES: Final = 64
+_COMMIT_ENTRIES: Final = 2048
+_COMMIT_BYTES: Final = 16 << 20
+
+_Batch = tuple[Sequence[Entry], "asyncio.Future[None]"]
+
+
+class Writer:
+    """The archive's only writer."""
+
+    def __init__(self, archive: Archive, live: Live, numbers: Numbers) -> None:
+        self._archive = archive
+        self._live = live
+        self._numbers = numbers
+        self._waiting: asyncio.Queue[_Batch] = asyncio.Queue(_MOST_BATCHES)
+        self._thread = ThreadPoolExecutor(1, "writer")
+
+    async def write(self, entries: Sequence[Entry]) -> None:
+        """Return once `entries` are durable; raises ArchiveError."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        await self._waiting.put((entries, done))
+        await done
+
+    async def run(self) -> None:
+        """Write, until cancelled."""
+        try:
+            while True:
+                batches = await self._next()
+                await self._commit(batches)
+        finally:
+            self._thread.shutdown()
+
+    async def _next(self) -> list[_Batch]:
+        """What waits, up to one commit's worth."""
+        batches = [await self._waiting.get()]
+        entries, size = len(batches[0][0]), _size(batches[0][0])
+        while entries < _COMMIT_ENTRIES and size < _COMMIT_BYTES and not self._waiting.empty():
+            batches.append(self._waiting.get_nowait())
+            entries += len(batches[-1][0])
+            size += _size(batches[-1][0])
+        return batches
+
+    async def _commit(self, batches: list[_Batch]) -> None:
+        entries = [entry for batch, _ in batches for entry in batch]
+        stored_ns = time.time_ns()
+        began = time.monotonic()
+        try:
+            fresh = await asyncio.get_running_loop().run_in_executor(
+                self._thread, self._archive.append, entries, stored_ns
+            )
+        except Exception as error:
+            self._numbers.failed_commits.inc(len(batches))
+            failure = error if isinstance(error, ArchiveError) else ArchiveError(type(error).__name__)
+            for _, done in batches:
+                if not done.done():
+                    done.set_exception(failure)
+            return
+        self._numbers.commit_seconds.observe(time.monotonic() - began)
+        self._count(entries, fresh)
+        for _, done in batches:
+            if not done.done():
+                done.set_result(None)
+        if self._live.has_listeners:
+            self._live.tell([_stored(entry, stored_ns).served() for entry in fresh])
+
+    def _count(self, entries: Sequence[Entry], fresh: Sequence[RecordEntry]) -> None:
+        gaps = sum(isinstance(entry, GapEntry) for entry in entries)
+        self._numbers.records.inc(len(fresh))
+        self._numbers.record_bytes.inc(_size(fresh))
+        self._numbers.gaps.inc(gaps)
+        self._numbers.duplicates.inc(len(entries) - gaps - len(fresh))
+
+
+def _size(entries: Sequence[Entry]) -> int:
+    return sum(len(entry.record) for entry in entries if isinstance(entry, RecordEntry))
+
+
+def _stored(entry: RecordEntry, stored_ns: int) -> Stored:
+    position = Position(entry.parsed.timing.start.ToNanoseconds(), entry.spool_id, entry.sequence)
+    return Stored(position, entry.record, stored_ns)
