@@ -1,7 +1,7 @@
 """Conversion: an exchange in, an encoded record out. The recorder's pipeline between receiving and appending.
 
-Pure but for nothing at all: time is an argument. It promises: whatever the exchange holds, a record comes out
-that is at most RECORD_BYTES and holds nothing raw; where a step fails, the record holds no text of the wire.
+Pure: time is an argument. It promises: whatever the exchange holds, a record comes out that is at most
+RECORD_BYTES and holds nothing raw; where a step fails, the record holds no text of the wire.
 """
 
 from dataclasses import dataclass
@@ -10,17 +10,13 @@ from typing import Final
 from infertap import v1
 from sidecar.config import Settings
 from sidecar.exchange import Exchange
-from sidecar.recorder.call_id import CallIds
+from sidecar.recorder.call_id import CallIds, text_of
 from sidecar.recorder.redacted_call import CallRedaction
 from sidecar.recorder.redaction import Policy, Redactor
+from sidecar.recorder.shrinking import encode
 from sidecar.recorder.to_record import RecordMaker
 
-# An encoded record is never larger: a batch of them fits a gRPC message.
-RECORD_BYTES: Final = 3 << 20
-TOO_LARGE: Final = "RECORD_TOO_LARGE"
 FAILED: Final = "CONVERSION_FAILED"
-# What a body is cut to, step by step, until the record fits.
-_KEPT_BYTES: Final = (1 << 20, 256 << 10, 16 << 10, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +48,7 @@ class Conversion:
         try:
             redacted = self._redaction.redact(call)
             record = self._maker.whole(call_id, call, redacted, recorded_at_ns)
-            encoded = _encode(record)
+            encoded = encode(record)
         except Exception:  # law 3: whatever it was, nothing raw goes on
             return Converted(call_id, self._bare(call_id, call, recorded_at_ns), 0, 2)
         sides = (redacted.request, redacted.response)
@@ -64,23 +60,9 @@ class Conversion:
         )
 
     def _bare(self, call_id: bytes, call: Exchange, recorded_at_ns: int) -> bytes:
-        record = self._maker.bare(call_id, call, recorded_at_ns)
+        try:
+            record = self._maker.bare(call_id, call, recorded_at_ns)
+        except (ValueError, TypeError, OverflowError):  # numbers that no record can hold
+            record = v1.Record(call_id=text_of(call_id))
         record.logging_error_codes.append(FAILED)
         return bytes(record.SerializeToString())
-
-
-def _encode(record: v1.Record) -> bytes:
-    encoded = bytes(record.SerializeToString())
-    if len(encoded) <= RECORD_BYTES:
-        return encoded
-    record.logging_error_codes.append(TOO_LARGE)
-    for payload in (record.request, record.response):
-        payload.decoded_json = ""
-        payload.truncated = True
-    for most in _KEPT_BYTES:
-        for payload in (record.request, record.response):
-            payload.data = payload.data[:most]
-        encoded = bytes(record.SerializeToString())
-        if len(encoded) <= RECORD_BYTES:
-            return encoded
-    raise ValueError("a record without bodies is too large")

@@ -39,7 +39,7 @@ class RedactedSide:
 
     def reading(self) -> Side:
         """This direction as the payload readers see it."""
-        return Side(self.content_type.partition(";")[0].strip().lower(), self.body.documents)
+        return Side(self.content_type.partition(";")[0].strip().lower(), self.body.documents, self.body.data)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from the redacted call.
 """
 
 import json
+import re
 from hashlib import sha256
 from itertools import pairwise
 from typing import Final, cast
@@ -21,6 +22,8 @@ from sidecar.recorder.redacted_call import RedactedCall, RedactedSide
 from sidecar.recorder.traceparent import read_traceparent
 
 _GRPC_CANCELLED: Final = 1
+# What the tap marks a call with is no text of the wire, and can't pass for one.
+_is_flag: Final = re.compile(r"[a-z][a-z0-9_]{0,63}").fullmatch
 
 
 class RecordMaker:
@@ -59,7 +62,7 @@ class RecordMaker:
             payload.size_bytes = body.size
             payload.captured_bytes = body.captured
             payload.truncated = body.captured < body.size
-        record.logging_error_codes.extend(sorted({flag.upper() for flag in call.flags}))
+        record.logging_error_codes.extend(sorted({flag.upper() for flag in call.flags if _is_flag(flag)}))
         return record
 
     def whole(self, call_id: bytes, call: Exchange, redacted: RedactedCall, recorded_at_ns: int) -> v1.Record:

@@ -5,6 +5,7 @@ The gRPC messages arrive here as documents of the names that REST uses.
 
 import re
 from typing import Any, Final
+from urllib.parse import unquote
 
 from sidecar.recorder.payloads.view import CallPayloads, Tensor, View, text_of
 
@@ -23,7 +24,7 @@ def read(call: CallPayloads) -> View | None:
         return None
     request, response = call.request.document, call.response.document
     view = View(
-        model_name=match[1] if match else _first(request, response, "model_name"),
+        model_name=unquote(match[1]) if match else _first(request, response, "model_name"),
         model_version=(match[2] or "" if match else "") or _first(response, request, "model_version"),
         payload_id=_first(request, response, "id"),
         inputs=_tensors(request.get("inputs")),

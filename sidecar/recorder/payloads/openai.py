@@ -44,7 +44,7 @@ def read(call: CallPayloads) -> View | None:
         model_name=_last_text(answers, "model") or text_of(request.get("model")),
         payload_id=_last_text(answers, "id"),
         parameters={name: request[name] for name in PARAMETERS if name in request},
-        failed=any("error" in each and each["error"] is not None for each in answers),
+        failed=any(bool(each.get("error")) for each in answers),
     )
     _count_tokens(view, answers)
     choices = _Choices()

@@ -10,6 +10,8 @@ class Side:
 
     media_type: str = ""
     documents: tuple[Any, ...] = ()
+    # The redacted bytes that the documents were read from, where they are kept.
+    data: bytes = b""
 
     @property
     def document(self) -> dict[str, Any]:

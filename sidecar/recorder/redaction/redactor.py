@@ -81,6 +81,8 @@ class Redactor:
             if is_credential_header(name):
                 findings.add(_CREDENTIAL, f"{where}:{name}")
                 kept.append((name, mask(_CREDENTIAL)))
+            elif name.endswith("-bin"):  # gRPC metadata in base64, which no rule reads
+                kept.append((name, mask("binary")))
             else:
                 kept.append((name, self._value(raw_value, f"{where}:{name}", findings)))
         return kept
