@@ -76,6 +76,7 @@ class Pipeline:
             self._poll.register(descriptor, select.EPOLLIN)
         self._faults = 0
         self._complained_at = -_COMPLAINT_SECONDS
+        self._shown_at = 0.0
 
     def stop(self) -> None:
         """Take what has arrived, commit it, and let `run` return. From any thread."""
@@ -89,9 +90,9 @@ class Pipeline:
             arrived = self._receive()
             if self._batch.is_full() or (self._batch.changed and self._is_due(arrived)):
                 self._commit()
-            elif not arrived:
-                if self._stopping:
-                    break
+            elif self._stopping and not arrived:
+                break
+            elif not self._batch.changed and time.monotonic() - self._shown_at >= IDLE_SECONDS:
                 self._rest()
         self._note_relays()
         self._publish()
@@ -203,6 +204,7 @@ class Pipeline:
         return [self._page.relay(slot).values() for slot in range(self._page.slots)]
 
     def _publish(self) -> None:
+        self._shown_at = time.monotonic()
         row = self._row
         self._books.publish(row)
         row["earlier_appended"] = self._earlier_appended

@@ -111,10 +111,10 @@ class RecordMaker:
 
 
 def _state(call: Exchange, failed_statuses: frozenset[int], failed_in_body: bool) -> "v1.State.ValueType":
-    if call.protocol is Protocol.OPAQUE:
-        return v1.FAILED if call.ended_by is EndedBy.MODEL_ABORTED else v1.COMPLETED
     if call.ended_by is EndedBy.CLIENT or call.grpc_status == _GRPC_CANCELLED:
         return v1.CANCELLED
+    if call.protocol is Protocol.OPAQUE:  # it has no answer that our own closing could cut
+        return v1.FAILED if call.ended_by is EndedBy.MODEL_ABORTED else v1.COMPLETED
     if call.ended_by is not EndedBy.MODEL or failed_in_body or call.reset_code > 0:
         return v1.FAILED
     if call.protocol is Protocol.GRPC:

@@ -117,7 +117,10 @@ def test_plain_call() -> None:
         ({"protocol": Protocol.GRPC, "grpc_status": 3}, v1.FAILED),
         ({"protocol": Protocol.GRPC, "grpc_status": 1}, v1.CANCELLED),
         ({"protocol": Protocol.GRPC}, v1.FAILED),
-        ({"protocol": Protocol.OPAQUE, "ended_by": EndedBy.CLIENT, "status": 0}, v1.COMPLETED),
+        ({"protocol": Protocol.OPAQUE, "status": 0}, v1.COMPLETED),
+        ({"protocol": Protocol.OPAQUE, "ended_by": EndedBy.RELAY, "status": 0}, v1.COMPLETED),
+        ({"protocol": Protocol.OPAQUE, "ended_by": EndedBy.CLIENT, "status": 0}, v1.CANCELLED),
+        ({"protocol": Protocol.OPAQUE, "ended_by": EndedBy.MODEL_ABORTED, "status": 0}, v1.FAILED),
     ],
 )
 def test_states(fields: dict[str, Any], state: int) -> None:
@@ -357,6 +360,81 @@ def test_any_exchange_becomes_a_record(call: Exchange) -> None:
     record = convert(call)
     assert FAILED not in record.logging_error_codes
     assert record.call_id
+
+
+def test_numbers_that_no_record_can_hold() -> None:
+    """A call whose numbers are impossible has a record of its identity, and nothing else."""
+    converted = conversion().convert(0, http_call(SECRET.encode(), status=1 << 40), WALL)
+    record = v1.Record.FromString(converted.record)
+    assert (record.call_id[14], list(record.logging_error_codes)) == ("7", [FAILED])
+    assert b"ada" not in converted.record
+
+
+@pytest.mark.parametrize(
+    ("response", "media_type", "state"),
+    [
+        (b'data: {"error": "out of memory"}\n\n', b"text/event-stream; charset=utf-8", v1.FAILED),
+        (b"event: error\ndata: gone\n\n", b"text/event-stream", v1.FAILED),
+        (b'{"text": "a"}\n{"error": {"code": 5}}\n', b"application/x-ndjson", v1.FAILED),
+        (b'data: {"type": "x", "response": {"error": {"code": 5}}}\n\n', b"text/event-stream", v1.FAILED),
+        (b'data: {"error": null}\n\nevent: errors\ndata: x\n\n', b"text/event-stream", v1.COMPLETED),
+        (b'{"error": "not found in the text"}', b"application/json", v1.COMPLETED),
+    ],
+)
+def test_streams_tell_their_failure(response: bytes, media_type: bytes, state: int) -> None:
+    """An event that says error fails a stream of any kind; an answer at once has its status for that."""
+    assert convert(http_call(response=response, response_type=media_type)).state == state
+
+
+def test_binary_tensors_over_rest() -> None:
+    """A body with the binary tensor extension is kept as the JSON that says the same, redacted."""
+    tensors = [
+        {"name": "x", "datatype": "FP32", "shape": [1], "parameters": {"binary_data_size": 4}},
+        {"name": "s", "datatype": "BYTES", "shape": [1], "parameters": {"binary_data_size": 19}},
+    ]
+    head = json.dumps({"inputs": tensors}).encode()
+    raw = struct.pack("<f", 1.5) + struct.pack("<I", 15) + SECRET.encode()
+    fields = b"Content-Type: application/octet-stream\r\nInference-Header-Content-Length: %d\r\n" % len(head)
+    call = http_call(
+        head + raw,
+        target=b"/v2/models/iris/infer",
+        request_head=b"POST / HTTP/1.1\r\n" + fields + b"\r\n",
+    )
+    record = convert(call)
+    assert [each["data"] for each in json.loads(record.request.data)["inputs"]] == [[1.5], ["<email>"]]
+    assert [each.datatype for each in record.model.inputs] == ["FP32", "BYTES"]
+    assert list(record.logging_error_codes) == []
+
+
+def test_stream_of_messages() -> None:
+    """Each message of a stream is in the view; an error message among the answers fails the call."""
+    good = oip.ModelStreamInferResponse(infer_response=oip.ModelInferResponse(model_name="iris", id="1"))
+    bad = oip.ModelStreamInferResponse(error_message="no such shape")
+    target = b"/inference.GRPCInferenceService/ModelStreamInfer"
+    record = convert(grpc_call(framed(infer_request(), infer_request()), framed(good, bad), target=target))
+    assert len(json.loads(record.request.decoded_json)) == 2
+    assert json.loads(record.response.decoded_json)[1] == {"error_message": "no such shape"}
+    assert (record.state, record.model.name) == (v1.FAILED, "iris")
+
+
+def test_stream_that_ends_within_a_message() -> None:
+    """Whole messages before a break are in the record, which says that there was more."""
+    whole = framed(infer_request())
+    record = convert(grpc_call(whole + whole[:-3], ended_by=EndedBy.CLIENT))
+    assert json.loads(record.request.decoded_json)["model_name"] == "iris"
+    assert (record.request.data, record.state) == (whole, v1.CANCELLED)
+    assert list(record.logging_error_codes) == ["REQUEST_VIEW_CUT"]
+
+
+def test_compressed_messages() -> None:
+    """gRPC messages that are compressed each are opened; a bomb among them is not."""
+    message = infer_request().SerializeToString()
+    bomb = infer_request(raw_input_contents=[b"\0" * (64 << 20)]).SerializeToString()
+    packed = [struct.pack(">BI", 1, len(each)) + each for each in map(gzip.compress, (message, bomb))]
+    headers = [(b"content-type", b"application/grpc"), (b"grpc-encoding", b"gzip")]
+    record = convert(grpc_call(b"".join(packed), request_headers=headers))
+    assert record.request.data == framed(infer_request())
+    assert list(record.logging_error_codes) == ["REQUEST_VIEW_CUT"]
 
 
 def test_failing_step_keeps_nothing_of_the_wire(monkeypatch: pytest.MonkeyPatch) -> None:
