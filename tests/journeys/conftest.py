@@ -24,7 +24,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
+
+from infertap import v1
 
 WAIT_SECONDS = 30.0
 
@@ -205,6 +208,27 @@ class Sidecar:
         )
         assert account["balanced"], account
         return account
+
+    # -- its records
+
+    def records(self, **filtered: Any) -> list[v1.Record]:
+        """The records that its API serves now, the newest first; `filtered` are fields of RecordFilter."""
+        request = v1.ListRecordsRequest(filter=v1.RecordFilter(**filtered), page_size=1000)
+        with grpc.insecure_channel(self.api) as channel:
+            return list(v1.RecordServiceStub(channel).ListRecords(request, timeout=WAIT_SECONDS).records)
+
+    def await_records(self, count: int = 1, **filtered: Any) -> list[v1.Record]:
+        """The records once there are `count`; more are too many."""
+        found: list[v1.Record] = []
+
+        def has_come() -> bool:
+            nonlocal found
+            found = self.records(**filtered)
+            return len(found) >= count
+
+        await_true(has_come, f"{count} records")
+        assert len(found) == count
+        return found
 
     # -- its traffic
 
