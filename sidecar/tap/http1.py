@@ -49,6 +49,7 @@ class Http1Tap:
     __slots__ = (
         "_budget",
         "_calls",
+        "_client_has_ended",
         "_context",
         "_facts",
         "_held_since",
@@ -79,6 +80,7 @@ class Http1Tap:
         self._pending = 0
         # When the held part of a response began to arrive.
         self._held_since = 0
+        self._client_has_ended = False
         # Follows the rest of the connection, once this tap no longer can.
         self._rest: OpaqueTap | None = None
 
@@ -237,6 +239,7 @@ class Http1Tap:
 
     def client_ended(self, now: int) -> bytes:
         """See Tap."""
+        self._client_has_ended = True
         held = self.client_held
         if self._rest is not None:
             self._rest.from_client(held, now)
@@ -253,7 +256,7 @@ class Http1Tap:
         else:
             for _ in self._responses.end_of_input():
                 self._response_complete(now)
-            self._settle_open(EndedBy.MODEL_ABORTED, now)
+            self._settle_open(self._broken_off_by(EndedBy.MODEL_ABORTED), now)
         self.model_held = b""
         return held
 
@@ -261,7 +264,14 @@ class Http1Tap:
         """See Tap."""
         if self._rest is not None:
             self._rest.lost(by, now)
-        self._settle_open(by, now)
+        self._settle_open(self._broken_off_by(by), now)
+
+    def _broken_off_by(self, by: EndedBy) -> EndedBy:
+        """Who ended the open calls: a model that ends once its client has ended only follows it.
+
+        An end of input does not tell whether the client still listens; in HTTP/1 it practically never does.
+        """
+        return EndedBy.CLIENT if self._client_has_ended and by is EndedBy.MODEL_ABORTED else by
 
     def abandon(self, now: int) -> None:
         """See Tap."""

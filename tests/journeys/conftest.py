@@ -215,7 +215,9 @@ class Sidecar:
         """The records that its API serves now, the newest first; `filtered` are fields of RecordFilter."""
         request = v1.ListRecordsRequest(filter=v1.RecordFilter(**filtered), page_size=1000)
         with grpc.insecure_channel(self.api) as channel:
-            return list(v1.RecordServiceStub(channel).ListRecords(request, timeout=WAIT_SECONDS).records)
+            listing = v1.RecordServiceStub(channel).ListRecords
+            # A sidecar takes traffic before its recorder is up, and without it.
+            return list(listing(request, timeout=WAIT_SECONDS, wait_for_ready=True).records)
 
     def await_records(self, count: int = 1, **filtered: Any) -> list[v1.Record]:
         """The records once there are `count`; more are too many."""

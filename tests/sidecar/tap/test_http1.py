@@ -252,6 +252,19 @@ def test_model_ends_too_soon(make_rig):
     assert [call.ended_by for call in rig.kept] == [EndedBy.MODEL_ABORTED]
 
 
+@pytest.mark.parametrize("by", [None, EndedBy.MODEL_ABORTED])
+def test_model_follows_a_client_that_ended(make_rig, by):
+    """Where the client ends first, an answer that then stops was broken off by the client."""
+    rig = make_rig()
+    tap = rig.tap()
+    tap.from_client(GET, 1)
+    tap.from_model(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhi", 2)
+    tap.client_ended(3)
+    tap.model_ended(4) if by is None else tap.lost(by, 4)
+    assert [call.ended_by for call in rig.kept] == [EndedBy.CLIENT]
+    rig.check_balance()
+
+
 def test_half_close(make_rig):
     """A client that only ends its side still gets its answer recorded; an incomplete head passes as it is."""
     rig = make_rig()
