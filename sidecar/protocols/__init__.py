@@ -4,7 +4,9 @@ Pure: no I/O, no clock, no state beside a parser's own. The door of the room; th
 they follow and what they promise.
 """
 
+from sidecar.protocols import http2
 from sidecar.protocols.grpc import Message, Messages, decode_status_message, split_messages, timeout_ns
+from sidecar.protocols.hpack import FIELD_OVERHEAD, HpackDecoder, HpackError, literal_without_indexing
 from sidecar.protocols.http1 import MAX_HEAD, Event, Kind, RequestFramer, ResponseFramer, Stop
 from sidecar.protocols.http1_heads import (
     CHUNKED,
@@ -20,17 +22,29 @@ from sidecar.protocols.http1_heads import (
     read_response_head,
     request_line,
 )
+from sidecar.protocols.http2 import (
+    FrameError,
+    HeaderBlock,
+    append_to_block,
+    find_header_block,
+    read_settings_frame,
+)
 from sidecar.protocols.sniff import HTTP2_PREFACE, Sniffed, sniff_client, sniff_model
 from sidecar.protocols.sse import SseEvent, SseParser, parse_sse
 
 __all__ = [
     "CHUNKED",
+    "FIELD_OVERHEAD",
     "HTTP2_PREFACE",
     "MAX_HEAD",
     "TUNNEL",
     "UNTIL_CLOSE",
     "Answer",
     "Event",
+    "FrameError",
+    "HeaderBlock",
+    "HpackDecoder",
+    "HpackError",
     "Kind",
     "Message",
     "Messages",
@@ -43,12 +57,17 @@ __all__ = [
     "SseEvent",
     "SseParser",
     "Stop",
+    "append_to_block",
     "decode_status_message",
+    "find_header_block",
+    "http2",
+    "literal_without_indexing",
     "parse_head",
     "parse_sse",
     "parse_trailers",
     "read_request_head",
     "read_response_head",
+    "read_settings_frame",
     "request_line",
     "sniff_client",
     "sniff_model",

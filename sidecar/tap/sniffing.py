@@ -8,6 +8,7 @@ from sidecar.exchange import EndedBy
 from sidecar.protocols import Sniffed, sniff_client, sniff_model
 from sidecar.tap.connection_facts import ConnectionFacts
 from sidecar.tap.http1 import Http1Tap
+from sidecar.tap.http2 import Http2Tap
 from sidecar.tap.interface import Tap, TapContext
 from sidecar.tap.opaque import OpaqueTap
 
@@ -112,6 +113,8 @@ class _Sniffing:
     def _choose(self, sniffed: Sniffed, now: int) -> Tap:
         if sniffed is Sniffed.HTTP1:
             self._chosen = Http1Tap(self._context, self._facts)
+        elif sniffed is Sniffed.HTTP2:
+            self._chosen = Http2Tap(self._context, self._facts)
         else:
             self._chosen = OpaqueTap.recording(self._context, self._facts, now)
         return self._chosen

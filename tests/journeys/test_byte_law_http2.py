@@ -11,7 +11,6 @@ import h2.events
 import hpack
 import pytest
 
-pytestmark = pytest.mark.xfail(reason="the HTTP/2 tap is not there yet: no id is added", strict=False)
 
 if TYPE_CHECKING:
     from tests.journeys.conftest import Model, Sidecar

@@ -1,0 +1,239 @@
+"""HPACK: decodes the header blocks of HTTP/2 (RFC 7541), and makes the one literal that the tap appends.
+
+Pure. A decoder follows one direction of one connection and never encodes: what the tap adds is a literal
+without indexing, which changes no dynamic table (section 6.2.2). Everything that comes from outside is
+limited: integers, strings, fields, the list's size, the table. After an HpackError the direction can't be
+followed any more.
+
+Blocks that change no table are remembered until the table changes, so a block that comes again costs one
+look-up.
+"""
+
+from typing import Final
+
+from sidecar.protocols.huffman import HuffmanError, decode_huffman
+
+Field = tuple[bytes, bytes]
+
+DEFAULT_TABLE_BYTES: Final = 4096
+# RFC 7541, section 4.1: what an entry weighs beside its name and value. RFC 9113, section 6.5.2, too.
+FIELD_OVERHEAD: Final = 32
+# More than any server takes.
+_MOST_LIST_BYTES: Final = 256 << 10
+_MOST_FIELDS: Final = 2048
+# Tables larger than this are refused by ending the decoding: they would be ours to keep, for each connection.
+_MOST_TABLE_BYTES: Final = 1 << 20
+# RFC 7541, section 5.1: integers beyond what any limit here allows are not read on.
+_MOST_INTEGER_BYTES: Final = 5
+_MEMO_BLOCKS: Final = 64
+_MEMO_BLOCK_BYTES: Final = 1 << 10
+
+# RFC 7541, appendix A.
+_STATIC: Final[tuple[Field, ...]] = (
+    (b"", b""),
+    (b":authority", b""),
+    (b":method", b"GET"),
+    (b":method", b"POST"),
+    (b":path", b"/"),
+    (b":path", b"/index.html"),
+    (b":scheme", b"http"),
+    (b":scheme", b"https"),
+    (b":status", b"200"),
+    (b":status", b"204"),
+    (b":status", b"206"),
+    (b":status", b"304"),
+    (b":status", b"400"),
+    (b":status", b"404"),
+    (b":status", b"500"),
+    (b"accept-charset", b""),
+    (b"accept-encoding", b"gzip, deflate"),
+    (b"accept-language", b""),
+    (b"accept-ranges", b""),
+    (b"accept", b""),
+    (b"access-control-allow-origin", b""),
+    (b"age", b""),
+    (b"allow", b""),
+    (b"authorization", b""),
+    (b"cache-control", b""),
+    (b"content-disposition", b""),
+    (b"content-encoding", b""),
+    (b"content-language", b""),
+    (b"content-length", b""),
+    (b"content-location", b""),
+    (b"content-range", b""),
+    (b"content-type", b""),
+    (b"cookie", b""),
+    (b"date", b""),
+    (b"etag", b""),
+    (b"expect", b""),
+    (b"expires", b""),
+    (b"from", b""),
+    (b"host", b""),
+    (b"if-match", b""),
+    (b"if-modified-since", b""),
+    (b"if-none-match", b""),
+    (b"if-range", b""),
+    (b"if-unmodified-since", b""),
+    (b"last-modified", b""),
+    (b"link", b""),
+    (b"location", b""),
+    (b"max-forwards", b""),
+    (b"proxy-authenticate", b""),
+    (b"proxy-authorization", b""),
+    (b"range", b""),
+    (b"referer", b""),
+    (b"refresh", b""),
+    (b"retry-after", b""),
+    (b"server", b""),
+    (b"set-cookie", b""),
+    (b"strict-transport-security", b""),
+    (b"transfer-encoding", b""),
+    (b"user-agent", b""),
+    (b"vary", b""),
+    (b"via", b""),
+    (b"www-authenticate", b""),
+)
+_FIRST_DYNAMIC: Final = len(_STATIC)
+
+
+class HpackError(ValueError):
+    """The block can't be decoded, or goes beyond a limit. Never holds what was in it."""
+
+
+class HpackDecoder:
+    """Decodes the blocks of one direction, in order."""
+
+    __slots__ = ("_allowed_bytes", "_entries", "_memo", "_table_bytes", "_used_bytes")
+
+    def __init__(self) -> None:
+        # Newest last.
+        self._entries: list[Field] = []
+        self._used_bytes = 0
+        self._table_bytes = DEFAULT_TABLE_BYTES
+        # What the receiver's settings allow.
+        self._allowed_bytes = DEFAULT_TABLE_BYTES
+        self._memo: dict[bytes, list[Field]] = {}
+
+    def allow_table(self, size: int) -> None:
+        """The receiver's SETTINGS_HEADER_TABLE_SIZE is `size`, and the sender has acknowledged it.
+
+        The sender shrinks the table itself, by a size update at the beginning of its next block.
+        """
+        self._allowed_bytes = size
+
+    def decode(self, block: bytes) -> list[Field]:
+        """The fields of a whole header block, in order; not to be changed. Raises HpackError."""
+        known = self._memo.get(block)
+        if known is not None:
+            return known
+        try:
+            return self._decode(block)
+        except IndexError:
+            raise HpackError("block ends within a field") from None
+        except HuffmanError as error:
+            raise HpackError(str(error)) from None
+
+    def _decode(self, block: bytes) -> list[Field]:  # noqa: PLR0912  (flat: paid for by every call)
+        fields: list[Field] = []
+        size = place = 0
+        end = len(block)
+        changes = False
+        while place < end:
+            first = block[place]
+            place += 1
+            if first >= 0x80:  # section 6.1: indexed
+                index = first & 0x7F
+                if index == 0x7F:
+                    index, place = _read_integer(block, place, 0x7F)
+                field = _STATIC[index] if 0 < index < _FIRST_DYNAMIC else self._dynamic(index)
+            elif 0x20 <= first < 0x40:  # section 6.3: size update, only at the beginning
+                if fields:
+                    raise HpackError("size update after a field")
+                place = self._update_size(block, place, first & 0x1F)
+                changes = True
+                continue
+            else:  # section 6.2: literal, to be indexed where the second bit is set
+                most = 0x3F if first >= 0x40 else 0x0F
+                index = first & most
+                if index == most:
+                    index, place = _read_integer(block, place, most)
+                if index == 0:
+                    name, place = _read_string(block, place)
+                else:
+                    name = (_STATIC[index] if index < _FIRST_DYNAMIC else self._dynamic(index))[0]
+                value, place = _read_string(block, place)
+                field = (name, value)
+                if first >= 0x40:
+                    self._insert(field)
+                    changes = True
+            fields.append(field)
+            size += len(field[0]) + len(field[1]) + FIELD_OVERHEAD
+            if size > _MOST_LIST_BYTES or len(fields) > _MOST_FIELDS:
+                raise HpackError("header list is too large")
+        if not changes and end <= _MEMO_BLOCK_BYTES:
+            if len(self._memo) >= _MEMO_BLOCKS:
+                self._memo.clear()
+            self._memo[block] = fields
+        return fields
+
+    def _dynamic(self, index: int) -> Field:
+        place = index - _FIRST_DYNAMIC + 1
+        if not 0 < place <= len(self._entries):
+            raise HpackError("index beyond the tables")
+        return self._entries[-place]
+
+    def _insert(self, field: Field) -> None:
+        """Section 4.4: an entry larger than the table empties it."""
+        self._memo.clear()
+        self._entries.append(field)
+        self._used_bytes += len(field[0]) + len(field[1]) + FIELD_OVERHEAD
+        if self._used_bytes > self._table_bytes:
+            self._evict()
+
+    def _evict(self) -> None:
+        count = 0
+        while self._used_bytes > self._table_bytes:
+            name, value = self._entries[count]
+            self._used_bytes -= len(name) + len(value) + FIELD_OVERHEAD
+            count += 1
+        del self._entries[:count]
+
+    def _update_size(self, block: bytes, place: int, size: int) -> int:
+        if size == 0x1F:
+            size, place = _read_integer(block, place, 0x1F)
+        if size > self._allowed_bytes or size > _MOST_TABLE_BYTES:
+            raise HpackError("table is larger than allowed")
+        self._table_bytes = size
+        self._memo.clear()
+        self._evict()
+        return place
+
+
+def _read_integer(block: bytes, place: int, value: int) -> tuple[int, int]:
+    """Section 5.1: the rest of an integer whose prefix is full; the value and where it ends."""
+    for shift in range(0, 7 * _MOST_INTEGER_BYTES, 7):
+        byte = block[place]
+        place += 1
+        value += (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, place
+    raise HpackError("integer is too long")
+
+
+def _read_string(block: bytes, place: int) -> tuple[bytes, int]:
+    """Section 5.2: a string and where it ends."""
+    first = block[place]
+    place += 1
+    size = first & 0x7F
+    if size == 0x7F:
+        size, place = _read_integer(block, place, 0x7F)
+    end = place + size
+    if end > len(block):
+        raise HpackError("string is longer than its block")
+    text = block[place:end]
+    return (decode_huffman(text) if first >= 0x80 else text), end
+
+
+def literal_without_indexing(name: bytes, value: bytes) -> bytes:
+    """A field as section 6.2.2 writes it, with a new name, unencoded strings, both shorter than 127 bytes."""
+    return b"%c%c%b%c%b" % (0, len(name), name, len(value), value)

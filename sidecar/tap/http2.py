@@ -1,0 +1,400 @@
+"""HTTP/2 tap: follows streams, adds the request id to header blocks, captures bodies; gRPC among them.
+
+Pure. Besides what every tap promises: frames pass verbatim, but for the literal at the end of a first header
+block; both dynamic tables stay as they were. What can't be followed ends the following of the connection, and
+is counted; what it keeps of open streams is bounded by OPEN_BYTES.
+"""
+
+from typing import Final
+
+from sidecar.exchange import EndedBy, Exchange, Protocol
+from sidecar.protocols import HTTP2_PREFACE, FrameError, HpackError
+from sidecar.tap.connection_facts import ConnectionFacts
+from sidecar.tap.http2_direction import Direction, Fields
+from sidecar.tap.interface import TapContext
+from sidecar.tap.opaque import OpaqueTap
+from sidecar.tap.request_id import HEADER, MAX_CLIENT_ID, is_usable
+
+UNREADABLE: Final = "http2_unreadable"
+TOO_MANY: Final = "too_many_open_streams"
+ID_NOT_ADDED: Final = "id_not_added"
+
+# What open streams may weigh in one connection: their header lists, and so much for each.
+OPEN_BYTES: Final = 6 << 20
+_OPEN_CALL: Final = 1 << 10
+_FIELD_BYTES: Final = 160
+
+_GRPC: Final = b"application/grpc"
+_GRPC_WEB: Final = b"application/grpc-web"
+# RFC 9113, section 7: the server did not work on the stream.
+_REFUSED_STREAM: Final = 7
+_BY_MODEL: Final = EndedBy.MODEL
+
+
+class Stream:
+    """One open stream; `call` is None where it is not recorded."""
+
+    __slots__ = ("answered", "call", "request_ended", "response_ended", "weight")
+
+    def __init__(self, call: Exchange | None) -> None:
+        self.call = call
+        self.weight = _OPEN_CALL
+        # The final header block of the response has passed.
+        self.answered = False
+        self.request_ended = False
+        self.response_ended = False
+
+
+class Http2Tap:
+    """Follows one HTTP/2 connection."""
+
+    __slots__ = (
+        "_budget",
+        "_client_has_ended",
+        "_context",
+        "_facts",
+        "_from_client",
+        "_from_model",
+        "_highest",
+        "_ledger",
+        "_rest",
+        "_streams",
+        "_weight",
+        "client_held",
+        "model_held",
+    )
+
+    def __init__(self, context: TapContext, facts: ConnectionFacts) -> None:
+        self.client_held = b""
+        self.model_held = b""
+        self._context = context
+        self._facts = facts
+        self._ledger = context.ledger
+        self._budget = context.budget
+        self._client_has_ended = False
+        self._streams: dict[int, Stream] = {}
+        self._highest = 0
+        self._weight = 0
+        self._from_client = Direction(_Requests(self), len(HTTP2_PREFACE), self._count_not_added)
+        self._from_model = Direction(_Responses(self), 0, self._count_not_added)
+        self._from_client.other = self._from_model
+        self._from_model.other = self._from_client
+        # Follows the rest of the connection, once this tap no longer can.
+        self._rest: OpaqueTap | None = None
+
+    def _count_not_added(self) -> None:
+        self._context.row.add("id_not_added")
+
+    # -- bytes
+
+    def from_client(self, data: bytes, now: int) -> bytes:
+        """See Tap."""
+        if self.client_held:
+            data = self.client_held + data
+        if self._rest is not None:
+            self._rest.from_client(data, now)
+            self.client_held = b""
+            return data
+        try:
+            out, used = self._from_client.follow(data, now)
+        except (FrameError, HpackError):
+            self._stop(UNREADABLE, now).from_client(data, now)
+            self.client_held = b""
+            return data
+        if self._weight > OPEN_BYTES:
+            self._stop(TOO_MANY, now)
+        self.client_held = data[used:] if used < len(data) else b""
+        return out
+
+    def from_model(self, data: bytes, now: int) -> bytes:
+        """See Tap."""
+        if self.model_held:
+            data = self.model_held + data
+        if self._rest is not None:
+            self._rest.from_model(data, now)
+            self.model_held = b""
+            return data
+        try:
+            out, used = self._from_model.follow(data, now)
+        except (FrameError, HpackError):
+            self._stop(UNREADABLE, now).from_model(data, now)
+            self.model_held = b""
+            return data
+        self.model_held = data[used:] if used < len(data) else b""
+        return out
+
+    # -- requests
+
+    def request_fields(self, number: int, fields: Fields, ends: bool, now: int) -> bytes | None:
+        """A header block of the client; the id to add to it."""
+        stream = self._streams.get(number)
+        if stream is not None:
+            if stream.call is not None:
+                stream.call.request_trailers = fields
+            if ends:
+                self.request_ended(number, now)
+            return None
+        if number <= self._highest or not number & 1:
+            return None  # trailers of a stream that is over
+        self._highest = number
+        return self._open(number, fields, ends, now)
+
+    def _open(self, number: int, fields: Fields, ends: bool, now: int) -> bytes | None:
+        context = self._context
+        target = caller_id = None
+        for name, value in fields:
+            if name == b":path":
+                target = value
+            elif name == HEADER:
+                caller_id = value
+        if target is not None and context.skips(target):
+            self._ledger.skip()
+            self._keep(number, Stream(None), ends, now)
+            return None
+        call = self._ledger.open(Protocol.HTTP2, self._facts, now)
+        call.target = target or b""
+        _note_request(call, fields)
+        stream = Stream(call)
+        stream.weight += len(fields) * _FIELD_BYTES
+        self._keep(number, stream, ends, now)
+        if caller_id is None:
+            call.request_id = context.new_request_id()
+            return call.request_id
+        if is_usable(caller_id):
+            call.request_id = caller_id
+        else:
+            call.client_request_id = caller_id[:MAX_CLIENT_ID]
+            call.request_id = context.new_request_id()
+        return None
+
+    def _keep(self, number: int, stream: Stream, ends: bool, now: int) -> None:
+        self._streams[number] = stream
+        self._weight += stream.weight
+        if ends:
+            stream.request_ended = True
+            if stream.call is not None:
+                stream.call.request_completed = now
+
+    def request_data(self, number: int, piece: bytes, now: int) -> None:
+        """A piece of the client's body."""
+        stream = self._streams.get(number)
+        if stream is not None and stream.call is not None:
+            self._budget.capture_timed(stream.call, stream.call.request, piece, now)
+
+    def request_ended(self, number: int, now: int) -> None:
+        """The client has sent all."""
+        stream = self._streams.get(number)
+        if stream is None or stream.request_ended:
+            return
+        stream.request_ended = True
+        if stream.call is not None:
+            stream.call.request_completed = now
+        if stream.response_ended:
+            self._settle(number, _BY_MODEL, now)
+
+    # -- responses
+
+    def response_fields(self, number: int, fields: Fields, ends: bool, now: int) -> bytes | None:
+        """A header block of the model; the id to add to it."""
+        stream = self._streams.get(number)
+        if stream is None:
+            return None
+        wanted = None
+        if stream.answered:
+            if stream.call is not None:
+                stream.call.response_trailers = fields
+                _note_grpc_status(stream.call, fields)
+        elif not _is_informational(fields):
+            stream.answered = True
+            if stream.call is not None:
+                wanted = _note_response(stream.call, fields, now)
+        if ends:
+            self.response_ended(number, now)
+        return wanted
+
+    def response_data(self, number: int, piece: bytes, now: int) -> None:
+        """A piece of the model's body."""
+        stream = self._streams.get(number)
+        if stream is not None and stream.call is not None:
+            self._budget.capture_timed(stream.call, stream.call.response, piece, now)
+
+    def response_ended(self, number: int, now: int) -> None:
+        """The model has answered all."""
+        stream = self._streams.get(number)
+        if stream is None or stream.response_ended:
+            return
+        stream.response_ended = True
+        if stream.call is not None:
+            stream.call.ended = now
+        if stream.request_ended:
+            self._settle(number, _BY_MODEL, now)
+
+    # -- ends
+
+    def reset(self, number: int, code: int, by: EndedBy, now: int) -> None:
+        """RST_STREAM; after a complete answer it is how servers say that they read no further."""
+        stream = self._streams.get(number)
+        if stream is None:
+            return
+        if stream.call is not None:
+            stream.call.reset_code = code
+        self._settle(number, _BY_MODEL if stream.response_ended else by, now)
+
+    def going_away(self, last_stream: int, now: int) -> None:
+        """The model takes no stream above `last_stream` (section 6.8)."""
+        for number in [each for each in self._streams if each > last_stream]:
+            self.reset(number, _REFUSED_STREAM, EndedBy.MODEL_ABORTED, now)
+
+    def _settle(self, number: int, by: EndedBy, now: int) -> None:
+        stream = self._streams.pop(number)
+        self._weight -= stream.weight
+        if stream.call is not None:
+            self._ledger.settle(stream.call, by, now)
+
+    def client_ended(self, now: int) -> bytes:
+        """See Tap."""
+        held, self.client_held = self.client_held, b""
+        self._client_has_ended = True
+        if self._rest is not None:
+            self._rest.from_client(held, now)
+            self._rest.client_ended(now)
+        return held
+
+    def model_ended(self, now: int) -> bytes:
+        """See Tap."""
+        held, self.model_held = self.model_held, b""
+        if self._rest is not None:
+            self._rest.from_model(held, now)
+            self._rest.model_ended(now)
+        else:
+            # A model ends because its client did.
+            self._settle_open(EndedBy.CLIENT if self._client_has_ended else EndedBy.MODEL_ABORTED, now)
+        return held
+
+    def lost(self, by: EndedBy, now: int) -> None:
+        """See Tap."""
+        if self._rest is not None:
+            self._rest.lost(by, now)
+        self._settle_open(by, now)
+
+    def abandon(self, now: int) -> None:
+        """See Tap."""
+        for call in self._forget_open():
+            self._ledger.shed_fault(call)
+        if self._rest is None:
+            self._rest = OpaqueTap.counting(self._context)
+        else:
+            self._rest.abandon(now)
+
+    def _settle_open(self, by: EndedBy, now: int, flag: str | None = None) -> None:
+        answered = [stream.call for stream in self._streams.values() if stream.response_ended]
+        for call in self._forget_open():
+            if flag is not None:
+                call.flags.append(flag)
+            self._ledger.settle(call, _BY_MODEL if call in answered else by, now)
+
+    def _forget_open(self) -> list[Exchange]:
+        calls = [stream.call for stream in self._streams.values() if stream.call is not None]
+        self._streams.clear()
+        self._weight = 0
+        return calls
+
+    def _stop(self, flag: str, now: int) -> OpaqueTap:
+        """Follow nothing any more: the calls that are open are cut, the rest of the connection is opaque."""
+        self._settle_open(EndedBy.RELAY, now, flag)
+        self._rest = OpaqueTap.recording(self._context, self._facts, now)
+        assert self._rest.call is not None
+        self._rest.call.flags.append(flag)
+        return self._rest
+
+
+class _Requests:
+    """What the client's direction tells."""
+
+    __slots__ = ("data", "end", "fields", "tap")
+
+    def __init__(self, tap: Http2Tap) -> None:
+        self.tap = tap
+        self.fields = tap.request_fields
+        self.data = tap.request_data
+        self.end = tap.request_ended
+
+    def reset(self, stream: int, code: int, now: int) -> None:
+        self.tap.reset(stream, code, EndedBy.CLIENT, now)
+
+    def going_away(self, last_stream: int, now: int) -> None:
+        """Of no interest: it speaks of pushed streams."""
+
+
+class _Responses:
+    """What the model's direction tells."""
+
+    __slots__ = ("data", "end", "fields", "going_away", "tap")
+
+    def __init__(self, tap: Http2Tap) -> None:
+        self.tap = tap
+        self.fields = tap.response_fields
+        self.data = tap.response_data
+        self.end = tap.response_ended
+        self.going_away = tap.going_away
+
+    def reset(self, stream: int, code: int, now: int) -> None:
+        self.tap.reset(stream, code, EndedBy.MODEL_ABORTED, now)
+
+
+def _note_request(call: Exchange, fields: Fields) -> None:
+    kept: Fields = []
+    for field in fields:
+        name, value = field
+        if name[:1] != b":":
+            kept.append(field)
+            if name == b"content-type":
+                if value.startswith(_GRPC) and not value.startswith(_GRPC_WEB):
+                    call.protocol = Protocol.GRPC
+            elif name == b"traceparent":
+                call.traceparent = value
+        elif name == b":method":
+            call.method = value
+        elif name == b":authority":
+            kept.append((b"host", value))  # RFC 9113, section 8.3.1: the same thing
+    call.request_headers = kept
+
+
+def _note_response(call: Exchange, fields: Fields, now: int) -> bytes | None:
+    """Note the final answer; the id to add to it."""
+    call.first_response_byte = now
+    kept: Fields = []
+    model_id = None
+    for field in fields:
+        name, value = field
+        if name == b":status":
+            call.status = int(value) if len(value) == 3 and value.isdigit() else 0
+        elif name[:1] != b":":
+            kept.append(field)
+            if name == HEADER:
+                model_id = value
+            elif name[:5] == b"grpc-":
+                _note_grpc_field(call, name, value)
+    call.response_headers = kept
+    if model_id is None:
+        return call.request_id
+    if model_id != call.request_id:
+        call.model_request_id = model_id[:MAX_CLIENT_ID]
+    return None
+
+
+def _note_grpc_status(call: Exchange, fields: Fields) -> None:
+    for name, value in fields:
+        _note_grpc_field(call, name, value)
+
+
+def _note_grpc_field(call: Exchange, name: bytes, value: bytes) -> None:
+    if name == b"grpc-status":
+        call.grpc_status = int(value) if value.isdigit() and len(value) < 4 else 2
+    elif name == b"grpc-message":
+        call.grpc_message = value
+
+
+def _is_informational(fields: Fields) -> bool:
+    """A 1xx (RFC 9113, section 8.1): the final response follows."""
+    return bool(fields) and fields[0][0] == b":status" and fields[0][1][:1] == b"1" and fields[0][1] != b"101"
