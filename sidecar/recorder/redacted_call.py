@@ -4,7 +4,6 @@ Pure. `redact_call` is the pipeline's redaction stage; a call that it can't reda
 keeps only what holds no text of the wire.
 """
 
-import json
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -12,6 +11,7 @@ from sidecar.config import Settings
 from sidecar.exchange import Body, Exchange, Protocol
 from sidecar.protocols import decode_status_message, parse_head
 from sidecar.recorder.encodings import EncodingError, open_encoding
+from sidecar.recorder.json_text import json_text
 from sidecar.recorder.payloads import Side, decode_binary, decode_grpc
 from sidecar.recorder.redaction import Findings, RedactedBody, Redactor, Withheld
 
@@ -187,8 +187,7 @@ class CallRedaction:
 
 def _view(documents: tuple[Any, ...]) -> str:
     """One message as its document, several as a list."""
-    shown = documents[0] if len(documents) == 1 else list(documents)
-    return json.dumps(shown, ensure_ascii=False, separators=(",", ":"))
+    return json_text(documents[0] if len(documents) == 1 else documents)
 
 
 def _fields(head: bytes, fields: Fields) -> Fields:

@@ -4,7 +4,6 @@ Pure. Only numbers are taken from the exchange itself, and what is no text of th
 from the redacted call.
 """
 
-import json
 import re
 from hashlib import sha256
 from itertools import pairwise
@@ -17,6 +16,7 @@ from infertap import v1
 from sidecar.config import Settings
 from sidecar.exchange import Body, EndedBy, Exchange, Protocol
 from sidecar.recorder.call_id import text_of
+from sidecar.recorder.json_text import json_text
 from sidecar.recorder.payloads import CallPayloads, Tensor, View, understand
 from sidecar.recorder.redacted_call import RedactedCall, RedactedSide
 from sidecar.recorder.traceparent import read_traceparent
@@ -100,7 +100,7 @@ class RecordMaker:
         model.name = view.model_name or self._settings.model_name
         model.version = view.model_version or self._settings.model_version
         if view.parameters:
-            model.parameters_json = _json(view.parameters)
+            model.parameters_json = json_text(view.parameters)
         model.finish_reasons.extend(view.finish_reasons)
         if view.input_tokens is not None:
             model.input_tokens = view.input_tokens
@@ -155,7 +155,7 @@ def _set_payload(payload: v1.Payload, side: RedactedSide, view: object) -> None:
     if body.data:
         payload.sha256 = sha256(body.data).digest()
     payload.digest = body.digest
-    payload.decoded_json = side.view_json or (_json(view) if view is not None else "")
+    payload.decoded_json = side.view_json or (json_text(view) if view is not None else "")
     for name, value in side.headers:
         payload.headers.add(name=name, value=value)
     for name, value in side.trailers:
@@ -185,7 +185,3 @@ def _codes(side: str, redacted: RedactedSide) -> list[str]:
 
 def _tensor(tensor: Tensor) -> v1.Tensor:
     return v1.Tensor(name=tensor.name, datatype=tensor.datatype, shape=tensor.shape)
-
-
-def _json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

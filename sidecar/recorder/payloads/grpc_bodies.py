@@ -133,8 +133,7 @@ def _parameters(parameters: Any) -> dict[str, Any]:
 
 def _parameter(parameter: Any) -> Any:
     chosen = parameter.WhichOneof("parameter_choice")
-    value = getattr(parameter, chosen) if chosen else None
-    return tensors.as_json(value) if isinstance(value, float) else value
+    return getattr(parameter, chosen) if chosen else None
 
 
 def _values(contents: Any) -> list[tensors.Values]:

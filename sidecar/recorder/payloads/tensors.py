@@ -8,7 +8,6 @@ Elements of BYTES that are text are shown as text. What is none (images, audio) 
 marks the tensor as one that can't be read.
 """
 
-import math
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -68,8 +67,6 @@ def of_raw(datatype: str, raw: bytes) -> Values:
 def of_numbers(numbers: Iterable[Any], count: int) -> Values:
     """`count` numbers, of which at least the first MOST_VALUES are handed in."""
     listed = list(islice(numbers, MOST_VALUES))
-    if listed and isinstance(listed[0], float):
-        listed = [as_json(number) for number in listed]
     return Values(listed, True, count > len(listed))
 
 
@@ -111,13 +108,3 @@ def _text(element: bytes) -> str | None:
 
 def _described(data: bytes) -> str:
     return f"<binary {len(data)} bytes>"
-
-
-def as_json(number: float) -> float | str:
-    """`number`, or its name where it is not finite.
-
-    JSON has no such numbers (RFC 8259, section 6); these are the strings of protobuf's mapping.
-    """
-    if math.isfinite(number):
-        return number
-    return "NaN" if math.isnan(number) else "Infinity" if number > 0 else "-Infinity"
