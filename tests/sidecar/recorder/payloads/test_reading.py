@@ -165,25 +165,16 @@ def test_nothing_known() -> None:
     assert read("/x") == View()
 
 
+NAMES = """
+choices index delta tool_calls function arguments usage error response inputs outputs shape name model id
+parameters text finish_reason
+""".split()
 trees = st.recursive(
     st.none() | st.booleans() | st.integers(-3, 1 << 70) | st.floats() | st.text(max_size=5),
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
-            st.sampled_from(
-                [
-                    "choices",
-                    "index",
-                    "delta",
-                    "tool_calls",
-                    "function",
-                    "arguments",
-                    "usage",
-                    "error",
-                    "response",
-                ]
-                + ["inputs", "outputs", "shape", "name", "model", "id", "parameters", "text", "finish_reason"]
-            ),
+            st.sampled_from(NAMES),
             inner,
             max_size=5,
         )
