@@ -165,10 +165,26 @@ def test_nothing_known() -> None:
     assert read("/x") == View()
 
 
-NAMES = """
-choices index delta tool_calls function arguments usage error response inputs outputs shape name model id
-parameters text finish_reason
-""".split()
+NAMES = [
+    "choices",
+    "index",
+    "delta",
+    "tool_calls",
+    "function",
+    "arguments",
+    "usage",
+    "error",
+    "response",
+    "inputs",
+    "outputs",
+    "shape",
+    "name",
+    "model",
+    "id",
+    "parameters",
+    "text",
+    "finish_reason",
+]
 trees = st.recursive(
     st.none() | st.booleans() | st.integers(-3, 1 << 70) | st.floats() | st.text(max_size=5),
     lambda inner: (
