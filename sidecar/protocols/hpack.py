@@ -18,7 +18,7 @@ Field = tuple[bytes, bytes]
 DEFAULT_TABLE_BYTES: Final = 4096
 # RFC 7541, section 4.1: what an entry weighs beside its name and value. RFC 9113, section 6.5.2, too.
 FIELD_OVERHEAD: Final = 32
-# More than any server takes.
+# More than any server takes; beside what the block itself is long.
 _MOST_LIST_BYTES: Final = 256 << 10
 _MOST_FIELDS: Final = 2048
 # Tables larger than this are refused by ending the decoding: they would be ours to keep, for each connection.
@@ -129,14 +129,17 @@ class HpackDecoder:
         try:
             return self._decode(block)
         except IndexError:
-            raise HpackError("block ends within a field") from None
+            raise HpackError("block ends within a field, or an index lies beyond the tables") from None
         except HuffmanError as error:
             raise HpackError(str(error)) from None
 
     def _decode(self, block: bytes) -> list[Field]:  # noqa: PLR0912  (flat: paid for by every call)
         fields: list[Field] = []
-        size = place = 0
+        entries = self._entries
+        place = 0
         end = len(block)
+        # What the table adds to the list beyond the block's own bytes.
+        referred = 0
         changes = False
         while place < end:
             first = block[place]
@@ -145,13 +148,19 @@ class HpackDecoder:
                 index = first & 0x7F
                 if index == 0x7F:
                     index, place = _read_integer(block, place, 0x7F)
-                field = _STATIC[index] if 0 < index < _FIRST_DYNAMIC else self._dynamic(index)
+                if index >= _FIRST_DYNAMIC:
+                    field = entries[_FIRST_DYNAMIC - 1 - index]
+                    referred += len(field[0]) + len(field[1])
+                elif index:
+                    field = _STATIC[index]
+                else:
+                    raise HpackError("index 0")
+                fields.append(field)
             elif 0x20 <= first < 0x40:  # section 6.3: size update, only at the beginning
                 if fields:
                     raise HpackError("size update after a field")
                 place = self._update_size(block, place, first & 0x1F)
                 changes = True
-                continue
             else:  # section 6.2: literal, to be indexed where the second bit is set
                 most = 0x3F if first >= 0x40 else 0x0F
                 index = first & most
@@ -159,28 +168,24 @@ class HpackDecoder:
                     index, place = _read_integer(block, place, most)
                 if index == 0:
                     name, place = _read_string(block, place)
+                elif index < _FIRST_DYNAMIC:
+                    name = _STATIC[index][0]
                 else:
-                    name = (_STATIC[index] if index < _FIRST_DYNAMIC else self._dynamic(index))[0]
+                    name = entries[_FIRST_DYNAMIC - 1 - index][0]
+                    referred += len(name)
                 value, place = _read_string(block, place)
                 field = (name, value)
                 if first >= 0x40:
                     self._insert(field)
                     changes = True
-            fields.append(field)
-            size += len(field[0]) + len(field[1]) + FIELD_OVERHEAD
-            if size > _MOST_LIST_BYTES or len(fields) > _MOST_FIELDS:
+                fields.append(field)
+            if referred > _MOST_LIST_BYTES or len(fields) > _MOST_FIELDS:
                 raise HpackError("header list is too large")
         if not changes and end <= _MEMO_BLOCK_BYTES:
             if len(self._memo) >= _MEMO_BLOCKS:
                 self._memo.clear()
             self._memo[block] = fields
         return fields
-
-    def _dynamic(self, index: int) -> Field:
-        place = index - _FIRST_DYNAMIC + 1
-        if not 0 < place <= len(self._entries):
-            raise HpackError("index beyond the tables")
-        return self._entries[-place]
 
     def _insert(self, field: Field) -> None:
         """Section 4.4: an entry larger than the table empties it."""
@@ -235,5 +240,8 @@ def _read_string(block: bytes, place: int) -> tuple[bytes, int]:
 
 
 def literal_without_indexing(name: bytes, value: bytes) -> bytes:
-    """A field as section 6.2.2 writes it, with a new name, unencoded strings, both shorter than 127 bytes."""
-    return b"%c%c%b%c%b" % (0, len(name), name, len(value), value)
+    """A field as section 6.2.2 writes it: new name, unencoded strings, for names below 127 bytes."""
+    if len(value) < 0x7F:
+        return b"\0%c%b%c%b" % (len(name), name, len(value), value)
+    rest = len(value) - 0x7F  # section 5.1: below 128 in one byte, as 254 bytes are enough for any id
+    return b"\0%c%b\x7f%c%b" % (len(name), name, rest, value)

@@ -1,10 +1,12 @@
 """Huffman strings of HPACK (RFC 7541, section 5.2 and appendix B).
 
-Pure. The code is canonical, so the lengths of its codes are the whole table. Strings are decoded a byte at a
-time: a state is a node of the code's tree, and for each state and byte it is remembered, once it was needed,
-which symbols come out and which node follows. What is remembered is bounded: 256 nodes, 256 bytes.
+Pure. The code is canonical, so the lengths of its codes are the whole table. Strings are decoded two octets
+at a time: a state is a node of the code's tree, and for each state and pair of octets it is remembered, once
+it was needed, which symbols come out and which node follows. Short strings are remembered whole: most come
+again. What is remembered is bounded.
 """
 
+import sys
 from typing import Final
 
 # Bits of the code of each octet, and of EOS.
@@ -304,39 +306,74 @@ def _padding_nodes() -> frozenset[int]:
     for _ in range(7):
         node = _TREE[node][1]
         nodes.add(node)
-    return frozenset(node << 8 for node in nodes)
+    return frozenset(nodes)
 
 
 _MAY_END: Final = _padding_nodes()
-# (node << 8 | byte) to (symbols, node after << 8).
+# (node << 16 | octets as a 16-bit integer of this machine) to (symbols, node after << 16).
 _steps: Final[dict[int, tuple[bytes, int]]] = {}
+# Pairs of octets that were met, in all nodes: beyond, all are forgotten.
+_MOST_STEPS: Final = 1 << 15
 
 
 def _make_step(state: int) -> tuple[bytes, int]:
-    node, byte = state >> 8, state & 0xFF
+    node = state >> 16
     symbols = bytearray()
+    for octet in (state & 0xFFFF).to_bytes(2, sys.byteorder):
+        node = _walk(node, octet, symbols)
+    if len(_steps) >= _MOST_STEPS:
+        _steps.clear()
+    step = _steps[state] = (bytes(symbols), node << 16)
+    return step
+
+
+def _walk(node: int, octet: int, symbols: bytearray) -> int:
+    """The node that `octet` leads to; what it completes is added to `symbols`."""
     for place in range(7, -1, -1):
-        node = _TREE[node][byte >> place & 1]
+        node = _TREE[node][octet >> place & 1]
         if node < 0:
             if ~node == _EOS:
                 raise HuffmanError("EOS in a string")
             symbols.append(~node)
             node = _ROOT
-    step = _steps[state] = (bytes(symbols), node << 8)
-    return step
+    return node
+
+
+# Encoded strings and what they say.
+_strings: Final[dict[bytes, bytes]] = {}
+_MOST_STRINGS: Final = 1 << 14
+_MOST_STRING_BYTES: Final = 64
 
 
 def decode_huffman(data: bytes) -> bytes:
     """The string that `data` encodes; raises HuffmanError."""
+    known = _strings.get(data)
+    if known is not None:
+        return known
+    text = _decode(data)
+    if len(data) <= _MOST_STRING_BYTES:
+        if len(_strings) >= _MOST_STRINGS:
+            _strings.clear()
+        _strings[data] = text
+    return text
+
+
+def _decode(data: bytes) -> bytes:
     steps = _steps
     out = []
     state = 0
-    for byte in data:
-        step = steps.get(state | byte)
+    even = len(data) & ~1
+    for pair in memoryview(data)[:even].cast("H"):
+        step = steps.get(state | pair)
         if step is None:
-            step = _make_step(state | byte)
+            step = _make_step(state | pair)
         symbols, state = step
         out.append(symbols)
-    if state not in _MAY_END:
+    node = state >> 16
+    if even != len(data):
+        last = bytearray()
+        node = _walk(node, data[even], last)
+        out.append(bytes(last))
+    if node not in _MAY_END:
         raise HuffmanError("padding is not the beginning of EOS, or too long")
     return b"".join(out)

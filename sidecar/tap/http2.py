@@ -28,7 +28,10 @@ _GRPC: Final = b"application/grpc"
 _GRPC_WEB: Final = b"application/grpc-web"
 # RFC 9113, section 7: the server did not work on the stream.
 _REFUSED_STREAM: Final = 7
+# Looked up once: an enum's attributes are slow.
 _BY_MODEL: Final = EndedBy.MODEL
+_HTTP2_CALL: Final = Protocol.HTTP2
+_GRPC_CALL: Final = Protocol.GRPC
 
 
 class Stream:
@@ -141,21 +144,37 @@ class Http2Tap:
 
     def _open(self, number: int, fields: Fields, ends: bool, now: int) -> bytes | None:
         context = self._context
-        target = caller_id = None
-        for name, value in fields:
+        target = method = traceparent = b""
+        caller_id = None
+        is_grpc = False
+        kept: Fields = []
+        for field in fields:
+            name, value = field
             if name == b":path":
                 target = value
-            elif name == HEADER:
-                caller_id = value
-        if target is not None and context.skips(target):
+            elif name == b":method":
+                method = value
+            elif name == b":authority":
+                kept.append((b"host", value))  # RFC 9113, section 8.3.1: the same thing
+            elif name != b":scheme":
+                kept.append(field)
+                if name == b"content-type":
+                    is_grpc = value.startswith(_GRPC) and not value.startswith(_GRPC_WEB)
+                elif name == HEADER:
+                    caller_id = value
+                elif name == b"traceparent":
+                    traceparent = value
+        if context.skips(target):
             self._ledger.skip()
             self._keep(number, Stream(None), ends, now)
             return None
-        call = self._ledger.open(Protocol.HTTP2, self._facts, now)
-        call.target = target or b""
-        _note_request(call, fields)
+        call = self._ledger.open(_GRPC_CALL if is_grpc else _HTTP2_CALL, self._facts, now)
+        call.target = target
+        call.method = method
+        call.traceparent = traceparent
+        call.request_headers = kept
         stream = Stream(call)
-        stream.weight += len(fields) * _FIELD_BYTES
+        stream.weight += len(kept) * _FIELD_BYTES
         self._keep(number, stream, ends, now)
         if caller_id is None:
             call.request_id = context.new_request_id()
@@ -179,7 +198,11 @@ class Http2Tap:
         """A piece of the client's body."""
         stream = self._streams.get(number)
         if stream is not None and stream.call is not None:
-            self._budget.capture_timed(stream.call, stream.call.request, piece, now)
+            call = stream.call
+            if call.protocol is _GRPC_CALL:  # a stream of messages, whose times tell something
+                self._budget.capture_timed(call, call.request, piece, now)
+            else:
+                self._budget.capture(call, call.request, piece)
 
     def request_ended(self, number: int, now: int) -> None:
         """The client has sent all."""
@@ -340,24 +363,6 @@ class _Responses:
 
     def reset(self, stream: int, code: int, now: int) -> None:
         self.tap.reset(stream, code, EndedBy.MODEL_ABORTED, now)
-
-
-def _note_request(call: Exchange, fields: Fields) -> None:
-    kept: Fields = []
-    for field in fields:
-        name, value = field
-        if name[:1] != b":":
-            kept.append(field)
-            if name == b"content-type":
-                if value.startswith(_GRPC) and not value.startswith(_GRPC_WEB):
-                    call.protocol = Protocol.GRPC
-            elif name == b"traceparent":
-                call.traceparent = value
-        elif name == b":method":
-            call.method = value
-        elif name == b":authority":
-            kept.append((b"host", value))  # RFC 9113, section 8.3.1: the same thing
-    call.request_headers = kept
 
 
 def _note_response(call: Exchange, fields: Fields, now: int) -> bytes | None:

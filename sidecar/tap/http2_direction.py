@@ -5,12 +5,14 @@ header blocks, and the few frames that it reads, are held until they are complet
 tap's business, which it tells.
 """
 
+import struct
 from collections.abc import Callable
 from typing import Final, Protocol
 
 from sidecar.protocols import (
     FIELD_OVERHEAD,
     FrameError,
+    HeaderBlock,
     HpackDecoder,
     append_to_block,
     find_header_block,
@@ -31,6 +33,15 @@ _GOAWAY: Final = http2.GOAWAY
 _CONTINUATION: Final = http2.CONTINUATION
 _HEAD: Final = http2.HEAD_BYTES
 _BLOCKS: Final = (_HEADERS, _PUSH_PROMISE)
+_END_STREAM: Final = http2.END_STREAM
+_END_HEADERS: Final = http2.END_HEADERS
+_PADDED: Final = http2.PADDED
+# What makes a block more than the payload of one frame, where END_HEADERS is not alone.
+_ODD_BLOCK: Final = _END_HEADERS | _PADDED | http2.PRIORITY
+_MOST_BLOCK_BYTES: Final = 256 << 10
+# Length in two parts, kind, flags, stream.
+_read_head: Final = struct.Struct(">BHBBI").unpack_from
+_NO_LIMIT: Final = 1 << 62
 # Frames that are read whole; larger ones are none that a peer needs.
 _MOST_READ_BYTES: Final = 16 << 10
 
@@ -66,6 +77,9 @@ class Direction:
         "_id_not_added",
         "_listener",
         "_skip",
+        "_tell_data",
+        "_tell_end",
+        "_tell_fields",
         "frame_most",
         "list_most",
         "other",
@@ -75,6 +89,10 @@ class Direction:
 
     def __init__(self, listener: Listener, skip: int, id_not_added: Callable[[], None]) -> None:
         """`skip` bytes come before the first frame."""
+        # Bound once: each is called for every call of a model.
+        self._tell_fields = listener.fields
+        self._tell_data = listener.data
+        self._tell_end = listener.end
         self._listener = listener
         self._id_not_added = id_not_added
         # Bytes that pass unread: the preface, the rest of a frame, padding.
@@ -87,9 +105,9 @@ class Direction:
         self._announced: list[dict[int, int]] = []
         # What this side takes as a receiver: of each frame's payload, and of a header list.
         self.frame_most = http2.DEFAULT_FRAME_BYTES
-        self.list_most = 1 << 62
+        self.list_most = _NO_LIMIT
 
-    def follow(self, data: bytes, now: int) -> tuple[bytes, int]:
+    def follow(self, data: bytes, now: int) -> tuple[bytes, int]:  # noqa: PLR0912, PLR0915  (flat: the hot path)
         """What is to be sent on of `data`, and how many of its bytes that is made of; the rest is held.
 
         Raises FrameError and HpackError, with nothing sent on.
@@ -108,17 +126,47 @@ class Direction:
                 continue
             if size - place < _HEAD:
                 break
-            kind = data[place + 3]
+            high, low, kind, flags, stream = _read_head(data, place)
+            stream &= 0x7FFFFFFF
+            end = place + _HEAD + (high << 16 | low)
             if kind == _DATA:
-                after = self._begin_data(data, place, now)
-                if after < 0:
+                if flags & _PADDED or end > size:
+                    place = self._begin_data(data, place, end, now)
+                    if place < 0:
+                        place = ~place
+                        break
+                else:
+                    if end > place + _HEAD:
+                        self._tell_data(stream, data[place + _HEAD : end], now)
+                    if flags & _END_STREAM:
+                        self._tell_end(stream, now)
+                    place = end
+            elif kind == _HEADERS and flags & _ODD_BLOCK == _END_HEADERS:
+                if end > size:
+                    if end - place > _MOST_BLOCK_BYTES:
+                        raise FrameError("header block is too large")
                     break
-                place = after
+                fields = self._decoder.decode(data[place + _HEAD : end])
+                added = self._tell(stream, fields, flags, now)
+                if added is not None:
+                    length = end - place - _HEAD + len(added)
+                    if length <= self.other.frame_most:
+                        out += (data[copied:place], length.to_bytes(3, "big"), data[place + 3 : end], added)
+                    else:
+                        found = HeaderBlock(end, b"", place, end)
+                        out += (
+                            data[copied:place],
+                            append_to_block(data, place, found, added, self.other.frame_most),
+                        )
+                    copied = end
+                place = end
             elif kind in _BLOCKS:
                 block = find_header_block(data, place)
                 if block is None:
                     break
-                added = self._read_block(data, place, block.fragment, kind, now)
+                fields = self._decoder.decode(block.fragment)
+                # Of what is pushed only its effect on the table matters: it is not recorded.
+                added = None if kind == _PUSH_PROMISE else self._tell(stream, fields, flags, now)
                 if added is not None:
                     out += (
                         data[copied:place],
@@ -127,61 +175,54 @@ class Direction:
                     copied = block.end
                 place = block.end
             else:
-                after = self._control(data, place, kind, now)
-                if after < 0:
+                place = self._control(data, place, end, now)
+                if place < 0:
+                    place = ~place
                     break
-                place = after
         if not copied:
             return (data if place == size else data[:place]), place
         out.append(data[copied:place])
         return b"".join(out), place
 
-    # -- DATA (section 6.1)
+    # -- DATA (section 6.1) that is padded, or comes in pieces
 
-    def _begin_data(self, data: bytes, frame: int, now: int) -> int:
-        """Where its payload begins; -1 while the pad length has not come."""
-        length = (data[frame] << 16) | (data[frame + 1] << 8) | data[frame + 2]
+    def _begin_data(self, data: bytes, frame: int, end: int, now: int) -> int:
+        """Where the payload begins; below zero, ~frame, while the pad length has not come."""
         flags = data[frame + 4]
         place = frame + _HEAD
         padding = 0
-        if flags & http2.PADDED:
+        if flags & _PADDED:
             if place == len(data):
-                return -1
+                return ~frame
             padding = data[place]
             place += 1
-            length -= 1 + padding
-            if length < 0:
-                raise FrameError("more padding than frame")
+        length = end - place - padding
+        if length < 0:
+            raise FrameError("more padding than frame")
         self._data_stream = int.from_bytes(data[frame + 5 : frame + _HEAD], "big") & 0x7FFFFFFF
         self._data_left = length
-        self._data_ends = bool(flags & http2.END_STREAM)
+        self._data_ends = bool(flags & _END_STREAM)
         self._skip = padding
         if not length and self._data_ends:
-            self._listener.end(self._data_stream, now)
+            self._tell_end(self._data_stream, now)
         return place
 
     def _pass_data(self, data: bytes, place: int, now: int) -> int:
-        end = place + self._data_left
-        piece = data[place:end]
+        piece = data[place : place + self._data_left]
         self._data_left -= len(piece)
-        self._listener.data(self._data_stream, piece, now)
+        self._tell_data(self._data_stream, piece, now)
         if not self._data_left and self._data_ends:
-            self._listener.end(self._data_stream, now)
+            self._tell_end(self._data_stream, now)
         return place + len(piece)
 
     # -- header blocks
 
-    def _read_block(self, data: bytes, frame: int, fragment: bytes, kind: int, now: int) -> bytes | None:
-        """Tell of it; the literal to append, None for none."""
-        fields = self._decoder.decode(fragment)
-        if kind == _PUSH_PROMISE:
-            return None  # only its effect on the table matters: what is pushed is not recorded
-        stream = int.from_bytes(data[frame + 5 : frame + 9], "big") & 0x7FFFFFFF
-        ends = bool(data[frame + 4] & http2.END_STREAM)
-        wanted = self._listener.fields(stream, fields, ends, now)
+    def _tell(self, stream: int, fields: Fields, flags: int, now: int) -> bytes | None:
+        """Tell of a block; the literal to append to it, None for none."""
+        wanted = self._tell_fields(stream, fields, bool(flags & _END_STREAM), now)
         if wanted is None:
             return None
-        if self.other.list_most < 1 << 62 and self._exceeds_list(fields, wanted):
+        if self.other.list_most < _NO_LIMIT and self._exceeds_list(fields, wanted):
             self._id_not_added()
             return None
         return literal_without_indexing(HEADER, wanted)
@@ -193,20 +234,19 @@ class Direction:
 
     # -- the rest
 
-    def _control(self, data: bytes, frame: int, kind: int, now: int) -> int:
-        """Where the frame ends, or where its unread payload begins; -1 while it has not come whole."""
-        length = (data[frame] << 16) | (data[frame + 1] << 8) | data[frame + 2]
+    def _control(self, data: bytes, frame: int, end: int, now: int) -> int:
+        """Where the frame ends, or its unread payload begins; below zero, ~frame, while it is not whole."""
+        kind = data[frame + 3]
         start = frame + _HEAD
         if kind == _CONTINUATION:
             raise FrameError("continuation of nothing")
         if kind not in (_SETTINGS, _RST_STREAM, _GOAWAY):
-            self._skip = length
+            self._skip = end - start
             return start
-        if length > _MOST_READ_BYTES:
+        if end - start > _MOST_READ_BYTES:
             raise FrameError("frame is too large")
-        end = start + length
         if end > len(data):
-            return -1
+            return ~frame
         stream = int.from_bytes(data[frame + 5 : start], "big") & 0x7FFFFFFF
         self._read_control(kind, data[frame + 4], stream, data[start:end], now)
         return end
