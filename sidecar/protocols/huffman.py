@@ -6,7 +6,7 @@ it was needed, which symbols come out and which node follows. Short strings are 
 again. What is remembered is bounded.
 """
 
-import sys
+import struct
 from typing import Final
 
 # Bits of the code of each octet, and of EOS.
@@ -310,6 +310,7 @@ def _padding_nodes() -> frozenset[int]:
 
 
 _MAY_END: Final = _padding_nodes()
+_PAIR: Final = struct.Struct("=H")
 # (node << 16 | octets as a 16-bit integer of this machine) to (symbols, node after << 16).
 _steps: Final[dict[int, tuple[bytes, int]]] = {}
 # Pairs of octets that were met, in all nodes: beyond, all are forgotten.
@@ -319,7 +320,7 @@ _MOST_STEPS: Final = 1 << 15
 def _make_step(state: int) -> tuple[bytes, int]:
     node = state >> 16
     symbols = bytearray()
-    for octet in (state & 0xFFFF).to_bytes(2, sys.byteorder):
+    for octet in _PAIR.pack(state & 0xFFFF):
         node = _walk(node, octet, symbols)
     if len(_steps) >= _MOST_STEPS:
         _steps.clear()

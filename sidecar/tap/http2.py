@@ -11,6 +11,7 @@ from sidecar.exchange import EndedBy, Exchange, Protocol
 from sidecar.protocols import HTTP2_PREFACE, FrameError, HpackError
 from sidecar.tap.connection_facts import ConnectionFacts
 from sidecar.tap.http2_direction import Direction, Fields
+from sidecar.tap.http2_responses import is_informational, note_grpc_status, note_response
 from sidecar.tap.interface import TapContext
 from sidecar.tap.opaque import OpaqueTap
 from sidecar.tap.request_id import HEADER, MAX_CLIENT_ID, is_usable
@@ -226,11 +227,11 @@ class Http2Tap:
         if stream.answered:
             if stream.call is not None:
                 stream.call.response_trailers = fields
-                _note_grpc_status(stream.call, fields)
-        elif not _is_informational(fields):
+                note_grpc_status(stream.call, fields)
+        elif not is_informational(fields):
             stream.answered = True
             if stream.call is not None:
-                wanted = _note_response(stream.call, fields, now)
+                wanted = note_response(stream.call, fields, now)
         if ends:
             self.response_ended(number, now)
         return wanted
@@ -363,43 +364,3 @@ class _Responses:
 
     def reset(self, stream: int, code: int, now: int) -> None:
         self.tap.reset(stream, code, EndedBy.MODEL_ABORTED, now)
-
-
-def _note_response(call: Exchange, fields: Fields, now: int) -> bytes | None:
-    """Note the final answer; the id to add to it."""
-    call.first_response_byte = now
-    kept: Fields = []
-    model_id = None
-    for field in fields:
-        name, value = field
-        if name == b":status":
-            call.status = int(value) if len(value) == 3 and value.isdigit() else 0
-        elif name[:1] != b":":
-            kept.append(field)
-            if name == HEADER:
-                model_id = value
-            elif name[:5] == b"grpc-":
-                _note_grpc_field(call, name, value)
-    call.response_headers = kept
-    if model_id is None:
-        return call.request_id
-    if model_id != call.request_id:
-        call.model_request_id = model_id[:MAX_CLIENT_ID]
-    return None
-
-
-def _note_grpc_status(call: Exchange, fields: Fields) -> None:
-    for name, value in fields:
-        _note_grpc_field(call, name, value)
-
-
-def _note_grpc_field(call: Exchange, name: bytes, value: bytes) -> None:
-    if name == b"grpc-status":
-        call.grpc_status = int(value) if value.isdigit() and len(value) < 4 else 2
-    elif name == b"grpc-message":
-        call.grpc_message = value
-
-
-def _is_informational(fields: Fields) -> bool:
-    """A 1xx (RFC 9113, section 8.1): the final response follows."""
-    return bool(fields) and fields[0][0] == b":status" and fields[0][1][:1] == b"1" and fields[0][1] != b"101"
