@@ -18,7 +18,6 @@ from sidecar.tap.request_id import HEADER, MAX_CLIENT_ID, is_usable
 
 UNREADABLE: Final = "http2_unreadable"
 TOO_MANY: Final = "too_many_open_streams"
-ID_NOT_ADDED: Final = "id_not_added"
 
 # What open streams may weigh in one connection: their header lists, and so much for each.
 OPEN_BYTES: Final = 6 << 20
@@ -291,15 +290,18 @@ class Http2Tap:
             self._rest.from_model(held, now)
             self._rest.model_ended(now)
         else:
-            # A model ends because its client did.
-            self._settle_open(EndedBy.CLIENT if self._client_has_ended else EndedBy.MODEL_ABORTED, now)
+            self._settle_open(self._broken_off_by(EndedBy.MODEL_ABORTED), now)
         return held
 
     def lost(self, by: EndedBy, now: int) -> None:
         """See Tap."""
         if self._rest is not None:
             self._rest.lost(by, now)
-        self._settle_open(by, now)
+        self._settle_open(self._broken_off_by(by), now)
+
+    def _broken_off_by(self, by: EndedBy) -> EndedBy:
+        """Who ended the open calls: a model that ends once its client has ended only follows it."""
+        return EndedBy.CLIENT if self._client_has_ended and by is EndedBy.MODEL_ABORTED else by
 
     def abandon(self, now: int) -> None:
         """See Tap."""

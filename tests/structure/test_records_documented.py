@@ -11,7 +11,7 @@ from google.protobuf.descriptor import Descriptor
 from infertap import v1
 from sidecar.recorder import conversion, shrinking
 from sidecar.recorder.redaction import Withheld
-from sidecar.tap import capture, http1
+from sidecar.tap import capture, http1, http2
 
 PAGE = (Path(__file__).parents[2] / "docs" / "records.md").read_text()
 NAMED = set(re.findall(r"`([A-Za-z0-9_]+)`", PAGE))
@@ -32,6 +32,7 @@ def codes() -> Iterator[str]:
     """Everything that `logging_error_codes` may hold."""
     for flag in (capture.BUDGET_SPENT, http1.AMBIGUOUS, http1.UNEXPECTED, http1.TOO_LARGE):
         yield flag.upper()
+    yield from (http2.UNREADABLE.upper(), http2.TOO_MANY.upper())
     yield from (conversion.FAILED, shrinking.TOO_LARGE)
     for side in ("REQUEST", "RESPONSE"):
         yield from (f"MAX_{side}_SIZE_EXCEEDED", f"{side}_VIEW_CUT")
