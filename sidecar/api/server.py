@@ -32,21 +32,28 @@ class Api:
         self._records = Records(spool)
         self._health = health.aio.HealthServicer()
         self._server: grpc.aio.Server | None = None
+        # Where it listens, once it does.
+        self.port = 0
 
     def wake(self) -> None:
         """Records were appended; call it on the event loop."""
         self._records.wake()
 
-    async def start(self) -> None:
-        """Serve from now on. Raises RuntimeError where the address can't be had."""
-        server = self._server = grpc.aio.server(options=_OPTIONS, maximum_concurrent_rpcs=_MOST_CALLS)
+    async def start(self) -> bool:
+        """Serve from now on; False where the address can't be had now."""
+        server = grpc.aio.server(options=_OPTIONS, maximum_concurrent_rpcs=_MOST_CALLS)
         v1.add_RecordServiceServicer_to_server(self._records, server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         reflection.enable_server_reflection((_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
-        server.add_insecure_port(str(self._listen))
+        try:
+            self.port = server.add_insecure_port(str(self._listen))
+        except RuntimeError:
+            return False
         for service in ("", _SERVICE):
             await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
         await server.start()
+        self._server = server
+        return True
 
     async def stop(self) -> None:
         """Serve no more; calls under way have a moment to end."""

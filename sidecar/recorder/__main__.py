@@ -14,11 +14,10 @@ def main() -> int:
     """Read what the parent hands over and the settings, and run the recorder; returns the exit status."""
     inheritance = read_arguments(sys.argv[1:])
     try:
-        run(config.read(os.environ), inheritance)
+        return 0 if run(config.read(os.environ), inheritance) else 1
     except (SpoolError, HashKeyError) as error:
         log_event("recorder", "can't record", reason=str(error))
         return 1
-    return 0
 
 
 if __name__ == "__main__":

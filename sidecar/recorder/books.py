@@ -88,8 +88,9 @@ def _close(earlier: dict[str, int], counts: Mapping[str, int], relays: Mapping[s
     earlier["seen"] += seen
     earlier["not_recorded"] += not_recorded
     earlier["shed"] += seen - not_recorded - handed_over
-    earlier["dropped"] += sum(counts.get(name, 0) for name in DROPPED)
-    earlier["lost_crash"] += counts.get("lost_crash", 0) + handed_over - settled
+    lost, appended = counts.get("lost_crash", 0), counts.get("appended", 0)
+    earlier["dropped"] += settled - lost - appended
+    earlier["lost_crash"] += lost + handed_over - settled
 
 
 def _read(packed: bytes | None, otherwise: Any) -> Any:

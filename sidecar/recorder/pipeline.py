@@ -3,7 +3,7 @@
 Touches the hand-off sockets, the spool, the clocks and the recorder's row of the counters page. It promises:
 what is received is appended, or counted as dropped with its reason, in the transaction that settles its
 number; it receives no more than it can commit next, so that a slow disk fills the sockets and the relays
-shed; a disk that fails costs records and no more.
+shed; each slot has its turn; a disk that fails costs records and no more.
 """
 
 import os
@@ -27,6 +27,8 @@ COMMIT_BYTES: Final = 1 << 20
 COMMIT_SECONDS: Final = 0.005
 # Heartbeat, and the relays' account into the books where it changed.
 IDLE_SECONDS: Final = 1.0
+# Told to stop while relays still send: then it takes what comes for so long.
+STOP_SECONDS: Final = 3.0
 # While the disk fails: how often it is said.
 _COMPLAINT_SECONDS: Final = 30.0
 
@@ -69,7 +71,8 @@ class Pipeline:
         self._on_commit = on_commit
         self._earlier_appended = spool.account().appended - books.counts["appended"]
         self._batch = _Batch()
-        self._stopping = False
+        # Monotonic time; set by `stop`.
+        self._stop_by: float | None = None
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._poll = select.epoll()
         for descriptor in (*self._sockets, self._wake_read):
@@ -80,23 +83,25 @@ class Pipeline:
 
     def stop(self) -> None:
         """Take what has arrived, commit it, and let `run` return. From any thread."""
-        self._stopping = True
+        self._stop_by = time.monotonic() + STOP_SECONDS
         os.write(self._wake_write, b"x")
 
     def run(self) -> None:
         """Work until stopped."""
         self._publish()
-        while True:
-            arrived = self._receive()
+        while not self._is_over(arrived := self._receive()):
             if self._batch.is_full() or (self._batch.changed and self._is_due(arrived)):
                 self._commit()
-            elif self._stopping and not arrived:
-                break
             elif not self._batch.changed and time.monotonic() - self._shown_at >= IDLE_SECONDS:
                 self._rest()
+        if self._batch.changed:
+            self._commit()
         self._note_relays()
         self._publish()
         self._poll.close()
+
+    def _is_over(self, arrived: bool) -> bool:
+        return self._stop_by is not None and (not arrived or time.monotonic() >= self._stop_by)
 
     def _is_due(self, arrived: bool) -> bool:
         return not arrived or time.monotonic() - self._batch.began >= COMMIT_SECONDS
@@ -105,19 +110,19 @@ class Pipeline:
 
     def _receive(self) -> bool:
         """Take what is there, at most until the batch is full; False where nothing came in time."""
-        if self._stopping:
+        if self._stop_by is not None:
             patience = 0.0
         elif self._batch.changed:
             patience = max(self._batch.began + COMMIT_SECONDS - time.monotonic(), 0.0)
         else:
             patience = IDLE_SECONDS
-        came = False
-        for descriptor, _ in self._poll.poll(patience):
-            if descriptor == self._wake_read:
-                os.read(self._wake_read, 4096)
-                continue
-            came = self._receive_slot(*self._sockets[descriptor]) or came
-        return came
+        # One at a time: the kernel then goes round, and a busy slot can't keep others from their turn.
+        for descriptor, _ in self._poll.poll(patience, 1):
+            if descriptor != self._wake_read:
+                return self._receive_slot(*self._sockets[descriptor])
+            os.read(self._wake_read, 4096)
+            return True
+        return False
 
     def _receive_slot(self, slot: int, sock: socket.socket) -> bool:
         came = False
@@ -126,10 +131,10 @@ class Pipeline:
                 packet = sock.recv(MAX_PACKET_BYTES, socket.MSG_DONTWAIT)
             except BlockingIOError:
                 break
+            came = True
             if not packet:  # the parent is gone, and with it every sender
                 self._poll.unregister(sock.fileno())
                 break
-            came = True
             self._take(slot, packet)
         return came
 

@@ -14,10 +14,10 @@ import resource
 import signal
 import socket
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import uvloop
 
@@ -35,8 +35,10 @@ from sidecar.recorder.pipeline import Pipeline
 from sidecar.spool import Spool, SpoolLocked
 
 NICENESS: Final = 10
-# The parent gives 10 seconds; what is still unsent then waits in the spool.
+# For all of the end: the parent gives 10 seconds. What is still unsent then waits in the spool.
 DRAIN_SECONDS: Final = 8.0
+# The API's port is taken: recording goes on, and it is tried again.
+_API_AGAIN_SECONDS: Final = 5.0
 _READER_CHECK_SECONDS: Final = 60.0
 _SHOW_SECONDS: Final = 1.0
 # A predecessor that is being killed may hold the spool for a moment.
@@ -94,9 +96,10 @@ class Recorder:
         self._page = CounterPage(inheritance.counters, inheritance.slots)
         self._stop = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        self._failed = False
 
-    async def run(self) -> None:
-        """Record until told to end."""
+    async def run(self) -> bool:
+        """Record until told to end; False where a part of it failed and the parent should start it anew."""
         loop = asyncio.get_running_loop()
         forwarder = self._forwarder()
         api = Api(self._spool, self._settings.api_listen)
@@ -111,14 +114,15 @@ class Recorder:
         working = threading.Thread(target=self._work, args=(pipeline, loop), name="pipeline")
         working.start()
         self._watch()
-        await api.start()
-        self._begin(forwarder)
+        self._begin(forwarder, api)
         log_event("recorder", "recording", spool_id=self._spool.spool_id.hex())
         await self._stop.wait()
+        end_by = loop.time() + DRAIN_SECONDS
         pipeline.stop()
         await asyncio.to_thread(working.join)
-        await self._end(forwarder, api)
+        await self._end(forwarder, api, end_by)
         log_event("recorder", "ended")
+        return not self._failed
 
     def _pipeline(self, committed: Callable[[], None]) -> Pipeline:
         inheritance = self._inheritance
@@ -152,14 +156,28 @@ class Recorder:
         )
         return Forwarder(self._spool, str(settings.storage), hello)
 
-    def _begin(self, forwarder: Forwarder | None) -> None:
-        self._tasks.append(asyncio.create_task(self._check_readers()))
+    def _begin(self, forwarder: Forwarder | None, api: Api) -> None:
+        self._start("api", self._serve(api))
+        self._start("reader check", self._check_readers())
         if forwarder is not None:
-            self._tasks.append(asyncio.create_task(forwarder.run()))
-            self._tasks.append(asyncio.create_task(self._show(forwarder, self._page.recorder())))
+            self._start("forwarder", forwarder.run())
+            self._start("status", self._show(forwarder, self._page.recorder()))
 
-    async def _end(self, forwarder: Forwarder | None, api: Api) -> None:
-        if forwarder is not None and not await forwarder.drain(DRAIN_SECONDS):
+    def _start(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work, name=name)
+        task.add_done_callback(self._look_after)
+        self._tasks.append(task)
+
+    def _look_after(self, task: asyncio.Task[None]) -> None:
+        """A part that fails would be missed by nobody: end, and be started again."""
+        if not task.cancelled() and (fault := task.exception()) is not None:
+            log_event("recorder", "failed", part=task.get_name(), fault=type(fault).__name__)
+            self._failed = True
+            self._stop.set()
+
+    async def _end(self, forwarder: Forwarder | None, api: Api, end_by: float) -> None:
+        seconds = max(end_by - asyncio.get_running_loop().time(), 0.0)
+        if forwarder is not None and not (self._failed or await forwarder.drain(seconds)):
             log_event("recorder", "not all is sent: the rest waits in the spool")
         for task in self._tasks:
             task.cancel()
@@ -181,6 +199,12 @@ class Recorder:
         self._stop.set()
 
     # -- beside the pipeline
+
+    async def _serve(self, api: Api) -> None:
+        address = str(self._settings.api_listen)
+        while not await api.start():
+            log_event("recorder", "API can't listen: tried again", address=address)
+            await asyncio.sleep(_API_AGAIN_SECONDS)
 
     async def _check_readers(self) -> None:
         while True:
@@ -210,12 +234,15 @@ def open_spool(settings: Settings) -> Spool:
             waited += 0.1
 
 
-def run(settings: Settings, inheritance: Inheritance) -> None:
-    """Run a recorder to its end, in this process. Raises SpoolError where there is no spool to be had."""
+def run(settings: Settings, inheritance: Inheritance) -> bool:
+    """Run a recorder to its end, in this process; False where it failed.
+
+    Raises SpoolError where there is no spool to be had, HashKeyError.
+    """
     limit_process(settings)
     spool = open_spool(settings)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(Recorder(settings, inheritance, spool).run())
+            return runner.run(Recorder(settings, inheritance, spool).run())
     finally:
         spool.close()

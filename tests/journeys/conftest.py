@@ -214,10 +214,16 @@ class Sidecar:
     def records(self, **filtered: Any) -> list[v1.Record]:
         """The records that its API serves now, the newest first; `filtered` are fields of RecordFilter."""
         request = v1.ListRecordsRequest(filter=v1.RecordFilter(**filtered), page_size=1000)
+        found: list[v1.Record] = []
         with grpc.insecure_channel(self.api) as channel:
             listing = v1.RecordServiceStub(channel).ListRecords
-            # A sidecar takes traffic before its recorder is up, and without it.
-            return list(listing(request, timeout=WAIT_SECONDS, wait_for_ready=True).records)
+            while True:
+                # A sidecar takes traffic before its recorder is up, and without it.
+                page = listing(request, timeout=WAIT_SECONDS, wait_for_ready=True)
+                found += page.records
+                request.page_token = page.next_page_token
+                if not request.page_token:
+                    return found
 
     def await_records(self, count: int = 1, **filtered: Any) -> list[v1.Record]:
         """The records once there are `count`; more are too many."""
