@@ -211,7 +211,6 @@ class Pipeline:
     def _publish(self) -> None:
         self._shown_at = time.monotonic()
         row = self._row
-        self._books.publish(row)
         row["earlier_appended"] = self._earlier_appended
         try:
             account = self._spool.account()
@@ -223,4 +222,6 @@ class Pipeline:
             row["spool_bytes"] = account.live_bytes
             row["spool_quota_bytes"] = account.quota_bytes
             row["next_sequence"] = account.next_sequence
+        # Last: who reads that nothing is in transit any more finds the spool's numbers in place.
+        self._books.publish(row)
         row["heartbeat_monotonic_ns"] = time.monotonic_ns()
