@@ -1,0 +1,8 @@
+"""Command line: `infertap sidecar | storage | demo | records`.
+
+The door of the room. Nothing heavy is imported before it is known which command was asked for.
+"""
+
+from infertap.cli.main import main
+
+__all__ = ["main"]

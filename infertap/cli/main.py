@@ -1,0 +1,71 @@
+"""Main: reads the command line and hands over to the command.
+
+Exit status 0, 1 where something failed, 2 where the command line is wrong.
+"""
+
+import argparse
+import importlib.util
+import os
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+import infertap
+
+_EXAMPLES: Final = """\
+examples:
+  infertap records list --state failed --since 1h
+  infertap records get 01a1fca6-3690-7b75-982b-979712d2d16f
+  infertap records tail --model iris --json
+  INFERTAP_UPSTREAM=127.0.0.1:8000 infertap sidecar
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command that `arguments` (else the command line) ask for; returns the exit status."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given[:1] == ["sidecar"]:
+        return _become("sidecar", given[1:])
+    if given[:1] == ["storage"]:
+        return _become_storage(given[1:])
+    read = _parser().parse_args(given)
+    if read.command == "demo":
+        from infertap.demo import run_demo  # noqa: PLC0415  (imports nothing before it is asked for)
+
+        return run_demo(once=read.once)
+    from infertap.cli.records import run_records  # noqa: PLC0415
+
+    return run_records(read)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="infertap",
+        description="Records what goes into a model and what comes out, without touching the model.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"infertap {infertap.__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands.add_parser("sidecar", help="relay a model's traffic and record its calls", add_help=False)
+    commands.add_parser("storage", help="keep the records of sidecars and serve them", add_help=False)
+    demo = commands.add_parser("demo", help="run the main job for real, on this machine")
+    demo.add_argument("--once", action="store_true", help="end by itself once everything has been shown")
+    from infertap.cli.options import add_records  # noqa: PLC0415
+
+    add_records(commands.add_parser("records", help="fetch records"))
+    return parser
+
+
+def _become(module: str, arguments: list[str]) -> int:
+    """Replace this process by `python -m module`; settings come from the environment."""
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, "-m", module, *arguments])  # noqa: S606
+    raise AssertionError("execv returns never")
+
+
+def _become_storage(arguments: list[str]) -> int:
+    if importlib.util.find_spec("duckdb") is None:
+        print("infertap storage needs more packages: pip install 'infertap[storage]'", file=sys.stderr)
+        return 1
+    return _become("storage", arguments)

@@ -1,0 +1,49 @@
+"""Records: fetches what was asked for and prints it."""
+
+import argparse
+import os
+import sys
+from collections.abc import Iterable
+
+from google.protobuf.json_format import MessageToJson
+
+from infertap import v1
+from infertap.cli.options import conditions
+from infertap.cli.rendering import Table, in_full
+from infertap.client import Client, ClientError
+
+
+def run_records(read: argparse.Namespace) -> int:
+    """Run `infertap records …`; returns the exit status."""
+    try:
+        with Client(read.address) as client:
+            _print(client, read)
+    except ClientError as error:
+        print(f"infertap: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # whoever read has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except KeyboardInterrupt:
+        return 0 if read.action == "tail" else 130
+    return 0
+
+
+def _print(client: Client, read: argparse.Namespace) -> None:
+    if read.action == "get":
+        record = client.get(read.call_id)
+        print(as_json(record, indent=2) if read.json else in_full(record))
+        return
+    if read.action == "list":
+        records: Iterable[v1.Record] = client.list(limit=read.limit, **conditions(read))
+    else:
+        records = client.tail(backlog=read.backlog, **conditions(read))
+    table = Table()
+    for record in records:
+        print(as_json(record) if read.json else table.row(record), flush=read.action == "tail")
+    if not read.json and table.is_empty:
+        print("no records match")
+
+
+def as_json(record: v1.Record, indent: int | None = None) -> str:
+    """The record as JSON (proto3's mapping), on one line unless indented."""
+    return MessageToJson(record, preserving_proto_field_name=True, indent=indent, ensure_ascii=True)

@@ -1,0 +1,182 @@
+"""Rendering: records as a person reads them in a terminal. Pure.
+
+Whatever a record holds came from outside: control characters, and those that turn the direction of writing,
+are shown as their code points and never reach the terminal.
+"""
+
+import json
+import unicodedata
+from datetime import datetime
+from typing import Final
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from infertap import v1
+
+# Title and width; the last one is as wide as it needs.
+_COLUMNS: Final = (
+    ("#", 6),
+    ("start", 29),
+    ("model", 16),
+    ("call", 34),
+    ("status", 12),
+    ("duration", 10),
+    ("first byte", 10),
+    ("state", 10),
+    ("kept by", 0),
+)
+_BODY_MOST: Final = 4000
+
+
+def visible(text: str, keep: str = "") -> str:
+    """`text` with control and direction characters as code points, but for those in `keep`."""
+    return "".join(
+        char
+        if char in keep or unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Zl", "Zp")
+        else f"\\u{ord(char):04x}"
+        for char in text
+    )
+
+
+class Table:
+    """A table that grows row by row; its head comes with the first."""
+
+    def __init__(self) -> None:
+        self.is_empty = True
+
+    def row(self, record: v1.Record) -> str:
+        """The next line, or two with the head."""
+        cells = (
+            str(record.sequence),
+            local_time(record.timing.start),
+            visible(record.model.name) or "-",
+            visible(f"{record.method} {record.path}"),
+            status(record),
+            duration(record.timing.duration_us),
+            duration(record.timing.first_response_byte_us),
+            v1.State.Name(record.state).lower(),
+            kept_by(record),
+        )
+        head = _line([title for title, _ in _COLUMNS]) + "\n" if self.is_empty else ""
+        self.is_empty = False
+        return head + _line(cells)
+
+
+def _line(cells: "tuple[str, ...] | list[str]") -> str:
+    return "  ".join(_fit(cell, width) for cell, (_, width) in zip(cells, _COLUMNS, strict=True)).rstrip()
+
+
+def _fit(cell: str, width: int) -> str:
+    if not width:
+        return cell
+    return cell.ljust(width) if len(cell) <= width else cell[: width - 1] + "…"
+
+
+def local_time(timestamp: Timestamp) -> str:
+    """To the millisecond, with the zone's offset."""
+    moment = datetime.fromtimestamp(timestamp.seconds).astimezone()
+    offset = moment.strftime("%z")
+    return f"{moment:%Y-%m-%d %H:%M:%S}.{timestamp.nanos // 1_000_000:03d}{offset[:3]}:{offset[3:]}"
+
+
+def duration(microseconds: int) -> str:
+    """In the unit that reads best; a dash for what did not happen."""
+    if microseconds < 0:
+        return "-"
+    if microseconds < 1000:
+        return f"{microseconds} us"
+    return f"{microseconds / 1000:.1f} ms" if microseconds < 1_000_000 else f"{microseconds / 1e6:.2f} s"
+
+
+def status(record: v1.Record) -> str:
+    """HTTP status, or the gRPC one."""
+    if record.HasField("grpc_status"):
+        return f"gRPC {record.grpc_status}"
+    return str(record.http_status) if record.http_status else "-"
+
+
+def kept_by(record: v1.Record) -> str:
+    """Why it was kept, and the share of such calls that is."""
+    reason = v1.Sampling.Reason.Name(record.sampling.reason).lower()
+    return reason if record.sampling.fraction in (0, 1) else f"{reason} {record.sampling.fraction:.3g}"
+
+
+def in_full(record: v1.Record) -> str:
+    """One record: every fact that it holds, and both bodies."""
+    lines = [f"{name:<14}{value}" for name, value in _facts(record) if value]
+    for title, payload in (("request", record.request), ("response", record.response)):
+        lines += ["", *_payload(title, payload)]
+    return "\n".join(lines)
+
+
+def _facts(record: v1.Record) -> list[tuple[str, str]]:
+    timing, model = record.timing, record.model
+    tokens = f"{model.input_tokens} in, {model.output_tokens} out" if model.HasField("output_tokens") else ""
+    return [
+        ("serial number", f"{record.sequence} of spool {record.spool_id.hex()}"),
+        ("call", visible(record.call_id)),
+        ("request id", visible(record.request_id)),
+        ("client's id", visible(record.client_request_id)),
+        ("model's id", visible(record.model_request_id)),
+        ("trace", visible(record.trace_id)),
+        ("start", local_time(timing.start)),
+        (
+            "duration",
+            f"{duration(timing.duration_us)}, first byte after {duration(timing.first_response_byte_us)}",
+        ),
+        (
+            "gaps",
+            f"mean {duration(timing.mean_gap_us)}, worst {duration(timing.worst_gap_us)}"
+            if timing.mean_gap_us
+            else "",
+        ),
+        ("call to", visible(f"{record.method} {record.path}" + (f"?{record.query}" if record.query else ""))),
+        ("status", visible(f"{status(record)} {record.grpc_message}").strip()),
+        ("state", f"{v1.State.Name(record.state).lower()}, ended by {_ended_by(record)}"),
+        ("protocol", v1.Protocol.Name(record.protocol)),
+        ("model", visible(f"{model.name} {model.version}").strip()),
+        ("parameters", visible(model.parameters_json)),
+        ("tokens", tokens),
+        ("finished by", visible(", ".join(model.finish_reasons))),
+        ("inputs", "; ".join(_tensor(each) for each in model.inputs)),
+        ("outputs", "; ".join(_tensor(each) for each in model.outputs)),
+        ("user", visible(record.caller.user)),
+        ("session", visible(record.caller.session)),
+        ("context", visible(", ".join(f"{name}={value}" for name, value in sorted(record.context.items())))),
+        ("kept by", kept_by(record)),
+        ("not as asked", visible(", ".join(record.logging_error_codes))),
+    ]
+
+
+def _ended_by(record: v1.Record) -> str:
+    return v1.EndedBy.Name(record.ended_by).lower().replace("_", " ")
+
+
+def _tensor(tensor: v1.Tensor) -> str:
+    return visible(f"{tensor.name} {tensor.datatype}[{', '.join(map(str, tensor.shape))}]")
+
+
+def _payload(title: str, payload: v1.Payload) -> list[str]:
+    cut = ", cut" if payload.truncated else ""
+    lines = [f"{title}: {payload.size_bytes} bytes {visible(payload.content_type)}{cut}".rstrip()]
+    for each in payload.redactions:
+        kind = visible(getattr(each, "class"))
+        lines.append(f"  redacted: {kind} x {each.count} in {visible(each.field)}")
+    if payload.piece_count > 1:
+        lines.append(f"  pieces: {payload.piece_count}")
+    text = _body(payload)
+    if text:
+        lines += [f"  {line}" for line in text.splitlines()]
+    elif payload.digest:
+        lines.append(f"  kept as a digest: {visible(payload.digest)}")
+    return lines
+
+
+def _body(payload: v1.Payload) -> str:
+    text = payload.decoded_json or payload.data.decode("utf-8", "replace")
+    try:
+        text = json.dumps(json.loads(text), indent=2, ensure_ascii=False)
+    except (ValueError, RecursionError):
+        text = text.replace("\r\n", "\n")
+    shown = visible(text[:_BODY_MOST], keep="\n\t")
+    return shown if len(text) <= _BODY_MOST else f"{shown}\n… {len(text) - _BODY_MOST} more characters"

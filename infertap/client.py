@@ -1,0 +1,176 @@
+"""Client: fetches records, from storage or from a sidecar.
+
+    from infertap import Client
+
+    with Client("storage:9903") as client:
+        for record in client.list(model="iris", states=["FAILED"], limit=20):
+            print(record.timing.start.ToDatetime(), record.path, record.http_status)
+
+Records are `infertap.v1.Record`, typed, with the comments of the contract. Touches one gRPC channel.
+"""
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from types import TracebackType
+from typing import Any, Final, Self
+
+import grpc
+from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from infertap import v1
+
+ADDRESS_SETTING: Final = "INFERTAP_ADDRESS"
+DEFAULT_ADDRESS: Final = "127.0.0.1:9903"
+_PAGE: Final = 200
+_DEADLINE_SECONDS: Final = 30.0
+_OPTIONS: Final = (("grpc.max_receive_message_length", 64 << 20),)
+
+
+class ClientError(Exception):
+    """A request was not answered as asked; the message says what to do."""
+
+
+class RecordNotFoundError(ClientError):
+    """There is no such record there."""
+
+
+class InvalidRequestError(ClientError):
+    """The request can't be meant; the message names the field."""
+
+
+class UnreachableError(ClientError):
+    """Nobody answers at the address, or not in time."""
+
+
+class Client:
+    """One connection to where records are served. Safe to use from several threads."""
+
+    def __init__(self, address: str | None = None, *, deadline_seconds: float = _DEADLINE_SECONDS) -> None:
+        """`address` is host:port of storage or of a sidecar's API; without one, INFERTAP_ADDRESS tells."""
+        self.address = address or os.environ.get(ADDRESS_SETTING) or DEFAULT_ADDRESS
+        self._deadline_seconds = deadline_seconds
+        self._channel = grpc.insecure_channel(self.address, options=_OPTIONS)
+        self._records = v1.RecordServiceStub(self._channel)
+
+    def get(self, call_id: str, *, fields: Iterable[str] = ()) -> v1.Record:
+        """The record of a call, or only some of its `fields`; raises ClientError."""
+        request = v1.GetRecordRequest(call_id=call_id, read_mask=FieldMask(paths=fields))
+        with _translated(self.address):
+            return self._records.GetRecord(request, timeout=self._deadline_seconds)
+
+    def list(
+        self,
+        filter: v1.RecordFilter | None = None,
+        *,
+        limit: int | None = None,
+        fields: Iterable[str] = (),
+        **conditions: Any,
+    ) -> Iterator[v1.Record]:
+        """Records that match, newest first, fetched page by page as they are asked for; raises ClientError.
+
+        `conditions` are the fields of `infertap.v1.RecordFilter`, times also as datetime, durations as
+        timedelta, states by name: `list(model="iris", states=["FAILED"], min_duration=timedelta(seconds=1))`.
+        """
+        request = v1.ListRecordsRequest(
+            filter=make_filter(filter, **conditions), read_mask=FieldMask(paths=fields)
+        )
+        left = limit
+        while left is None or left > 0:
+            request.page_size = _PAGE if left is None else min(left, _PAGE)
+            with _translated(self.address):
+                page = self._records.ListRecords(request, timeout=self._deadline_seconds)
+            yield from page.records
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
+            left = None if left is None else left - len(page.records)
+
+    def tail(
+        self,
+        filter: v1.RecordFilter | None = None,
+        *,
+        backlog: int = 0,
+        fields: Iterable[str] = (),
+        **conditions: Any,
+    ) -> Iterator[v1.Record]:
+        """The latest `backlog` records that match, then each new one as it arrives; raises ClientError."""
+        request = v1.TailRecordsRequest(
+            filter=make_filter(filter, **conditions), backlog=backlog, read_mask=FieldMask(paths=fields)
+        )
+        call = self._records.TailRecords(request)
+        try:
+            with _translated(self.address):
+                yield from call
+        finally:
+            call.cancel()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._channel.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def make_filter(base: v1.RecordFilter | None = None, **conditions: Any) -> v1.RecordFilter:
+    """A filter of `base` and `conditions`; raises InvalidRequestError for a field that no filter has."""
+    made = v1.RecordFilter()
+    if base is not None:
+        made.CopyFrom(base)
+    for name, value in conditions.items():
+        if name not in v1.RecordFilter.DESCRIPTOR.fields_by_name:
+            known = ", ".join(v1.RecordFilter.DESCRIPTOR.fields_by_name)
+            raise InvalidRequestError(f"{name}: no such condition; there are {known}")
+        try:
+            _set(made, name, value)
+        except (TypeError, ValueError) as error:
+            raise InvalidRequestError(f"{name}: {error}") from None
+    return made
+
+
+def _set(made: v1.RecordFilter, name: str, value: Any) -> None:
+    if isinstance(value, datetime):
+        aware = value if value.tzinfo is not None else value.astimezone(UTC)
+        stamp = Timestamp()
+        stamp.FromDatetime(aware)
+        getattr(made, name).CopyFrom(stamp)
+    elif isinstance(value, timedelta):
+        made.min_duration.FromTimedelta(value)
+    elif name == "states":
+        made.states.extend(v1.State.Value(each.upper()) if isinstance(each, str) else each for each in value)
+    elif isinstance(value, list | tuple | set | frozenset):
+        getattr(made, name).extend(value)
+    elif isinstance(value, Timestamp):
+        getattr(made, name).CopyFrom(value)
+    else:
+        setattr(made, name, value)
+
+
+@contextmanager
+def _translated(address: str) -> Iterator[None]:
+    """gRPC's errors as this module's own."""
+    try:
+        yield
+    except grpc.RpcError as error:
+        code, details = error.code(), error.details() or ""
+        if code is grpc.StatusCode.NOT_FOUND:
+            raise RecordNotFoundError(details) from None
+        if code is grpc.StatusCode.INVALID_ARGUMENT:
+            raise InvalidRequestError(details) from None
+        if code is grpc.StatusCode.UNAVAILABLE:
+            raise UnreachableError(
+                f"nobody serves records at {address}: is it storage (port 9903) or a sidecar's API (9901)?"
+            ) from None
+        if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+            raise UnreachableError(
+                f"{address} did not answer in time; ask for less, or wait longer"
+            ) from None
+        raise ClientError(f"{address}: {code.name}: {details}") from None
