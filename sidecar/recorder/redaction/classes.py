@@ -196,7 +196,7 @@ class Scanner:
         for number in hinted:
             shape, pattern = self._shapes[number]
             found += _matches(shape, pattern, data)
-        return _without_overlaps(found)
+        return without_overlaps(found)
 
 
 def _all_hints(shapes: list[_Shape]) -> Any:
@@ -226,7 +226,7 @@ def _may_end(data: bytes, end: int, ends: bytes) -> bool:
     )
 
 
-def _without_overlaps(found: list[Span]) -> list[Span]:
+def without_overlaps(found: list[Span]) -> list[Span]:
     """Of overlapping spans the one that begins first, then the longest; its end grows to cover the others."""
     if len(found) < 2:
         return found

@@ -58,8 +58,6 @@ class EventsRedaction:
             parts = [holder[key] for holder, key in spots]
             if len(parts) < 2 or all(part == parts[0] for part in parts):
                 continue
-            # First what a part holds whole: joined, it could seem to go on in the next.
-            parts = [self._text.text(part, where, findings) for part in parts]
             for (holder, key), part in zip(spots, self._text.joined(parts, where, findings), strict=True):
                 holder[key] = part
 

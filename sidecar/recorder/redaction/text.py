@@ -7,6 +7,7 @@ from urllib.parse import unquote_to_bytes
 
 from sidecar.recorder.redaction.classes import Scanner, Span
 from sidecar.recorder.redaction.findings import Findings
+from sidecar.recorder.redaction.spread import spans_over
 
 _PERCENT: Final = re.compile(rb"%[0-9A-Fa-f]{2}")
 
@@ -55,7 +56,7 @@ class TextRedaction:
         others. As many parts are returned.
         """
         pieces = [part.encode("utf-8", "replace") for part in parts]
-        spans = self._scanner.spans(b"".join(pieces))
+        spans = spans_over(self._scanner, pieces)
         for span in spans:
             findings.add(span.kind, where)
         if not spans:
