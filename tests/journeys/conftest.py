@@ -27,7 +27,7 @@ from typing import Any
 import grpc
 import pytest
 
-from infertap import v1
+from infertap import Client, v1
 
 WAIT_SECONDS = 30.0
 
@@ -205,9 +205,9 @@ class Sidecar:
         """The account once nothing is open or in transit; it must balance."""
         return self.await_account(
             # Its numbers are read one by one: acknowledgements may come between.
-            lambda each: each["calls"]["open"] == 0
-            and each["hand_over"]["in_transit"] == 0
-            and each["balanced"]
+            lambda each: (
+                each["calls"]["open"] == 0 and each["hand_over"]["in_transit"] == 0 and each["balanced"]
+            )
         )
 
     # -- its records
@@ -311,3 +311,85 @@ def start_sidecar(tmp_path: Path) -> Iterator[Callable[..., Sidecar]]:
     yield start
     for sidecar in sidecars:
         sidecar.end()
+
+
+class Storage:
+    """`python -m storage` on free ports, or on given ones, with its event log."""
+
+    def __init__(self, archive: Path, log_path: Path, **settings: str) -> None:
+        chosen = {
+            "archive": str(archive),
+            "storage_listen": "127.0.0.1:0",
+            "web_listen": "127.0.0.1:0",
+        } | settings
+        environ = {name: value for name, value in os.environ.items() if not name.startswith("INFERTAP_")}
+        self.log_path = log_path
+        with log_path.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "storage"],
+                env=environ | {f"INFERTAP_{name.upper()}": value for name, value in chosen.items()},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        started = await_true(self._started, "storage starts")
+        # HOST:PORT each.
+        self.address = str(started["listen"])
+        self.web = str(started["web"])
+
+    def _started(self) -> dict[str, Any] | None:
+        assert self.process.poll() is None, self.log_path.read_text()
+        for line in self.log_path.read_text().splitlines():
+            event = json.loads(line) if line.startswith("{") and line.endswith("}") else {}
+            if event.get("event") == "storage started" and event.get("pid") == self.process.pid:
+                return dict(event)
+        return None
+
+    def records(self, **conditions: Any) -> list[v1.Record]:
+        """All records that match, newest first."""
+        with Client(self.address) as client:
+            return list(client.list(**conditions))
+
+    def await_records(self, count: int, **conditions: Any) -> list[v1.Record]:
+        """Until there are so many."""
+        return list(
+            await_true(lambda: len(found := self.records(**conditions)) >= count and found, "records come")
+        )
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Status and body of a page."""
+        host, _, port = self.web.rpartition(":")
+        connection = http.client.HTTPConnection(host, int(port), timeout=WAIT_SECONDS)
+        try:
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode()
+        finally:
+            connection.close()
+
+    def kill(self) -> None:
+        """SIGKILL, and wait."""
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> int:
+        """SIGTERM, drain, exit status."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(WAIT_SECONDS)
+
+
+@pytest.fixture
+def start_storage(tmp_path: Path) -> Iterator[Callable[..., Storage]]:
+    """Starts storages, each with an archive of its own unless `archive` names one."""
+    storages: list[Storage] = []
+
+    def start(archive: Path | None = None, **settings: str) -> Storage:
+        number = len(storages)
+        directory = archive or tmp_path / f"archive-{number}"
+        storages.append(Storage(directory, tmp_path / f"storage-{number}.log", **settings))
+        return storages[-1]
+
+    yield start
+    for storage in storages:
+        if storage.process.poll() is None:
+            storage.kill()
