@@ -4,6 +4,7 @@ Pure. `redact_call` is the pipeline's redaction stage; a call that it can't reda
 keeps only what holds no text of the wire.
 """
 
+import re
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from sidecar.recorder.redaction import Findings, RedactedBody, Redactor, Withhel
 
 Fields = list[tuple[bytes, bytes]]
 
+_USERINFO: Final = re.compile(rb"^([A-Za-z][A-Za-z0-9+.-]*://)[^/@]*@")
 # What a body may become when its content encoding is opened.
 _OPENED_MOST: Final = 16 << 20
 
@@ -88,7 +90,7 @@ class CallRedaction:
         request_fields = _fields(call.request_head, call.request_headers)
         response_fields = _fields(call.response_head, call.response_headers)
         target, _, query = call.target.partition(b"?")
-        path = redactor.raw(target, "path", findings)
+        path = redactor.raw(_less_userinfo(target, findings), "path", findings)
         return RedactedCall(
             request_id=redactor.raw(call.request_id, "request_id", findings),
             client_request_id=redactor.raw(call.client_request_id, "client_request_id", findings),
@@ -188,6 +190,16 @@ class CallRedaction:
 def _view(documents: tuple[Any, ...]) -> str:
     """One message as its document, several as a list."""
     return json_text(documents[0] if len(documents) == 1 else documents)
+
+
+def _less_userinfo(target: bytes, findings: Findings) -> bytes:
+    """An absolute-form target (RFC 9112, section 3.2.2) without the user and password that it may name."""
+    if target.startswith(b"/"):
+        return target
+    redacted, count = _USERINFO.subn(rb"\1<credential>@", target)
+    if count:
+        findings.add("credential", "path")
+    return redacted
 
 
 def _fields(head: bytes, fields: Fields) -> Fields:

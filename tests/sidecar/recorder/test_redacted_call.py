@@ -244,3 +244,20 @@ def test_binary_metadata_is_not_kept() -> None:
     made = Conversion(settings(record_headers="note-bin"), None, b"r" * 16)
     [header] = v1.Record.FromString(made.convert(0, call, WALL).record).request.headers
     assert header.value == "<binary>"
+
+
+@pytest.mark.parametrize(
+    ("target", "path"),
+    [
+        (b"http://ada:s3cret@10/v1/x?y=1", "http://<credential>@10/v1/x"),
+        (b"https://token@model/v1", "https://<credential>@model/v1"),
+        (b"http://model/v1/a@b", "http://model/v1/a@b"),
+        (b"/http://ada:s3cret@10", "/http://ada:s3cret@10"),
+        (b"*", "*"),
+    ],
+)
+def test_user_and_password_in_the_target(target: bytes, path: str) -> None:
+    """An absolute-form target loses the user and password that it names."""
+    call = grpc_exchange(b"")
+    call.target = target
+    assert converted(call).path == path

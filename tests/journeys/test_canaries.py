@@ -1,0 +1,293 @@
+"""Law 3: nothing raw touches a disk or another host.
+
+Canaries are planted wherever a call can hold text; then every file that any process wrote, every log, and
+everything that is served is searched for them. A canary is a value that redaction has to find, with a word in
+it that occurs nowhere else, and that says where it was planted.
+"""
+
+import gzip
+import json
+import os
+import signal
+import socket
+import struct
+from collections.abc import Callable, Iterator
+from concurrent import futures
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import httpx
+import pytest
+
+from infertap import oip, v1
+
+if TYPE_CHECKING:
+    from tests.journeys.conftest import Model, Sidecar, Storage
+
+    StartModel = Callable[[Callable[[socket.socket], None]], Model]
+    StartSidecar = Callable[..., Sidecar]
+    StartStorage = Callable[..., Storage]
+
+SECONDS = 30
+WORD = "kanarie"
+# What is allowed to be found, to show that the search finds what is there.
+HARMLESS = "harmless-parrot"
+
+
+def mail(place: str) -> str:
+    return f"{WORD}.{place}@example.org"
+
+
+def key(place: str) -> str:
+    """As an API key begins; the word is within."""
+    return f"sk-{WORD}{place}0123456789abcdefghij"
+
+
+def chunk(data: bytes) -> bytes:
+    return b"%x\r\n%s\r\n" % (len(data), data)
+
+
+def delta(text: str) -> bytes:
+    return b"data: %s\n\n" % json.dumps({"choices": [{"index": 0, "delta": {"content": text}}]}).encode()
+
+
+def answer_to(path: str) -> bytes:
+    """The response of the model, by path."""
+    json_head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+    if path == "/v1/chat/completions":
+        # The address is spread over two events.
+        halves = mail("stream")
+        events = chunk(delta(f"mail {halves[:9]}")) + chunk(delta(f"{halves[9:]} {HARMLESS}"))
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+        return (
+            head
+            + events
+            + chunk(b"data: [DONE]\n\n")
+            + b"0\r\nServer-Timing: "
+            + mail("trailer").encode()
+            + b"\r\n\r\n"
+        )
+    if path == "/packed":
+        packed = gzip.compress(json.dumps({"mail": mail("gzip")}).encode())
+        return json_head + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n%s" % (len(packed), packed)
+    if path == "/failing":
+        body = f"Traceback (most recent call last):\n  KeyError: '{mail('traceback')}'\n".encode()
+        head = b"HTTP/1.1 500 Oops\r\nContent-Type: text/plain\r\nX-Request-Id: " + mail("modelid").encode()
+        return head + b"\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+    body = json.dumps({"text": mail("answer"), "said": HARMLESS, "card": 4111111111111111}).encode()
+    cookie = b"Set-Cookie: id=" + key("cookie").encode() + b"\r\nServer: " + mail("server").encode() + b"\r\n"
+    return json_head + cookie + b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
+
+
+class HttpModel:
+    """Answers HTTP/1.1 requests, and remembers all that it received."""
+
+    def __init__(self) -> None:
+        self.received = b""
+
+    def __call__(self, connection: socket.socket) -> None:
+        waiting = b""
+        while data := connection.recv(1 << 16):
+            self.received += data
+            waiting += data
+            while b"\r\n\r\n" in waiting:
+                head, _, rest = waiting.partition(b"\r\n\r\n")
+                lengths = [
+                    int(line[15:])
+                    for line in head.split(b"\r\n")
+                    if line.lower().startswith(b"content-length:")
+                ]
+                length = lengths[0] if lengths else 0
+                if len(rest) < length:
+                    break
+                waiting = rest[length:]
+                connection.sendall(answer_to(head.split(b" ")[1].decode().partition("?")[0]))
+
+
+def infer(_: bytes, context: grpc.ServicerContext) -> bytes:
+    context.set_trailing_metadata((("debug", mail("grpctrailer")),))
+    answer = oip.ModelInferResponse(model_name="m", id=mail("grpcid"))
+    tensor = answer.outputs.add(name="y", datatype="BYTES", shape=[1])
+    tensor.contents.bytes_contents.append(mail("grpcanswer").encode())
+    return bytes(answer.SerializeToString())
+
+
+def refuse(_: bytes, context: grpc.ServicerContext) -> bytes:
+    context.abort(grpc.StatusCode.NOT_FOUND, f"no user {mail('grpcmessage')}")
+    raise AssertionError
+
+
+@pytest.fixture
+def grpc_model() -> Iterator[str]:
+    server = grpc.server(futures.ThreadPoolExecutor(4))
+    unary = grpc.unary_unary_rpc_method_handler
+    known = grpc.method_handlers_generic_handler(
+        "inference.GRPCInferenceService", {"ModelInfer": unary(infer)}
+    )
+    other = {"Call": unary(lambda request, _: request), "Refuse": unary(refuse)}
+    server.add_generic_rpc_handlers([known, grpc.method_handlers_generic_handler("own.Service", other)])
+    address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    server.start()
+    yield address
+    server.stop(0).wait(SECONDS)
+
+
+def split(address: str) -> tuple[str, int]:
+    host, _, port = address.rpartition(":")
+    return host, int(port)
+
+
+def send_http(address: tuple[str, int]) -> None:
+    """Calls over HTTP/1.1, with canaries wherever there is room for one."""
+    base = f"http://{address[0]}:{address[1]}"
+    headers = {
+        "user-agent": f"client of {mail('useragent')}",
+        "authorization": f"Bearer {key('authorization')}",
+        "x-api-key": key("apikey"),
+        "cookie": f"session={key('sessioncookie')}",
+        "x-private": mail("private"),
+        "x-tier": mail("context"),
+        "x-user": mail("user"),
+        "traceparent": mail("traceparent"),
+        "x-request-id": mail("requestid"),
+    }
+    body = {
+        "messages": [{"role": "user", "content": f"I am {mail('body')}, {HARMLESS}"}],
+        mail("fieldname"): 1,
+        "escaped": "\\u0040",
+        "password": f"{WORD}password",
+    }
+    escaped = json.dumps(body).replace('"\\\\u0040"', f'"{WORD}.escaped\\u0040example.org"').encode()
+    with httpx.Client(timeout=SECONDS, headers=headers) as client:
+        json_type = {"content-type": "application/json"}
+        client.post(f"{base}/v1/chat/completions", content=escaped, headers=json_type)
+        client.post(
+            f"{base}/users/{mail('path')}/x", params={"q": mail("query"), "token": key("token")}, json=body
+        )
+        client.get(f"{base}/twice/{WORD}.twice%2540example.org")
+        client.get(f"{base}/packed")
+        client.get(f"{base}/failing")
+        client.post(f"{base}/form", data={"mail": mail("form"), "password": f"{WORD}formpassword"})
+        client.post(
+            f"{base}/text", content=f"plain {mail('text')}".encode(), headers={"content-type": "text/plain"}
+        )
+        client.post(f"{base}/broken", content=b'{"mail": "' + mail("malformed").encode(), headers=json_type)
+        client.post(
+            f"{base}/image",
+            content=b"\x89PNG\0" + mail("image").encode(),
+            headers={"content-type": "image/png"},
+        )
+        client.post(
+            f"{base}/utf16",
+            content=mail("utf16").encode("utf-16"),
+            headers={"content-type": "text/plain; charset=utf-16"},
+        )
+        wrong = {"content-encoding": "gzip"} | json_type
+        client.post(f"{base}/notgzip", content=mail("notgzip").encode(), headers=wrong)
+
+
+def send_odd(address: tuple[str, int]) -> None:
+    """What is no good HTTP: framing that is ambiguous, a broken upload, and another protocol."""
+    ambiguous = b"POST /%b HTTP/1.1\r\nHost: m\r\nContent-Length: 3\r\nContent-Length: 5\r\n\r\n%b"
+    upload = b"POST /up HTTP/1.1\r\nHost: m\r\nContent-Length: 9999\r\n\r\n%b"
+    for sent in (
+        ambiguous % (mail("ambiguous").encode(), mail("ambiguousbody").encode()),
+        upload % mail("upload").encode(),
+        b"\x16\x03 not http: " + mail("opaque").encode(),
+        b"GET /" + b"a" * (70 << 10) + mail("longhead").encode(),
+    ):
+        with socket.create_connection(address, SECONDS) as connection:
+            connection.sendall(sent)
+            connection.shutdown(socket.SHUT_WR)
+            try:
+                while connection.recv(1 << 16):
+                    pass
+            except ConnectionResetError:
+                pass
+
+
+def send_grpc(address: tuple[str, int]) -> None:
+    """Known and unknown services, metadata, a refusal."""
+    request = oip.ModelInferRequest(model_name="m", id=mail("grpcrequestid"))
+    request.parameters["note"].string_param = mail("grpcparameter")
+    request.inputs.add(name=mail("grpctensor"), datatype="BYTES", shape=[1])
+    text = mail("grpcraw").encode()
+    request.raw_input_contents.append(struct.pack("<I", len(text)) + text)
+    metadata = (
+        ("authorization", f"Bearer {key('grpcauthorization')}"),
+        ("note-bin", mail("grpcbin").encode()),
+    )
+    with grpc.insecure_channel(f"{address[0]}:{address[1]}") as channel:
+        options: dict[str, Any] = {"metadata": metadata, "timeout": SECONDS}
+        channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")(
+            request.SerializeToString(), **options
+        )
+        channel.unary_unary("/own.Service/Call")(mail("grpcopaque").encode(), **options)
+        with pytest.raises(grpc.RpcError):
+            channel.unary_unary("/own.Service/Refuse")(b"", **options)
+
+
+def files_under(directory: Path) -> Iterator[tuple[str, bytes]]:
+    for path in sorted(directory.rglob("*")):
+        if path.is_file():
+            yield str(path.relative_to(directory)), path.read_bytes()
+
+
+def shown(records: list[v1.Record]) -> str:
+    return "".join(map(str, records))
+
+
+def test_no_canary_is_found(
+    start_model: "StartModel",
+    start_sidecar: "StartSidecar",
+    start_storage: "StartStorage",
+    grpc_model: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of everything sent and answered, no canary is in any file, log, record or page; harmless text is."""
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    model = HttpModel()
+    storage = start_storage()
+    sidecar = start_sidecar(
+        "127.0.0.1:1",
+        routes=f"127.0.0.1:0={start_model(model).address},127.0.0.1:0={grpc_model}",
+        storage=storage.address,
+        context_headers="x-tier",
+        user_header="x-user",
+        record_headers="user-agent,server,authorization,cookie,x-api-key,set-cookie,server-timing,note-bin",
+    )
+    http_address, grpc_address = (split(address) for address in sidecar.listen)
+    send_http(http_address)
+    send_odd(http_address)
+    send_grpc(grpc_address)
+    assert sidecar.await_settled()["calls"]["handed_over"] >= 17
+    # A recorder that dies in the middle of its work leaves nothing behind either.
+    os.kill(sidecar.pid("recorder"), signal.SIGABRT)
+    send_http(http_address)
+    sidecar.await_account(lambda each: each["hand_over"]["in_transit"] == 0 and each["spool"]["pending"] == 0)
+
+    at_storage = storage.records()
+    served = {
+        "the sidecar's API": shown(sidecar.records()),
+        "storage's API": shown(at_storage),
+        "the table": storage.get("/")[1],
+        "the pages": "".join(storage.get(f"/calls/{record.call_id}")[1] for record in at_storage),
+    }
+    assert [where for where, text in served.items() if HARMLESS not in text] == ["the table"]
+    served["numbers"] = sidecar.get("/metrics")[1] + sidecar.get("/account")[1] + storage.get("/metrics")[1]
+    assert (sidecar.stop(), storage.stop()) == (0, 0)
+
+    files = list(files_under(tmp_path))
+    assert model.received.count(WORD.encode()) > 60, "the canaries were sent"
+    assert any(HARMLESS.encode() in data for _, data in files), "what is in a file is found"
+    assert [found for name, data in files if (found := around(name, data))] == []
+    assert [found for where, text in served.items() if (found := around(where, text.encode()))] == []
+
+
+def around(where: str, data: bytes) -> tuple[str, bytes] | None:
+    """The first canary in `data`, with what stands around it."""
+    at = data.find(WORD.encode())
+    return None if at < 0 else (where, data[max(at - 60, 0) : at + 60])
