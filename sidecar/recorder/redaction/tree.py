@@ -11,9 +11,13 @@ from sidecar.recorder.redaction.text import TextRedaction, mask
 
 # Deeper than any payload of a model, shallower than Python's own limit.
 MAX_DEPTH: Final = 200
+_NUMBERS: Final = frozenset({int, float, bool, type(None)})
+_LEAST_CARD: Final = 10**12
 _FIELD: Final = "field"
 _SECRET: Final = "secret"  # noqa: S105
 _DROPPED: Final = object()
+_SMALLEST_CARD: Final = 10**12
+_NUMBERS: Final = frozenset((int, float, bool))
 
 
 class TooDeepError(Exception):
@@ -25,6 +29,7 @@ class TreeRedaction:
 
     def __init__(self, policy: Policy, text: TextRedaction) -> None:
         self._fields = policy.fields
+        self._names_fields = bool(policy.fields)
         self._key = policy.key
         self._text = text
         self._masks_cards = "payment_card" in policy.kinds
@@ -36,7 +41,7 @@ class TreeRedaction:
         return None if redacted is _DROPPED else redacted
 
     def _value(self, value: Any, path: list[str | int], where: str, findings: Findings) -> Any:
-        if self._fields and (action := self._fields.action(path)) is not None:
+        if self._names_fields and (action := self._fields.action(path)) is not None:
             findings.add(_FIELD, where)
             return self._by_rule(value, action)
         if isinstance(value, str):
@@ -72,6 +77,8 @@ class TreeRedaction:
 
     def _array(self, value: list[Any], path: list[str | int], where: str, findings: Findings) -> list[Any]:
         _check_depth(path)
+        if not self._names_fields and _is_plain(value):
+            return value
         redacted = []
         if _is_tokens(value):
             value = self._tokens(value, where, findings)
@@ -83,6 +90,12 @@ class TreeRedaction:
                 redacted.append(kept)
         path.pop()
         return redacted
+
+    def _holds_only_numbers(self, value: list[Any]) -> bool:
+        """Numbers in which nothing can be found: tensors hold many."""
+        if not holds_no_text(value):
+            return False
+        return not self._masks_cards or all(-_LEAST_CARD < each < _LEAST_CARD for each in value if each)
 
     def _tokens(self, value: list[Any], where: str, findings: Findings) -> list[Any]:
         """Tokens of one text: a value may be spread over several of them."""
@@ -112,14 +125,25 @@ def masked_by_type(value: Any) -> Any:
     return {} if isinstance(value, dict) else None
 
 
+def holds_no_text(value: list[Any]) -> bool:
+    """Whether an array holds numbers, booleans and nulls alone."""
+    return _NUMBERS.issuperset(map(type, value))
+
+
 def _is_tokens(value: list[Any]) -> bool:
     return len(value) > 1 and all(
         isinstance(member, dict) and isinstance(member.get("token"), str) for member in value
     )
 
 
+def _is_plain(value: list[Any]) -> bool:
+    """Numbers, none of them long enough for a card's: a tensor, mostly, and told at the speed of C."""
+    # A NaN in front makes the comparison fail, which is the safe side.
+    return bool(value) and _NUMBERS.issuperset(map(type, value)) and max(value) < _SMALLEST_CARD
+
+
 def _is_card(value: int) -> bool:
-    return 10**12 <= value < 10**19 and is_card_number(str(value).encode())
+    return _SMALLEST_CARD <= value < 10**19 and is_card_number(str(value).encode())
 
 
 def _check_depth(path: list[str | int]) -> None:
