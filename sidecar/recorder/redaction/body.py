@@ -213,7 +213,7 @@ class BodyRedaction:
     def _documents(
         self, payloads: list[str], write: "Callable[[list[str]], str]", findings: Findings
     ) -> RedactedBody:
-        redacted = self._events.redact(payloads, "body", findings)
+        redacted = self._events.redact(payloads, "body", findings, self._is_clean)
         documents = tuple(document for _, document in redacted if document is not NOT_JSON)
         return RedactedBody(write([text for text, _ in redacted]).encode(), documents)
 

@@ -5,12 +5,12 @@ What stands at the same place of each event is therefore joined over all events 
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 from sidecar.recorder.redaction.findings import Findings
 from sidecar.recorder.redaction.text import TextRedaction
-from sidecar.recorder.redaction.tree import MAX_DEPTH, TooDeepError, TreeRedaction
+from sidecar.recorder.redaction.tree import MAX_DEPTH, TooDeepError, TreeRedaction, holds_no_text
 
 # Where a string stands: the keys that lead to it, with a choice's own index instead of its position.
 _Place = tuple[str | int, ...]
@@ -25,14 +25,24 @@ class EventsRedaction:
         self._text = text
         self._tree = tree
 
-    def redact(self, payloads: Sequence[str], where: str, findings: Findings) -> list[tuple[str, Any]]:
-        """Each payload redacted, and its document; NOT_JSON where it is none. Raises TooDeepError."""
+    def redact(
+        self, payloads: Sequence[str], where: str, findings: Findings, is_clean: Callable[[bytes], bool]
+    ) -> list[tuple[str, Any]]:
+        """Each payload redacted, and its document; NOT_JSON where it is none. Raises TooDeepError.
+
+        `is_clean` tells of JSON text that nothing can be found in it: what is clean may go as it is.
+        """
         documents = [_read(payload) for payload in payloads]
         before = findings.total
         self._redact_joined(documents, where, findings)
         joined_found = findings.total > before
+        if not joined_found and is_clean("\n".join(payloads).encode()):
+            return list(zip(payloads, documents, strict=True))
         redacted = []
         for payload, document in zip(payloads, documents, strict=True):
+            if not joined_found and is_clean(payload.encode()):
+                redacted.append((payload, document))
+                continue
             if document is NOT_JSON:
                 redacted.append((self._text.text(payload, where, findings), NOT_JSON))
                 continue
@@ -86,6 +96,8 @@ def _strings(node: Any, place: _Place) -> Iterator[tuple[_Place, Any, str | int]
     if isinstance(node, dict):
         members = iter(node.items())
     elif isinstance(node, list):
+        if holds_no_text(node):
+            return
         members = enumerate(node)
     else:
         return

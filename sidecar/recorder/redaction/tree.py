@@ -11,8 +11,6 @@ from sidecar.recorder.redaction.text import TextRedaction, mask
 
 # Deeper than any payload of a model, shallower than Python's own limit.
 MAX_DEPTH: Final = 200
-_NUMBERS: Final = frozenset({int, float, bool, type(None)})
-_LEAST_CARD: Final = 10**12
 _FIELD: Final = "field"
 _SECRET: Final = "secret"  # noqa: S105
 _DROPPED: Final = object()
@@ -91,12 +89,6 @@ class TreeRedaction:
         path.pop()
         return redacted
 
-    def _holds_only_numbers(self, value: list[Any]) -> bool:
-        """Numbers in which nothing can be found: tensors hold many."""
-        if not holds_no_text(value):
-            return False
-        return not self._masks_cards or all(-_LEAST_CARD < each < _LEAST_CARD for each in value if each)
-
     def _tokens(self, value: list[Any], where: str, findings: Findings) -> list[Any]:
         """Tokens of one text: a value may be spread over several of them."""
         tokens = [member["token"] for member in value]
@@ -126,7 +118,7 @@ def masked_by_type(value: Any) -> Any:
 
 
 def holds_no_text(value: list[Any]) -> bool:
-    """Whether an array holds numbers, booleans and nulls alone."""
+    """Whether an array holds numbers alone."""
     return _NUMBERS.issuperset(map(type, value))
 
 
@@ -139,7 +131,7 @@ def _is_tokens(value: list[Any]) -> bool:
 def _is_plain(value: list[Any]) -> bool:
     """Numbers, none of them long enough for a card's: a tensor, mostly, and told at the speed of C."""
     # A NaN in front makes the comparison fail, which is the safe side.
-    return bool(value) and _NUMBERS.issuperset(map(type, value)) and max(value) < _SMALLEST_CARD
+    return bool(value) and holds_no_text(value) and max(value) < _SMALLEST_CARD
 
 
 def _is_card(value: int) -> bool:
