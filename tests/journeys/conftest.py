@@ -323,6 +323,7 @@ class Storage:
             "web_listen": "127.0.0.1:0",
         } | settings
         environ = {name: value for name, value in os.environ.items() if not name.startswith("INFERTAP_")}
+        self.archive = archive
         self.log_path = log_path
         with log_path.open("ab") as log:
             self.process = subprocess.Popen(

@@ -1,0 +1,204 @@
+"""Journey 5: storage is away, or dies between commit and acknowledgement: nothing lost, nothing twice."""
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+if TYPE_CHECKING:
+    from tests.journeys.conftest import Model, Sidecar, Storage
+
+    StartModel = Callable[[Callable[[socket.socket], None]], Model]
+    StartSidecar = Callable[..., Sidecar]
+    StartStorage = Callable[..., Storage]
+
+SECONDS = 30
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
+
+
+def answer(connection: socket.socket) -> None:
+    waiting = b""
+    while data := connection.recv(1 << 16):
+        waiting += data
+        connection.sendall(ANSWER * waiting.count(b"\r\n\r\n"))
+        waiting = waiting.rpartition(b"\r\n\r\n")[2]
+
+
+class Link:
+    """The network between sidecar and storage: it can swallow what storage answers, and be cut."""
+
+    def __init__(self) -> None:
+        self.listening = socket.create_server(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{self.listening.getsockname()[1]}"
+        # HOST:PORT of storage; None while it is away.
+        self.storage: str | None = None
+        self.swallows_answers = False
+        self._open: list[socket.socket] = []
+        self._threads = [threading.Thread(target=self._accept, daemon=True)]
+        self._threads[0].start()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                sidecar, _ = self.listening.accept()
+                self._connect(sidecar)
+
+    def _connect(self, sidecar: socket.socket) -> None:
+        host, _, port = (self.storage or ":").rpartition(":")
+        try:
+            if not port:
+                raise ConnectionRefusedError
+            storage = socket.create_connection((host, int(port)), SECONDS)
+        except OSError:
+            sidecar.close()
+            return
+        storage.settimeout(None)
+        self._open += [sidecar, storage]
+        for source, target, is_answer in ((sidecar, storage, False), (storage, sidecar, True)):
+            self._threads.append(
+                threading.Thread(target=self._pump, args=(source, target, is_answer), daemon=True)
+            )
+            self._threads[-1].start()
+
+    def _pump(self, source: socket.socket, target: socket.socket, is_answer: bool) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(1 << 16):
+                if not (is_answer and self.swallows_answers):
+                    target.sendall(data)
+        for each in (source, target):
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+
+    def cut(self) -> None:
+        """End all connections; new ones find no storage."""
+        self.storage = None
+        for each in self._open:
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        self.cut()
+        with contextlib.suppress(OSError):
+            self.listening.shutdown(socket.SHUT_RDWR)
+        self.listening.close()
+        for thread in self._threads:
+            thread.join(SECONDS)
+        for each in self._open:
+            each.close()
+
+
+@pytest.fixture
+def link() -> Iterator[Link]:
+    made = Link()
+    yield made
+    made.close()
+
+
+def call(sidecar: "Sidecar", client: httpx.Client, numbers: range) -> None:
+    host, port = sidecar.address
+    for number in numbers:
+        client.get(f"http://{host}:{port}/x", headers={"x-request-id": f"call-{number}"}).raise_for_status()
+
+
+def await_pending(sidecar: "Sidecar", count: int) -> None:
+    sidecar.await_account(
+        lambda account: account["hand_over"]["in_transit"] == 0 and account["spool"]["pending"] == count
+    )
+
+
+def check_each_once(storage: "Storage", sidecar: "Sidecar", count: int) -> None:
+    """Storage has each call once, with all sequences from 1; the sidecar knows that it has."""
+    records = storage.await_records(count)
+    assert sorted(record.request_id for record in records) == sorted(f"call-{each}" for each in range(count))
+    assert sorted(record.sequence for record in records) == list(range(1, count + 1))
+    await_pending(sidecar, 0)
+    account = sidecar.await_settled()
+    assert (account["spool"]["acked"], account["spool"]["evicted_unacked"]) == (count, 0)
+    assert len(storage.records()) == count
+
+
+def test_storage_that_comes_later(
+    start_model: "StartModel", start_sidecar: "StartSidecar", start_storage: "StartStorage", link: Link
+) -> None:
+    """Calls made before there is a storage are sent once there is; until then the sidecar serves them."""
+    sidecar = start_sidecar(start_model(answer).address, storage=link.address)
+    with httpx.Client(timeout=SECONDS) as client:
+        call(sidecar, client, range(40))
+        await_pending(sidecar, 40)
+        assert sidecar.is_ready()
+        assert len(sidecar.records()) == 40
+        storage = start_storage()
+        link.storage = storage.address
+        check_each_once(storage, sidecar, 40)
+        assert len(sidecar.records()) == 40, "what was forwarded stays readable until the room is needed"
+
+
+def test_killed_between_commit_and_acknowledgement(
+    start_model: "StartModel", start_sidecar: "StartSidecar", start_storage: "StartStorage", link: Link
+) -> None:
+    """What storage committed and could not acknowledge is sent again, and kept once."""
+    storage = start_storage()
+    link.storage = storage.address
+    sidecar = start_sidecar(start_model(answer).address, storage=link.address)
+    with httpx.Client(timeout=SECONDS) as client:
+        call(sidecar, client, range(10))
+        storage.await_records(10)
+        await_pending(sidecar, 0)
+        link.swallows_answers = True
+        call(sidecar, client, range(10, 30))
+        storage.await_records(30)
+        await_pending(sidecar, 20)
+        storage.kill()
+        link.cut()
+        call(sidecar, client, range(30, 40))
+        await_pending(sidecar, 30)
+        storage = start_storage(storage.archive)
+        link.swallows_answers = False
+        link.storage = storage.address
+        check_each_once(storage, sidecar, 40)
+
+
+def test_storage_dies_under_load(
+    start_model: "StartModel", start_sidecar: "StartSidecar", start_storage: "StartStorage", link: Link
+) -> None:
+    """Storage is killed again and again while calls go on: no client notices, and each is stored once."""
+    sidecar = start_sidecar(start_model(answer).address, storage=link.address)
+    storage = start_storage()
+    link.storage = storage.address
+    done = threading.Event()
+    made = 0
+    faults: list[Exception] = []
+
+    def load() -> None:
+        nonlocal made
+        try:
+            with httpx.Client(timeout=SECONDS) as client:
+                while not done.is_set():
+                    call(sidecar, client, range(made, made + 1))
+                    made += 1
+                    done.wait(0.002)
+        except Exception as fault:
+            faults.append(fault)
+
+    loading = threading.Thread(target=load)
+    loading.start()
+    try:
+        for _ in range(3):
+            storage.await_records(len(storage.records()) + 20)
+            storage.kill()
+            link.cut()
+            before = made
+            while made < before + 100 and not faults:
+                time.sleep(0.01)
+            storage = start_storage(storage.archive)
+            link.storage = storage.address
+    finally:
+        done.set()
+        loading.join(SECONDS)
+    assert faults == []
+    check_each_once(storage, sidecar, made)
