@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 import grpc
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -137,21 +138,42 @@ def make_filter(base: v1.RecordFilter | None = None, **conditions: Any) -> v1.Re
 
 
 def _set(made: v1.RecordFilter, name: str, value: Any) -> None:
-    if isinstance(value, datetime):
-        aware = value if value.tzinfo is not None else value.astimezone(UTC)
-        stamp = Timestamp()
-        stamp.FromDatetime(aware)
-        getattr(made, name).CopyFrom(stamp)
-    elif isinstance(value, timedelta):
-        made.min_duration.FromTimedelta(value)
-    elif name == "states":
-        made.states.extend(v1.State.Value(each.upper()) if isinstance(each, str) else each for each in value)
-    elif isinstance(value, list | tuple | set | frozenset):
-        getattr(made, name).extend(value)
-    elif isinstance(value, Timestamp):
-        getattr(made, name).CopyFrom(value)
+    """Set one field; raises TypeError or ValueError where `value` is nothing for it."""
+    if name in ("start_time", "end_time"):
+        getattr(made, name).CopyFrom(_timestamp(value))
+    elif name == "min_duration":
+        made.min_duration.CopyFrom(_duration(value))
+    elif made.DESCRIPTOR.fields_by_name[name].is_repeated:
+        if not isinstance(value, list | tuple | set | frozenset):
+            raise TypeError("expected a list")
+        getattr(made, name).extend(_state(each) if name == "states" else each for each in value)
     else:
         setattr(made, name, value)
+
+
+def _timestamp(value: Any) -> Timestamp:
+    if isinstance(value, Timestamp):
+        return value
+    if not isinstance(value, datetime):
+        raise TypeError("expected a datetime")
+    stamp = Timestamp()
+    # One without a zone is local time.
+    stamp.FromDatetime(value.astimezone(UTC))
+    return stamp
+
+
+def _duration(value: Any) -> Duration:
+    if isinstance(value, Duration):
+        return value
+    if not isinstance(value, timedelta):
+        raise TypeError("expected a timedelta")
+    duration = Duration()
+    duration.FromTimedelta(value)
+    return duration
+
+
+def _state(value: Any) -> Any:
+    return v1.State.Value(value.upper()) if isinstance(value, str) else value
 
 
 @contextmanager

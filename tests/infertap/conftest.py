@@ -1,0 +1,104 @@
+"""A small server of records, for those who fetch them."""
+
+import threading
+from collections.abc import Iterator
+from concurrent import futures
+from typing import Any
+
+import grpc
+import pytest
+
+from infertap import v1
+
+
+class RecordsServer(v1.RecordServiceServicer):
+    """Serves `records`, newest last, in pages of at most `most`; `requests` tells what it was asked."""
+
+    def __init__(self) -> None:
+        self.records: list[v1.Record] = []
+        self.requests: list[Any] = []
+        self.most = 1000
+        # Set where every request is to fail.
+        self.fails_with: tuple[grpc.StatusCode, str] | None = None
+        self.tail_has_ended = threading.Event()
+        self._server = grpc.server(futures.ThreadPoolExecutor(4))
+        v1.add_RecordServiceServicer_to_server(self, self._server)
+        self.address = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
+        self._server.start()
+
+    def _asked(self, request: Any, context: grpc.ServicerContext) -> None:
+        copy = type(request)()
+        copy.CopyFrom(request)
+        self.requests.append(copy)
+        if self.fails_with is not None:
+            context.abort(*self.fails_with)
+
+    def GetRecord(  # noqa: N802
+        self, request: v1.GetRecordRequest, context: grpc.ServicerContext
+    ) -> v1.Record:
+        self._asked(request, context)
+        for record in self.records:
+            if record.call_id == request.call_id:
+                return record
+        context.abort(grpc.StatusCode.NOT_FOUND, f"no record of call {request.call_id}")
+        raise AssertionError
+
+    def ListRecords(  # noqa: N802
+        self, request: v1.ListRecordsRequest, context: grpc.ServicerContext
+    ) -> v1.ListRecordsResponse:
+        self._asked(request, context)
+        start = int(request.page_token or 0)
+        end = start + min(request.page_size or 50, self.most)
+        newest_first = self.records[::-1]
+        token = str(end) if end < len(newest_first) else ""
+        return v1.ListRecordsResponse(records=newest_first[start:end], next_page_token=token)
+
+    def TailRecords(  # noqa: N802
+        self, request: v1.TailRecordsRequest, context: grpc.ServicerContext
+    ) -> Iterator[v1.Record]:
+        self._asked(request, context)
+        context.add_callback(self.tail_has_ended.set)
+        yield from self.records[-request.backlog :] if request.backlog else []
+        self.tail_has_ended.wait(30)
+
+    def stop(self) -> None:
+        self._server.stop(0).wait(30)
+
+
+@pytest.fixture
+def server() -> Iterator[RecordsServer]:
+    """A running server without records."""
+    running = RecordsServer()
+    yield running
+    running.tail_has_ended.set()
+    running.stop()
+
+
+@pytest.fixture
+def record() -> v1.Record:
+    """A record with something in most fields."""
+    made = v1.Record(
+        call_id="01a1fca6-3690-7b75-982b-979712d2d16f",
+        request_id="req-1",
+        state=v1.COMPLETED,
+        protocol=v1.HTTP1,
+        method="POST",
+        path="/v1/chat/completions",
+        query="a=1",
+        http_status=200,
+        ended_by=v1.EndedBy.MODEL,
+        sequence=7,
+        spool_id=b"\xab" * 16,
+    )
+    made.timing.start.FromNanoseconds(1_767_225_600_123_456_789)
+    made.timing.duration_us = 2_500
+    made.timing.first_response_byte_us = 900
+    made.model.name = "iris"
+    made.model.inputs.add(name="x", datatype="FP32", shape=[1, 4])
+    made.sampling.reason = v1.Sampling.RATE
+    made.sampling.fraction = 0.25
+    made.request.data = b'{"mail":"<email>"}'
+    made.request.size_bytes = 20
+    made.request.content_type = "application/json"
+    made.request.redactions.add(count=1, field="body", **{"class": "email"})
+    return made
