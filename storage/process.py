@@ -123,6 +123,7 @@ class Storage:
 def run(settings: Settings) -> None:
     """Run storage to its end, in this process. Raises StartError and ArchiveError."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    os.umask(0o077)  # what the engine writes is nobody else's to read
     archive = open_archive(settings.archive, settings.archive_memory_bytes)
     try:
         asyncio.run(Storage(settings, archive).run())

@@ -130,7 +130,8 @@ async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         response = await handler(request)
     except web.HTTPException as error:
-        response = error
+        error.headers.update(_HEADERS)
+        raise
     except ArchiveError:
         response = web.Response(status=503, text="the archive can't be read now\n")
     response.headers.update(_HEADERS)

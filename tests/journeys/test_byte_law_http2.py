@@ -11,7 +11,6 @@ import h2.events
 import hpack
 import pytest
 
-
 if TYPE_CHECKING:
     from tests.journeys.conftest import Model, Sidecar
 

@@ -1,0 +1,296 @@
+"""What every engine must do. A new engine joins by one more way to open it."""
+
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from infertap import v1
+from infertap.query import Query
+from storage.archive import Archive, ArchiveError, Interrupt, Position, open_archive
+
+if TYPE_CHECKING:
+    from tests.storage.conftest import Making
+
+MEMORY = 256 << 20
+SECOND = 1_000_000_000
+DAY = 86_400 * SECOND
+NOW = 1_767_225_600 * SECOND
+SPOOL, OTHER = b"s" * 16, b"t" * 16
+
+OpenArchive = Callable[[], Archive]
+
+
+@pytest.fixture(params=["duckdb"])
+def reopen(tmp_path: Path) -> Iterator[OpenArchive]:
+    """Opens the test's archive, again too."""
+    opened: list[Archive] = []
+
+    def open_it() -> Archive:
+        opened.append(open_archive(str(tmp_path / "archive"), MEMORY))
+        return opened[-1]
+
+    yield open_it
+    for archive in opened:
+        archive.close()
+
+
+@pytest.fixture
+def archive(reopen: OpenArchive) -> Archive:
+    return reopen()
+
+
+def listed(archive: Archive, size: int = 1000, **asked: object) -> list[int]:
+    """Sequences of all records that match, page after page."""
+    query = Query.of(v1.RecordFilter(**asked))
+    found: list[int] = []
+    after: Position | None = None
+    while True:
+        page = archive.page(query, after, size, Interrupt())
+        found += [record.sequence for record in page.records]
+        after = page.after
+        if after is None:
+            return found
+
+
+def test_what_is_appended_can_be_fetched(archive: Archive, making: "Making") -> None:
+    """By call id, with what only the server knows."""
+    assert len(archive.append([making.entry(1), making.entry(2)], NOW)) == 2
+    record = archive.get(making.record(2).call_id)
+    assert record is not None
+    assert (record.sequence, record.spool_id, record.stored_at.ToNanoseconds()) == (2, SPOOL, NOW)
+    assert record.request.data == b"question 2"
+    assert archive.get("00000000-0000-7000-8000-000000000000") is None
+
+
+def test_each_once(archive: Archive, making: "Making") -> None:
+    """What came before, or twice in one batch, is stored once; only what is new is told."""
+    archive.append([making.entry(1), making.entry(2)], NOW)
+    fresh = archive.append([making.entry(2), making.entry(3), making.entry(3)], NOW + DAY)
+    assert [entry.sequence for entry in fresh] == [3]
+    assert archive.append([making.entry(1)], NOW) == []
+    assert listed(archive) == [3, 2, 1]
+
+
+def test_spools_are_apart(archive: Archive, making: "Making") -> None:
+    """The same sequence of another spool is another record."""
+    archive.append([making.entry(1), making.entry(1, OTHER)], NOW)
+    assert listed(archive) == [1, 1]
+    assert archive.received(SPOOL) == [(1, 1)]
+    assert archive.received(b"u" * 16) == []
+
+
+def test_received_survives(reopen: OpenArchive, making: "Making") -> None:
+    """Ranges are ascending and disjoint, over days and after the archive was opened again."""
+    archive = reopen()
+    archive.append([making.entry(1), making.entry(2), making.entry(5)], NOW)
+    archive.append([making.entry(3), making.gap(7, 9)], NOW + DAY)
+    archive.append([making.entry(4)], NOW + 2 * DAY)
+    assert archive.received(SPOOL) == [(1, 5), (7, 9)]
+    archive.close()
+    again = reopen()
+    assert again.received(SPOOL) == [(1, 5), (7, 9)]
+    assert again.append([making.entry(sequence) for sequence in range(1, 6)], NOW + 3 * DAY) == []
+    assert listed(again) == [5, 4, 3, 2, 1]
+
+
+def test_record_in_a_gap_is_kept(archive: Archive, making: "Making") -> None:
+    """A record that comes although its spool gave it up is worth more than its absence."""
+    archive.append([making.gap(1, 3)], NOW)
+    assert len(archive.append([making.entry(2)], NOW)) == 1
+    assert archive.append([making.entry(2)], NOW) == []
+    assert listed(archive) == [2]
+    assert archive.received(SPOOL) == [(1, 3)]
+
+
+def test_all_or_none(archive: Archive, making: "Making", monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch that fails leaves nothing, and can be appended again."""
+    import storage.archive.duckdb_archive as engine
+
+    def fail(*_: object) -> list[object]:
+        raise engine.duckdb.IOException("IO Error: No space left on device")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(engine, "_ranges", fail)
+        with pytest.raises(ArchiveError, match="No space left"):
+            archive.append([making.entry(1)], NOW)
+    assert listed(archive) == []
+    assert archive.received(SPOOL) == []
+    assert len(archive.append([making.entry(1)], NOW)) == 1
+
+
+def test_pages_are_in_order_over_days(archive: Archive, making: "Making") -> None:
+    """Newest start first, wherever and whenever a record came in."""
+    archive.append([making.entry(sequence) for sequence in (5, 1, 9)], NOW + 5 * DAY)
+    archive.append([making.entry(sequence) for sequence in (2, 8, 4)], NOW)
+    archive.append([making.entry(sequence, OTHER) for sequence in (3, 9)], NOW + DAY)
+    assert listed(archive, size=2) == listed(archive) == [9, 9, 8, 5, 4, 3, 2, 1]
+
+
+def test_pages_stay_right_while_records_arrive(archive: Archive, making: "Making") -> None:
+    """What comes between two pages is in neither twice, and nothing is passed over."""
+    archive.append([making.entry(sequence) for sequence in range(1, 11)], NOW)
+    first = archive.page(Query(), None, 4, Interrupt())
+    archive.append([making.entry(sequence) for sequence in range(11, 15)], NOW)
+    archive.append([making.entry(20, timing__duration_us=1)], NOW)
+    rest = archive.page(Query(), first.after, 100, Interrupt())
+    assert [each.sequence for each in (*first.records, *rest.records)] == list(range(10, 0, -1))
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        ({"model": "iris"}, [3]),
+        ({"model_version": "2"}, [3]),
+        ({"states": [v1.FAILED]}, [4]),
+        ({"http_statuses": [500, 404]}, [4]),
+        ({"grpc_statuses": [0]}, [5]),
+        ({"method": "GET"}, [6]),
+        ({"path": "/v1/2"}, [2]),
+        ({"path": "/v1/*"}, [6, 5, 4, 3, 2, 1]),
+        ({"request_id": "r-1"}, [1]),
+        ({"user": "hmac:1"}, [2]),
+        ({"text": "QUESTION 5"}, [5]),
+        ({"text": "it's %_"}, [6]),
+        ({"text": "nowhere"}, []),
+        ({"path": "'; DROP TABLE records; --"}, []),
+    ],
+)
+def test_filters(archive: Archive, making: "Making", asked: dict[str, object], found: list[int]) -> None:
+    """Each condition lets through what it says, and is never taken for a part of a query."""
+    archive.append(
+        [
+            making.entry(1),
+            making.entry(2, caller__user="hmac:1"),
+            making.entry(3, model__name="iris", model__version="2"),
+            making.entry(4, state=v1.FAILED, http_status=500),
+            making.entry(5, grpc_status=0),
+            making.entry(6, method="GET", response__decoded_json='"It\'s %_"'),
+        ],
+        NOW,
+    )
+    assert listed(archive, **asked) == found
+
+
+def test_times(archive: Archive, making: "Making") -> None:
+    """From the start on, up to the end, and no shorter than asked."""
+    archive.append([making.entry(sequence) for sequence in range(1, 6)], NOW)
+
+    def asked(**conditions: object) -> list[int]:
+        page = archive.page(Query(**conditions), None, 100, Interrupt())  # type: ignore[arg-type]
+        return [record.sequence for record in page.records]
+
+    assert asked(start_ns=NOW + 3 * SECOND) == [5, 4, 3]
+    assert asked(end_ns=NOW + 3 * SECOND) == [2, 1]
+    assert asked(min_duration_us=4) == [5, 4]
+
+
+def test_interrupted_query(archive: Archive, making: "Making") -> None:
+    """A query that is ended before it begins reads nothing."""
+    archive.append([making.entry(sequence) for sequence in range(1, 100)], NOW)
+    interrupt = Interrupt()
+    interrupt.set()
+    page = archive.page(Query(text="nowhere"), None, 10, interrupt)
+    assert page.records == []
+
+
+def test_one_process_at_a_time(reopen: OpenArchive) -> None:
+    """A second storage on the same archive is refused with what is wrong."""
+    reopen()
+    with pytest.raises(ArchiveError, match="another storage uses this archive"):
+        reopen()
+
+
+def test_unusable_place(tmp_path: Path) -> None:
+    """A file where the directory should be is said."""
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(ArchiveError, match="file"):
+        open_archive(str(tmp_path / "file"), MEMORY)
+
+
+def test_own_permissions(reopen: OpenArchive, making: "Making", tmp_path: Path) -> None:
+    """Nobody else may read what lies there."""
+    reopen().append([making.entry(1)], NOW)
+    assert (tmp_path / "archive").stat().st_mode & 0o077 == 0
+    assert all(path.stat().st_mode & 0o077 == 0 for path in (tmp_path / "archive").glob("*.duckdb"))
+
+
+def test_reading_while_writing(archive: Archive, making: "Making") -> None:
+    """Queries run beside appends, and see whole batches only."""
+    ended = threading.Event()
+    counts: set[int] = set()
+
+    def read() -> None:
+        while not ended.is_set():
+            counts.add(len(archive.page(Query(), None, 1000, Interrupt()).records))
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for batch in range(20):
+        archive.append([making.entry(batch * 10 + number) for number in range(1, 11)], NOW)
+    ended.set()
+    reader.join()
+    assert all(count % 10 == 0 for count in counts)
+    assert len(listed(archive)) == 200
+
+
+WRITER = """
+import sys
+sys.path.insert(0, {root!r})
+from tests.storage.conftest import Making, NOW
+from storage.archive import open_archive
+making = Making()
+archive = open_archive({directory!r}, 256 << 20)
+first = max((last for _, last in archive.received(b"s" * 16)), default=0) + 1
+while True:
+    archive.append([making.entry(first + number) for number in range(5)], NOW)
+    print(first + 4, flush=True)
+    first += 5
+"""
+
+
+def test_killed_writer(reopen: OpenArchive, tmp_path: Path) -> None:
+    """A writer that is killed again and again: what it was told is durable is there, once."""
+    root = str(Path(__file__).parents[3])
+    told = 0
+    for turn in range(5):
+        script = WRITER.format(root=root, directory=str(tmp_path / "archive"))
+        with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as writer:
+            assert writer.stdout is not None
+            for _ in range(3 + 7 * turn):
+                told = int(writer.stdout.readline())
+            writer.kill()
+    archive = reopen()
+    [(first, last)] = archive.received(SPOOL)
+    assert (first, last >= told) == (1, True)
+    assert listed(archive) == list(range(last, 0, -1))
+
+
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(st.lists(st.tuples(st.integers(1, 30), st.integers(0, 3)), min_size=1, max_size=6), max_size=6)
+)
+def test_any_order(
+    making: "Making", tmp_path_factory: pytest.TempPathFactory, batches: list[list[tuple[int, int]]]
+) -> None:
+    """However sequences and gaps come, over any days: each record is there once, and received says so."""
+    archive = open_archive(str(tmp_path_factory.mktemp("archive")), MEMORY)
+    records: set[int] = set()
+    known: set[int] = set()
+    try:
+        for day, batch in enumerate(batches):
+            entries = [making.gap(n, n + more) if more else making.entry(n) for n, more in batch]
+            archive.append(entries, NOW + day * DAY)
+            records |= {n for n, more in batch if not more}
+            known |= {each for n, more in batch for each in range(n, n + more + 1)}
+        assert listed(archive) == sorted(records, reverse=True)
+        received = archive.received(SPOOL)
+        assert {each for first, last in received for each in range(first, last + 1)} == known
+    finally:
+        archive.close()

@@ -1,0 +1,75 @@
+"""Storage's settings, and how it ends where they can't be used."""
+
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from infertap.settings import Address
+from storage import config
+from storage.__main__ import help_text
+
+
+def test_defaults() -> None:
+    """Nothing set: loopback only."""
+    settings = config.read({})
+    assert settings.listen == Address("127.0.0.1", 9903)
+    assert settings.archive_memory_bytes == 512 << 20
+
+
+def test_settings_of_the_sidecar_are_known() -> None:
+    """Both may share an environment."""
+    assert config.read({"INFERTAP_LISTEN": "127.0.0.1:1"}) == config.read({})
+
+
+def test_help_names_every_setting() -> None:
+    """--help prints all of them with their defaults."""
+    assert "INFERTAP_WEB_LISTEN=127.0.0.1:9904" in help_text()
+
+
+def run(*arguments: str, **settings: str) -> "subprocess.CompletedProcess[str]":
+    environ = {f"INFERTAP_{name.upper()}": value for name, value in settings.items()}
+    return subprocess.run(
+        [sys.executable, "-m", "storage", *arguments],
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"archiv": "/x"}, "INFERTAP_ARCHIV: no such setting; did you mean INFERTAP_ARCHIVE?"),
+        ({"archive_memory_bytes": "1"}, "INFERTAP_ARCHIVE_MEMORY_BYTES='1': expected"),
+        ({"storage_listen": "9903"}, "INFERTAP_STORAGE_LISTEN='9903': expected host:port"),
+        ({"archive": "/dev/null"}, "INFERTAP_ARCHIVE: /dev/null"),
+    ],
+)
+def test_wrong_settings(settings: dict[str, str], said: str) -> None:
+    """A setting that can't be used ends storage at once with one line."""
+    ended = run(**settings)
+    assert ended.returncode == 2
+    assert ended.stderr.startswith(said)
+    assert ended.stderr.count("\n") == 1
+
+
+def test_taken_port(tmp_path: Path) -> None:
+    """So does an address that somebody else has."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        for name in ("storage_listen", "web_listen"):
+            others = {"storage_listen": "127.0.0.1:0", "web_listen": "127.0.0.1:0"}
+            ended = run(archive=str(tmp_path / name), **(others | {name: address}))
+            assert ended.returncode == 2
+            assert f"INFERTAP_{name.upper()}: can't listen on {address}" in ended.stderr
+
+
+def test_arguments() -> None:
+    """It has none but --help."""
+    assert run("--help").returncode == 0
+    assert run("serve").returncode == 2

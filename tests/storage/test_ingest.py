@@ -1,0 +1,230 @@
+"""IngestService over a real connection: what is taken, rejected and refused."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import grpc.aio
+import pytest
+
+from infertap import v1
+from storage.archive import ArchiveError, Entry, RecordEntry, open_archive
+from storage.ingest import RECORD_BYTES, Ingest
+from storage.live import Live
+from storage.numbers import Numbers
+from storage.writer import Writer
+
+if TYPE_CHECKING:
+    from tests.storage.conftest import Making
+
+SPOOL = b"s" * 16
+WAIT_SECONDS = 20
+
+
+class Served:
+    """An ingest service on a free port, over an archive that a test can make fail."""
+
+    def __init__(self, directory: Path) -> None:
+        self.archive = open_archive(str(directory), 256 << 20)
+        self.numbers = Numbers()
+        self.writer = Writer(self, Live(), self.numbers)  # type: ignore[arg-type]
+        self.fails = False
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    # -- the archive, as the writer sees it
+
+    def append(self, entries: Sequence[Entry], stored_ns: int) -> list[RecordEntry]:
+        if self.fails:
+            raise ArchiveError("disk full")
+        return self.archive.append(entries, stored_ns)
+
+    async def start(self) -> str:
+        self.writing = asyncio.create_task(self.writer.run())
+        self.server = grpc.aio.server()
+        v1.add_IngestServiceServicer_to_server(Ingest(self.archive, self.writer, self.numbers), self.server)
+        port = self.server.add_insecure_port("127.0.0.1:0")
+        await self.server.start()
+        return f"127.0.0.1:{port}"
+
+    async def stop(self) -> None:
+        await self.server.stop(0)
+        self.writing.cancel()
+        await asyncio.gather(self.writing, return_exceptions=True)
+        self.archive.close()
+
+
+@pytest.fixture
+async def served(tmp_path: Path) -> AsyncIterator[Served]:
+    made = Served(tmp_path / "archive")
+    made.address = await made.start()  # type: ignore[attr-defined]
+    yield made
+    await made.stop()
+
+
+class Spool:
+    """The other end of one stream."""
+
+    def __init__(self, address: str) -> None:
+        self._channel = grpc.aio.insecure_channel(address)
+        self._call = v1.IngestServiceStub(self._channel).Ingest()
+
+    async def __aenter__(self) -> "Spool":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._call.cancel()
+        await self._channel.close()
+
+    async def send(self, request: v1.IngestRequest) -> None:
+        await self._call.write(request)
+
+    async def batch(self, *entries: v1.Entry) -> None:
+        await self.send(v1.IngestRequest(batch=v1.Batch(entries=entries)))
+
+    async def read(self) -> Any:
+        async with asyncio.timeout(WAIT_SECONDS):
+            return await self._call.read()
+
+    async def hello(self, spool_id: bytes = SPOOL) -> list[tuple[int, int]]:
+        await self.send(v1.IngestRequest(hello=v1.Hello(spool_id=spool_id)))
+        return ranges((await self.read()).welcome.received)
+
+    async def end(self) -> tuple[grpc.StatusCode, str]:
+        """The status, once every answer has been read."""
+        async with asyncio.timeout(WAIT_SECONDS):
+            with contextlib.suppress(grpc.aio.AioRpcError):
+                while await self._call.read() is not grpc.aio.EOF:
+                    pass
+            return await self._call.code(), await self._call.details()
+
+
+def ranges(listed: Sequence[v1.SequenceRange]) -> list[tuple[int, int]]:
+    return [(each.first, each.last) for each in listed]
+
+
+async def test_taken(served: Served, making: "Making") -> None:
+    """A batch is acknowledged when it is durable, and a later connection is told what is here."""
+    async with Spool(served.address) as spool:  # type: ignore[attr-defined]
+        assert await spool.hello() == []
+        await spool.batch(*(making.sent(sequence) for sequence in (1, 2, 3, 7)))
+        assert ranges((await spool.read()).ack.ranges) == [(1, 3), (7, 7)]
+        assert served.archive.received(SPOOL) == [(1, 3), (7, 7)]
+    async with Spool(served.address) as again:  # type: ignore[attr-defined]
+        assert await again.hello() == [(1, 3), (7, 7)]
+
+
+async def test_several_batches_under_way(served: Served, making: "Making") -> None:
+    """Answers come in the order of the batches."""
+    async with Spool(served.address) as spool:  # type: ignore[attr-defined]
+        await spool.hello()
+        for first in range(1, 101, 10):
+            await spool.batch(*(making.sent(sequence) for sequence in range(first, first + 10)))
+        for first in range(1, 101, 10):
+            assert ranges((await spool.read()).ack.ranges) == [(first, first + 9)]
+
+
+async def test_sent_again(served: Served, making: "Making") -> None:
+    """What is here already is acknowledged again and stored once."""
+    for _ in range(2):
+        async with Spool(served.address) as spool:  # type: ignore[attr-defined]
+            await spool.hello()
+            await spool.batch(making.sent(1))
+            assert ranges((await spool.read()).ack.ranges) == [(1, 1)]
+    assert b"infertap_storage_records_total 1.0" in served.numbers.exposition()
+    assert b"infertap_storage_duplicates_total 1.0" in served.numbers.exposition()
+
+
+async def test_gaps(served: Served) -> None:
+    """A gap is acknowledged, and counts as received."""
+    async with Spool(served.address) as spool:  # type: ignore[attr-defined]
+        await spool.hello()
+        await spool.batch(v1.Entry(gap=v1.Gap(first=1, last=9, last_hash=bytes(32), reason="evicted")))
+        assert ranges((await spool.read()).ack.ranges) == [(1, 9)]
+
+
+def spooled(**fields: Any) -> v1.Entry:
+    given = {"sequence": 5, "previous_hash": bytes(32), "salt": bytes(16), "record": b""} | fields
+    return v1.Entry(record=v1.SpooledRecord(**given))
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        spooled(record=b"\xff\xff\xff"),
+        spooled(record=v1.Record(path="/").SerializeToString()),
+        spooled(record=bytes(RECORD_BYTES + 1)),
+        spooled(salt=b"short"),
+        spooled(previous_hash=b"short"),
+    ],
+)
+async def test_rejected(served: Served, making: "Making", entry: v1.Entry) -> None:
+    """An entry that can never be taken is rejected alone, with its sequence; the others are stored."""
+    async with Spool(served.address) as spool:  # type: ignore[attr-defined]
+        await spool.hello()
+        await spool.batch(making.sent(4), entry, making.sent(6))
+        answers = [await spool.read(), await spool.read()]
+        [rejected] = [each.reject for each in answers if each.HasField("reject")]
+        [acked] = [each.ack for each in answers if each.HasField("ack")]
+        assert rejected.sequence == 5
+        assert rejected.reason
+        assert ranges(acked.ranges) == [(4, 4), (6, 6)]
+
+
+@pytest.mark.parametrize(
+    ("requests", "field"),
+    [
+        ([v1.IngestRequest()], "hello"),
+        ([v1.IngestRequest(batch=v1.Batch())], "hello"),
+        ([v1.IngestRequest(hello=v1.Hello(spool_id=b"short"))], "hello.spool_id"),
+        ([v1.IngestRequest(hello=v1.Hello(spool_id=SPOOL))] * 2, "batch"),
+        (
+            [
+                v1.IngestRequest(hello=v1.Hello(spool_id=SPOOL)),
+                v1.IngestRequest(batch=v1.Batch(entries=[v1.Entry()])),
+            ],
+            "batch.entries[0]",
+        ),
+        (
+            [
+                v1.IngestRequest(hello=v1.Hello(spool_id=SPOOL)),
+                v1.IngestRequest(batch=v1.Batch(entries=[spooled(sequence=0)])),
+            ],
+            "batch.entries[0].record.sequence",
+        ),
+        (
+            [
+                v1.IngestRequest(hello=v1.Hello(spool_id=SPOOL)),
+                v1.IngestRequest(batch=v1.Batch(entries=[v1.Entry(gap=v1.Gap(first=9, last=3))])),
+            ],
+            "batch.entries[0].gap.last",
+        ),
+    ],
+)
+async def test_refused(served: Served, requests: list[v1.IngestRequest], field: str) -> None:
+    """Who breaks the protocol hears which field is wrong."""
+    async with Spool(served.address) as spool:  # type: ignore[attr-defined]
+        for request in requests:
+            await spool.send(request)
+        code, details = await spool.end()
+        assert code is grpc.StatusCode.INVALID_ARGUMENT
+        assert details.startswith(f"{field}: ")
+
+
+async def test_archive_that_fails(served: Served, making: "Making") -> None:
+    """What can't be stored is not acknowledged: the stream ends, and the same batch is taken later."""
+    served.fails = True
+    async with Spool(served.address) as spool:  # type: ignore[attr-defined]
+        await spool.hello()
+        await spool.batch(making.sent(1))
+        code, details = await spool.end()
+        assert code is grpc.StatusCode.UNAVAILABLE
+        assert "disk full" in details
+    served.fails = False
+    async with Spool(served.address) as spool:  # type: ignore[attr-defined]
+        assert await spool.hello() == []
+        await spool.batch(making.sent(1))
+        assert ranges((await spool.read()).ack.ranges) == [(1, 1)]

@@ -1,0 +1,154 @@
+"""The pages over a real connection: what they show, and that nothing in a record gets out of its place."""
+
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from infertap import v1
+from storage.archive import open_archive
+from storage.numbers import Numbers
+from storage.web import make_app
+
+if TYPE_CHECKING:
+    from tests.storage.conftest import Making
+
+NOW = 1_767_225_600_000_000_000
+HOSTILE = "<script>alert('x')</script>\"'\x1b[31m\u202e&"
+
+
+class Site:
+    """The application on a free port."""
+
+    def __init__(self, directory: Path) -> None:
+        self.archive = open_archive(str(directory), 256 << 20)
+        self.is_ready = True
+        self.runner = web.AppRunner(make_app(self.archive, Numbers(), lambda: self.is_ready), access_log=None)
+
+    async def start(self) -> None:
+        await self.runner.setup()
+        await web.TCPSite(self.runner, "127.0.0.1", 0).start()
+        self.session = aiohttp.ClientSession(f"http://127.0.0.1:{self.runner.addresses[0][1]}")
+
+    async def get(self, path: str) -> tuple[int, str, "aiohttp.typedefs.LooseHeaders"]:
+        async with self.session.get(path) as answer:
+            return answer.status, await answer.text(), answer.headers
+
+    async def stop(self) -> None:
+        await self.session.close()
+        await self.runner.cleanup()
+        self.archive.close()
+
+
+@pytest.fixture
+async def site(tmp_path: Path) -> AsyncIterator[Site]:
+    made = Site(tmp_path / "archive")
+    await made.start()
+    yield made
+    await made.stop()
+
+
+async def test_calls(site: Site, making: "Making") -> None:
+    """The latest calls, newest first, a page at a time, and by what is asked for."""
+    site.archive.append([making.entry(sequence) for sequence in range(1, 131)], NOW)
+    status, page, _ = await site.get("/")
+    assert status == 200
+    assert re.findall(r'<td class="number">(\d+)</td>', page) == [str(n) for n in range(130, 30, -1)]
+    [older] = re.findall(r'<a href="(/\?[^"]*page=[^"]*)">Older</a>', page)
+    _, rest, _ = await site.get(older.replace("&amp;", "&"))
+    assert re.findall(r'<td class="number">(\d+)</td>', rest) == [str(n) for n in range(30, 0, -1)]
+    _, one, _ = await site.get("/?path=/v1/7")
+    assert one.count('<tr class="completed">') == 1
+    _, rows, _ = await site.get("/rows?text=question 12")
+    assert rows.count('<tr class="completed">') == 11
+    assert "<html" not in rows
+
+
+async def test_empty(site: Site) -> None:
+    """Nothing yet is said so."""
+    assert "No calls yet" in (await site.get("/"))[1]
+
+
+async def test_call_in_full(site: Site, making: "Making") -> None:
+    """One call shows what its record holds."""
+    entry = making.entry(
+        1, request__data=b'{"mail":"<email>"}', model__name="iris", grpc_status=3, grpc_message="bad input"
+    )
+    site.archive.append([entry], NOW)
+    status, page, _ = await site.get(f"/calls/{entry.parsed.call_id}")
+    assert status == 200
+    for shown in (
+        "iris",
+        "gRPC 3: bad input",
+        "&#34;mail&#34;: &#34;&lt;email&gt;&#34;",
+        "2026-01-01 00:00:01.000 UTC",
+    ):
+        assert shown in page
+
+
+@pytest.mark.parametrize(
+    "path", ["/calls/nonsense", "/calls/00000000-0000-7000-8000-000000000000", "/static/x", "/x"]
+)
+async def test_missing(site: Site, path: str) -> None:
+    """What is not there is 404."""
+    assert (await site.get(path))[0] == 404
+
+
+async def test_hostile_records(site: Site, making: "Making") -> None:
+    """Nothing that a record holds becomes markup, script, or a command to the reader's terminal."""
+    fields = {
+        "path": HOSTILE,
+        "method": HOSTILE,
+        "query": HOSTILE,
+        "request_id": HOSTILE,
+        "grpc_message": HOSTILE,
+        "trace_id": HOSTILE,
+        "model__name": HOSTILE,
+        "model__version": HOSTILE,
+        "model__endpoint": HOSTILE,
+        "model__parameters_json": HOSTILE,
+        "caller__user": HOSTILE,
+        "source__pod": HOSTILE,
+        "request__content_type": HOSTILE,
+        "request__data": HOSTILE.encode(),
+        "response__decoded_json": HOSTILE,
+    }
+    entry = making.entry(1, **fields)
+    site.archive.append([entry], NOW)
+    for path in ("/", "/rows", f"/calls/{entry.parsed.call_id}"):
+        status, page, headers = await site.get(path)
+        assert status == 200
+        assert "<script>alert" not in page
+        assert "\x1b" not in page
+        assert "\u202e" not in page
+        assert "script-src 'self'" in dict(headers)["Content-Security-Policy"]
+
+
+async def test_hostile_questions(site: Site) -> None:
+    """What stands in the address is escaped too, and what can't be meant is said."""
+    _, page, _ = await site.get("/?model=%22%3E%3Cscript%3Ealert(1)%3C/script%3E")
+    assert "<script>alert" not in page
+    status, page, _ = await site.get("/?page=nonsense")
+    assert status == 400
+    assert "page_token: not a token" in page
+
+
+async def test_health(site: Site) -> None:
+    """Alive always, ready until it drains; metrics in Prometheus' format."""
+    assert (await site.get("/healthz"))[:2] == (200, "alive\n")
+    assert (await site.get("/readyz"))[:2] == (200, "ready\n")
+    site.is_ready = False
+    assert (await site.get("/readyz"))[0] == 503
+    assert "# TYPE infertap_storage_records_total counter" in (await site.get("/metrics"))[1]
+
+
+def test_states_have_names() -> None:
+    """Every state that the form offers is one of the contract's."""
+    from storage.web.shown import Asked
+
+    for state in ("COMPLETED", "FAILED", "CANCELLED"):
+        assert list(Asked(state=state).filter().states) == [v1.State.Value(state)]
