@@ -1,0 +1,305 @@
+"""The forwarder between a real spool and a storage that misbehaves as it is told to."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+import pytest_asyncio
+
+from infertap import v1
+from sidecar.forwarder import Forwarder
+from sidecar.forwarder.window import MAX_BATCHES
+from sidecar.spool import Spool
+
+WAIT_SECONDS = 15.0
+
+
+class FakeStorage(v1.IngestServiceServicer):
+    """Keeps what it is sent, and answers or does not."""
+
+    def __init__(self) -> None:
+        self.hellos: list[v1.Hello] = []
+        # Every entry of every batch, in the order of arrival; those that were acknowledged by sequence.
+        self.entries: list[v1.Entry] = []
+        self.batches = 0
+        self.kept: dict[int, v1.Entry] = {}
+        self.received: list[tuple[int, int]] = []
+        self.welcomes = True
+        self.acks = True
+        self.rejects: set[int] = set()
+        # Ends the stream at so many batches, without an acknowledgement.
+        self.breaks_at = 0
+        self._server: grpc.aio.Server | None = None
+        self.port = 0
+
+    async def Ingest(self, requests: Any, context: Any) -> AsyncIterator[v1.IngestResponse]:  # noqa: N802
+        async for request in requests:
+            if request.HasField("hello"):
+                self.hellos.append(request.hello)
+                if not self.welcomes:
+                    await asyncio.sleep(WAIT_SECONDS)
+                told = [v1.SequenceRange(first=first, last=last) for first, last in self.received]
+                yield v1.IngestResponse(welcome=v1.Welcome(received=told))
+                continue
+            self.batches += 1
+            self.entries += request.batch.entries
+            if self.batches == self.breaks_at:
+                await context.abort(grpc.StatusCode.UNAVAILABLE, "killed")
+            if self.acks:
+                for response in self._answers(request.batch):
+                    yield response
+
+    def _answers(self, batch: v1.Batch) -> list[v1.IngestResponse]:
+        ranges = []
+        answers = []
+        for entry in batch.entries:
+            record, gap = entry.record, entry.gap
+            first, last = (
+                (gap.first, gap.last) if entry.HasField("gap") else (record.sequence, record.sequence)
+            )
+            if first in self.rejects:
+                answers.append(v1.IngestResponse(reject=v1.Reject(sequence=first, reason="no")))
+            else:
+                self.kept.update((number, entry) for number in range(first, last + 1))
+                ranges.append(v1.SequenceRange(first=first, last=last))
+        return [v1.IngestResponse(ack=v1.Ack(ranges=ranges)), *answers]
+
+    def sequences(self) -> list[int]:
+        """The sequences of all records that arrived."""
+        return [entry.record.sequence for entry in self.entries if entry.HasField("record")]
+
+    async def start(self) -> None:
+        self._server = grpc.aio.server()
+        v1.add_IngestServiceServicer_to_server(self, self._server)
+        self.port = self._server.add_insecure_port(f"127.0.0.1:{self.port}")
+        await self._server.start()
+
+    async def stop(self) -> None:
+        if self._server is not None:
+            await self._server.stop(None)
+            self._server = None
+
+
+class Rig:
+    """A spool, a storage, and forwarders between them."""
+
+    def __init__(self, spool: Spool, storage: FakeStorage) -> None:
+        self.spool = spool
+        self.storage = storage
+        self.forwarder: Forwarder
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def append(self, count: int, size: int = 100) -> None:
+        """As the pipeline does it."""
+        first = self.spool.account().next_sequence
+        for number in range(first, first + count):
+            self.spool.append([(number.to_bytes(16, "big"), b"record %d" % number + b"." * size)])
+
+    def forward(self, **timing: float) -> Forwarder:
+        """Start a forwarder; it looks into the spool only when it is woken."""
+        self.forwarder = Forwarder(
+            self.spool,
+            f"127.0.0.1:{self.storage.port}",
+            v1.Hello(pod="a pod"),
+            **({"poll_seconds": 1000.0} | timing),  # type: ignore[arg-type]
+        )
+        self._tasks.append(asyncio.create_task(self.forwarder.run()))
+        return self.forwarder
+
+    async def await_true(self, claim: Callable[[], Any], what: str) -> None:
+        deadline = asyncio.get_running_loop().time() + WAIT_SECONDS
+        while not claim():
+            assert asyncio.get_running_loop().time() < deadline, what
+            await asyncio.sleep(0.005)
+
+    async def await_settled(self) -> None:
+        """Until nothing is pending; the account balances."""
+        await self.await_true(lambda: self.spool.account().pending == 0, "all settled")
+        account = self.spool.account()
+        assert account.appended == account.acked + account.dead_lettered + account.evicted_unacked
+
+    async def end(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        results = await asyncio.gather(*self._tasks, return_exceptions=True)
+        assert all(each is None or isinstance(each, asyncio.CancelledError) for each in results), results
+        await self.storage.stop()
+        self.spool.close()
+
+
+@pytest_asyncio.fixture
+async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
+    """A rig whose storage is up; no forwarder runs yet."""
+    made = Rig(Spool.open(tmp_path / "spool", 16 << 20, ring=False), FakeStorage())
+    await made.storage.start()
+    yield made
+    await made.end()
+
+
+async def test_all_that_is_pending_arrives(rig: Rig) -> None:
+    """Each record arrives once, in order, in its envelope, and is acknowledged in the spool."""
+    rig.append(600)
+    forwarder = rig.forward()
+    await rig.await_settled()
+    assert rig.storage.sequences() == list(range(1, 601))
+    (hello,) = rig.storage.hellos
+    assert (hello.pod, hello.spool_id) == ("a pod", rig.spool.spool_id)
+    first = rig.spool.get(1)
+    assert first is not None
+    assert rig.storage.entries[0].record == v1.SpooledRecord(
+        sequence=1, previous_hash=first.previous_hash, salt=first.salt, record=first.record
+    )
+    await rig.await_true(lambda: forwarder.status.entries_acked == 600, "status")
+    assert forwarder.status.connected
+    assert (forwarder.status.reconnects, forwarder.status.last_trouble) == (0, "")
+
+
+async def test_news_is_sent_at_once(rig: Rig) -> None:
+    """A record appended while everything is settled goes out when the forwarder is woken."""
+    forwarder = rig.forward()
+    await rig.await_true(lambda: forwarder.status.connected, "connected")
+    for _ in range(3):
+        rig.append(2)
+        forwarder.wake()
+        await rig.await_settled()
+    assert rig.storage.sequences() == list(range(1, 7))
+
+
+async def test_storage_that_is_not_up_yet(rig: Rig) -> None:
+    """It is tried until it is there."""
+    await rig.storage.stop()
+    rig.append(5)
+    forwarder = rig.forward()
+    await rig.await_true(lambda: forwarder.status.reconnects >= 2, "attempts")
+    assert not forwarder.status.connected
+    assert "UNAVAILABLE" in forwarder.status.last_trouble
+    await rig.storage.start()
+    await rig.await_settled()
+
+
+async def test_stream_that_breaks(rig: Rig) -> None:
+    """What was under way and not acknowledged is sent again; nothing is skipped."""
+    rig.append(2000)
+    rig.storage.breaks_at = 3
+    forwarder = rig.forward()
+    await rig.await_settled()
+    assert set(rig.storage.kept) == set(range(1, 2001))
+    assert len(rig.storage.sequences()) > 2000
+    assert forwarder.status.reconnects == 1
+
+
+async def test_storage_that_hangs(rig: Rig) -> None:
+    """Without an acknowledgement in time the connection is given up, and all is sent again."""
+    rig.append(10)
+    rig.storage.acks = False
+    forwarder = rig.forward(ack_timeout_seconds=0.2)
+    await rig.await_true(lambda: forwarder.status.reconnects, "given up")
+    assert "no acknowledgement" in forwarder.status.last_trouble
+    assert rig.spool.account().pending == 10
+    rig.storage.acks = True
+    await rig.await_settled()
+
+
+async def test_storage_that_does_not_welcome(rig: Rig) -> None:
+    """Nothing is sent to a storage that does not answer the hello; it is tried again."""
+    rig.append(1)
+    rig.storage.welcomes = False
+    forwarder = rig.forward(welcome_timeout_seconds=0.2)
+    await rig.await_true(lambda: forwarder.status.reconnects, "given up")
+    assert "no welcome in time" in forwarder.status.last_trouble
+    assert rig.storage.batches == 0
+    rig.storage.welcomes = True
+    await rig.await_settled()
+
+
+async def test_unacknowledged_is_bounded(rig: Rig) -> None:
+    """No more than a window of batches is under way."""
+    rig.append(3000)
+    rig.storage.acks = False
+    rig.forward()
+    await rig.await_true(lambda: rig.storage.batches == MAX_BATCHES, "a full window")
+    for _ in range(20):
+        rig.forwarder.wake()
+        await asyncio.sleep(0.005)
+    assert rig.storage.batches == MAX_BATCHES
+    assert rig.spool.account().acked == 0
+
+
+async def test_refused_records(rig: Rig) -> None:
+    """What storage refuses is set aside with its reason, and the rest goes on."""
+    rig.append(10)
+    rig.storage.rejects = {4, 7}
+    forwarder = rig.forward()
+    await rig.await_settled()
+    assert (rig.spool.account().acked, rig.spool.account().dead_lettered) == (8, 2)
+    await rig.await_true(lambda: forwarder.status.rejected == 2, "status")
+
+
+async def test_gaps_are_sent_in_place(rig: Rig) -> None:
+    """Records that had to make room are told as a gap, before what is left."""
+    rig.append(30, 1 << 20)
+    gone = rig.spool.account().evicted_unacked
+    rig.forward()
+    await rig.await_settled()
+    first, second, *_ = rig.storage.entries
+    assert (first.gap.first, first.gap.last, first.gap.reason) == (1, gone, "evicted")
+    assert second.record.sequence == gone + 1
+    assert second.record.previous_hash == first.gap.last_hash
+    assert set(rig.storage.kept) == set(range(1, 31))
+
+
+async def test_storage_that_knows_some(rig: Rig) -> None:
+    """What storage has already is not sent; what it lost since is sent again."""
+    rig.append(10)
+    rig.spool.ack([(1, 8)])
+    rig.storage.received = [(1, 3), (9, 9)]
+    rig.forward()
+    await rig.await_settled()
+    assert rig.storage.sequences() == [4, 5, 6, 7, 8, 10]
+
+
+async def test_forked_spool(rig: Rig) -> None:
+    """Storage that knows more than was appended met a copy: the spool comes again under a new id."""
+    rig.append(3)
+    spool_id = rig.spool.spool_id
+    rig.storage.received = [(1, 7)]
+    rig.forward()
+    await rig.await_true(lambda: rig.storage.hellos, "a hello")
+    await rig.await_true(lambda: rig.spool.spool_id != spool_id, "a new id")
+    rig.storage.received = []
+    await rig.await_settled()
+    assert rig.storage.hellos[0].spool_id == spool_id
+    assert rig.storage.hellos[-1].spool_id == rig.spool.spool_id
+    assert rig.storage.sequences() == [1, 2, 3]
+
+
+async def test_drain(rig: Rig) -> None:
+    """A drain sends what is pending, waits for its acknowledgement, and ends the forwarder."""
+    rig.append(500)
+    forwarder = rig.forward()
+    assert await forwarder.drain(WAIT_SECONDS)
+    assert rig.spool.account().acked == 500
+
+
+async def test_drain_without_storage(rig: Rig) -> None:
+    """A drain that storage does not let succeed ends in time, and nothing is lost."""
+    await rig.storage.stop()
+    rig.append(5)
+    forwarder = rig.forward()
+    assert not await forwarder.drain(0.3)
+    assert rig.spool.account().pending == 5
+
+
+async def test_wake_at_any_time(rig: Rig) -> None:
+    """Waking it before it runs, after it ended, and from another thread is harmless."""
+    forwarder = rig.forward()
+    forwarder.wake()
+    await rig.await_true(lambda: forwarder.status.connected, "connected")
+    rig.append(1)
+    await asyncio.to_thread(forwarder.wake)
+    await rig.await_settled()
+    assert await forwarder.drain(WAIT_SECONDS)
+    forwarder.wake()
