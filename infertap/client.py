@@ -53,7 +53,10 @@ class Client:
         """`address` is host:port of storage or of a sidecar's API; without one, INFERTAP_ADDRESS tells."""
         self.address = address or os.environ.get(ADDRESS_SETTING) or DEFAULT_ADDRESS
         self._deadline_seconds = deadline_seconds
-        self._channel = grpc.insecure_channel(self.address, options=_OPTIONS)
+        # This machine is no business of the proxy that the environment may name.
+        is_local = self.address.rpartition(":")[0] in ("127.0.0.1", "[::1]", "localhost")
+        options = (*_OPTIONS, ("grpc.enable_http_proxy", 0 if is_local else 1))
+        self._channel = grpc.insecure_channel(self.address, options=options)
         self._records = v1.RecordServiceStub(self._channel)
 
     def get(self, call_id: str, *, fields: Iterable[str] = ()) -> v1.Record:

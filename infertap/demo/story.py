@@ -44,6 +44,8 @@ def run_demo(once: bool) -> int:
     """Run the demo until Ctrl-C, or with `once` until everything was shown; returns the exit status."""
     try:
         _check()
+        # All of it is on this machine, and no business of a proxy; its processes inherit this.
+        os.environ["no_proxy"] = os.environ["NO_PROXY"] = "127.0.0.1"
         # Ended from outside, it ends in order too.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         return _run(once)

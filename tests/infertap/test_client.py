@@ -141,3 +141,12 @@ def test_address_of_the_environment(server: "RecordsServer", monkeypatch: pytest
     monkeypatch.delenv("INFERTAP_ADDRESS")
     with Client() as client:
         assert client.address == "127.0.0.1:9903"
+
+
+def test_proxy_of_the_environment(server: "RecordsServer", monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy that the environment names is not asked about this machine."""
+    for name in ("http_proxy", "https_proxy", "grpc_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    server.records = numbered(1)
+    with Client(server.address) as client:
+        assert client.get("call-1").sequence == 1

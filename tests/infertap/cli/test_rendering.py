@@ -1,0 +1,114 @@
+"""What people see in a terminal: readable, and never more than text."""
+
+import time
+
+import pytest
+
+from infertap import v1
+from infertap.cli.rendering import Table, duration, in_full, kept_by, local_time, status, visible
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain ü 日本", "plain ü 日本"),
+        ("\x1b[31mred", "\\u001b[31mred"),
+        ("a\nb\tc\rd\x00", "a\\u000ab\\u0009c\\u000dd\\u0000"),
+        ("\u202etxt.exe", "\\u202etxt.exe"),
+        ("zero\u200bwidth", "zero\\u200bwidth"),
+        ("line\u2028end", "line\\u2028end"),
+        ("\x9b31m", "\\u009b31m"),
+    ],
+)
+def test_nothing_controls_the_terminal(text: str, shown: str) -> None:
+    """Control and direction characters are shown as their code points."""
+    assert visible(text) == shown
+
+
+def test_record_of_an_attacker() -> None:
+    """Whatever stands in any text of a record, no control character reaches the terminal."""
+    evil = "\x1b]0;owned\x07\u202e"
+    record = v1.Record(
+        call_id=evil,
+        request_id=evil,
+        method=evil,
+        path=evil,
+        query=evil,
+        grpc_message=evil,
+        context={evil: evil},
+        logging_error_codes=[evil],
+    )
+    record.model.name = record.model.version = record.model.parameters_json = evil
+    record.model.finish_reasons.append(evil)
+    record.model.inputs.add(name=evil, datatype=evil, shape=[1])
+    record.caller.user = record.caller.session = evil
+    for payload in (record.request, record.response):
+        payload.data = evil.encode()
+        payload.content_type = evil
+        payload.redactions.add(count=1, field=evil, **{"class": evil})
+    record.response.ClearField("data")
+    record.response.digest = evil
+    for text in (in_full(record), Table().row(record)):
+        assert not [char for char in text if (ord(char) < 32 and char != "\n") or char in "\x07\x1b\u202e"]
+
+
+@pytest.mark.parametrize(
+    ("microseconds", "shown"),
+    [(-1, "-"), (0, "0 us"), (999, "999 us"), (1000, "1.0 ms"), (999_949, "999.9 ms"), (1_500_000, "1.50 s")],
+)
+def test_durations(microseconds: int, shown: str) -> None:
+    """In the unit that reads best; a dash for what did not happen."""
+    assert duration(microseconds) == shown
+
+
+def test_times_have_their_zone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Local time to the millisecond, with its offset."""
+    record = v1.Record()
+    record.timing.start.FromNanoseconds(1_767_225_600_007_000_000)
+    monkeypatch.setenv("TZ", "Asia/Kolkata")
+    time.tzset()
+    try:
+        assert local_time(record.timing.start) == "2026-01-01 05:30:00.007+05:30"
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+def test_status() -> None:
+    """The gRPC status where there is one; a dash where nothing was answered."""
+    assert status(v1.Record(http_status=404)) == "404"
+    assert status(v1.Record(http_status=200, grpc_status=0)) == "gRPC 0"
+    assert status(v1.Record()) == "-"
+
+
+def test_kept_by() -> None:
+    """The reason, and the share where it is not all."""
+    whole = v1.Record(sampling=v1.Sampling(reason=v1.Sampling.ERROR, fraction=1))
+    part = v1.Record(sampling=v1.Sampling(reason=v1.Sampling.RATE, fraction=0.1))
+    assert (kept_by(whole), kept_by(part)) == ("error", "rate 0.1")
+
+
+def test_long_cells_are_cut(record: v1.Record) -> None:
+    """Columns stay in line whatever is in them; the head comes once."""
+    table = Table()
+    record.path = "/" + "x" * 500
+    first, second = table.row(record), table.row(record)
+    assert first.count("\n") == 1
+    assert second == first.splitlines()[1]
+    assert len(second) < 160
+    assert "…" in second
+
+
+def test_long_bodies_are_cut(record: v1.Record) -> None:
+    """Of a long body the beginning is shown, and how much more there is."""
+    record.response.data = b"x" * 10_000
+    assert "6000 more characters" in in_full(record)
+
+
+def test_broken_off(record: v1.Record) -> None:
+    """What was broken off says by whom, and a digest is shown where there is no body."""
+    record.state, record.ended_by = v1.CANCELLED, v1.EndedBy.MODEL_ABORTED
+    record.response.digest = "hmac:1234:5678"
+    shown = in_full(record)
+    assert "cancelled, ended by model aborted" in shown
+    assert "kept as a digest: hmac:1234:5678" in shown
