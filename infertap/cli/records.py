@@ -9,8 +9,8 @@ from google.protobuf.json_format import MessageToJson
 
 from infertap import v1
 from infertap.cli.options import conditions
-from infertap.cli.rendering import Table, in_full
 from infertap.client import Client, ClientError
+from infertap.rendering import Table, in_full
 
 
 def run_records(read: argparse.Namespace) -> int:

@@ -17,9 +17,9 @@ from typing import Any, Final
 import grpc
 
 from infertap import v1
-from infertap.cli.rendering import Table, in_full
 from infertap.client import Client, ClientError
 from infertap.demo.processes import DemoError, Processes, free_port
+from infertap.rendering import Table, in_full
 
 _ROOT: Final = Path(__file__).parents[2]
 _MODEL_SERVER: Final = _ROOT / "examples"
@@ -93,33 +93,16 @@ def _start(processes: Processes) -> Addresses:
         {"PYTHONPATH": os.pathsep.join((str(_MODEL_SERVER), str(_ROOT)))},
     )
     _say("starting storage")
-    storage = processes.start(
-        "storage",
-        ["-m", "storage"],
-        {
-            "INFERTAP_ARCHIVE": str(processes.directory / "archive"),
-            "INFERTAP_STORAGE_LISTEN": "127.0.0.1:0",
-            "INFERTAP_WEB_LISTEN": "127.0.0.1:0",
-        },
-    )
+    storage = processes.start("storage", ["-m", "storage"], _storage_settings(processes.directory))
     listening = storage.event("storage started")
     model.answers(f"http://{rest}/v2/health/ready")
     _say("starting the sidecar in front of the model")
     api = f"127.0.0.1:{free_port()}"
+    routes = f"127.0.0.1:0={rest},127.0.0.1:0={inference}"
     sidecar = processes.start(
         "sidecar",
         ["-m", "sidecar"],
-        {
-            "INFERTAP_ROUTES": f"127.0.0.1:0={rest},127.0.0.1:0={inference}",
-            "INFERTAP_ADMIN_LISTEN": "127.0.0.1:0",
-            "INFERTAP_API_LISTEN": api,
-            "INFERTAP_SPOOL_DIR": str(processes.directory / "spool"),
-            "INFERTAP_SPOOL_BYTES": "256MiB",
-            "INFERTAP_STORAGE": str(listening["listen"]),
-            "INFERTAP_DRAIN_DELAY_SECONDS": "0",
-            "INFERTAP_SOURCE_POD": "demo",
-            "INFERTAP_SOURCE_CONTAINER": "model_server",
-        },
+        _sidecar_settings(processes.directory, routes, api, str(listening["listen"])),
     )
     started = sidecar.event("sidecar started")
     sidecar.answers(f"http://{started['admin']}/readyz")
@@ -132,6 +115,28 @@ def _start(processes: Processes) -> Addresses:
         storage=str(listening["listen"]),
         web=str(listening["web"]),
     )
+
+
+def _storage_settings(directory: Path) -> dict[str, str]:
+    return {
+        "INFERTAP_ARCHIVE": str(directory / "archive"),
+        "INFERTAP_STORAGE_LISTEN": "127.0.0.1:0",
+        "INFERTAP_WEB_LISTEN": "127.0.0.1:0",
+    }
+
+
+def _sidecar_settings(directory: Path, routes: str, api: str, storage: str) -> dict[str, str]:
+    return {
+        "INFERTAP_ROUTES": routes,
+        "INFERTAP_ADMIN_LISTEN": "127.0.0.1:0",
+        "INFERTAP_API_LISTEN": api,
+        "INFERTAP_SPOOL_DIR": str(directory / "spool"),
+        "INFERTAP_SPOOL_BYTES": "256MiB",
+        "INFERTAP_STORAGE": storage,
+        "INFERTAP_DRAIN_DELAY_SECONDS": "0",
+        "INFERTAP_SOURCE_POD": "demo",
+        "INFERTAP_SOURCE_CONTAINER": "model_server",
+    }
 
 
 def _send(addresses: Addresses) -> int:

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from infertap import v1
-from infertap.cli.rendering import Table, duration, in_full, kept_by, local_time, status, visible
+from infertap.rendering import Table, duration, in_full, kept_by, local_time, status, visible
 
 
 @pytest.mark.parametrize(
