@@ -60,6 +60,17 @@ class Inference(pb_grpc.GRPCInferenceServiceServicer):
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
             raise  # abort has raised
 
+    async def ModelStreamInfer(self, requests: Any, context: Any) -> Any:
+        """An answer for each request, in order; a bad one is answered by its error."""
+        async for request in requests:
+            try:
+                model = find(self._models, request.model_name, request.model_version)
+                answer = await asyncio.to_thread(infer, model, request)
+            except InvalidRequestError as error:
+                yield pb.ModelStreamInferResponse(error_message=str(error))
+            else:
+                yield pb.ModelStreamInferResponse(infer_response=answer)
+
     async def _find(self, name: str, version: str, context: Any) -> IrisModel:
         try:
             return find(self._models, name, version)
