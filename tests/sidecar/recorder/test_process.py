@@ -8,8 +8,9 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from infertap import v1
 from sidecar.counters import CounterPage
 from sidecar.exchange import EndedBy, Exchange, Protocol, Reason
 from sidecar.handoff import pack_exchange
-from sidecar.handoff.wire import batch_packet
+from sidecar.handoff.wire import batch_packet, part_packets
 from sidecar.recorder.process import NICENESS, read_arguments
 from sidecar.spool import Spool
 
@@ -80,6 +81,10 @@ class Parent:
         for _ in range(count):
             self.sent += 1
             self.relay_end.send(batch_packet(self.sent, [pack_exchange(call(self.sent))]))
+
+    def send(self, packets: Sequence[bytes]) -> None:
+        for packet in packets:
+            self.relay_end.send(packet)
 
     def await_appended(self, count: int) -> None:
         await_true(lambda: self.row["appended"] == count, f"{count} appended: {self.row.values()}")
@@ -193,6 +198,27 @@ def test_limits(start_recorder: Callable[..., Parent]) -> None:
     assert os.getpriority(os.PRIO_PROCESS, pid) == NICENESS
     assert resource.prlimit(pid, resource.RLIMIT_DATA)[0] == 300 << 20
     assert resource.prlimit(pid, resource.RLIMIT_CORE) == (0, 0)
+
+
+def test_call_larger_than_its_memory(start_recorder: Callable[..., Parent]) -> None:
+    """A call that does not fit its memory ends it with a failure; its successor goes on without that call."""
+    parent = start_recorder(recorder_memory_bytes="160MiB")
+    parent.hand_over(5)
+    parent.await_appended(5)
+    parent.sent += 1
+    body = b"word " * (20 << 20)
+    large = call(parent.sent)
+    large.request.captured_pieces, large.request.captured = [body], len(body)
+    sending = threading.Thread(target=parent.send, args=(part_packets(parent.sent, pack_exchange(large)),))
+    sending.start()
+    assert parent.process.wait(WAIT_SECONDS) == 1
+    parent.start()
+    sending.join(WAIT_SECONDS)
+    assert not sending.is_alive()
+    parent.hand_over(5)
+    parent.await_appended(10)
+    assert parent.row["lost_crash"] == 1
+    assert "word" not in parent.log.read_text()
 
 
 def test_directory_that_can_not_be_had(start_recorder: Callable[..., Parent], tmp_path: Path) -> None:
