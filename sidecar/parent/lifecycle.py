@@ -17,6 +17,7 @@ from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import Final
 
+from sidecar import core_files
 from sidecar.account import Account, draw_up
 from sidecar.config import Settings
 from sidecar.event_log import log_event
@@ -49,7 +50,7 @@ def run(settings: Settings, commands: Commands | None = None) -> int:
     """
     check_certificates(settings)
     read_hash_key(settings.hash_key_file)  # the recorder's; better to hear of it now
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # core files hold payload; children inherit this
+    core_files.forbid()  # for the children too, who inherit it
     _allow_many_descriptors()
     with open_sockets(settings) as sockets:
         return asyncio.run(Sidecar(settings, sockets, commands or Commands()).run())

@@ -23,6 +23,7 @@ import uvloop
 
 import infertap
 from infertap import v1
+from sidecar import core_files
 from sidecar.api import Api
 from sidecar.config import Settings
 from sidecar.counters import CounterPage, Row
@@ -79,7 +80,7 @@ def read_arguments(arguments: Sequence[str]) -> Inheritance:
 def limit_process(settings: Settings) -> None:
     """Give way to the model, bound memory, leave no core file."""
     os.nice(max(NICENESS - os.nice(0), 0))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    core_files.forbid()
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
     most = settings.recorder_memory_bytes
     with contextlib.suppress(ValueError, OSError):

@@ -10,7 +10,6 @@ import argparse
 import asyncio
 import gc
 import os
-import resource
 import signal
 import socket
 import time
@@ -20,6 +19,7 @@ from typing import Final
 
 import uvloop
 
+from sidecar import core_files
 from sidecar.account import close_books
 from sidecar.config import Route, Settings
 from sidecar.counters import CounterPage
@@ -188,6 +188,6 @@ def _settle_memory() -> None:
 
 def run(settings: Settings, inheritance: Inheritance) -> None:
     """Run a relay to its end, in this process."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold payload (law 3)
+    core_files.forbid()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(Relay(settings, inheritance).run())

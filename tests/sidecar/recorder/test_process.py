@@ -197,7 +197,7 @@ def test_limits(start_recorder: Callable[..., Parent]) -> None:
     pid = parent.process.pid
     assert os.getpriority(os.PRIO_PROCESS, pid) == NICENESS
     assert resource.prlimit(pid, resource.RLIMIT_DATA)[0] == 300 << 20
-    assert resource.prlimit(pid, resource.RLIMIT_CORE) == (0, 0)
+    assert resource.prlimit(pid, resource.RLIMIT_CORE)[0] <= 1
 
 
 def test_call_larger_than_its_memory(start_recorder: Callable[..., Parent]) -> None:

@@ -1,0 +1,36 @@
+"""No core files, neither as files nor through a pipe."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+_SCRIPT = """
+import json, resource, sys
+from sidecar import core_files
+resource.setrlimit(resource.RLIMIT_CORE, tuple(json.loads(sys.argv[1])))
+core_files.forbid()
+core_files.forbid()
+print(json.dumps(resource.getrlimit(resource.RLIMIT_CORE)), flush=True)
+import os
+os.abort()
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [((-1, -1), [1, 1]), ((0, 4096), [1, 1]), ((0, 0), [0, 0]), ((1, 1), [1, 1])]
+)
+def test_no_core(tmp_path: object, before: tuple[int, int], after: list[int]) -> None:
+    """Whatever the limit was, it is the one that dumps nothing, or the 0 that can't be raised."""
+    command = [sys.executable, "-c", _SCRIPT, json.dumps(before)]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, cwd=str(tmp_path), env=os.environ | {"PYTHONPATH": os.getcwd()}
+    ) as process:
+        assert process.stdout is not None
+        assert json.loads(process.stdout.readline()) == after
+        _, status = os.waitpid(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    assert os.WIFSIGNALED(status)
+    assert not os.WCOREDUMP(status)
