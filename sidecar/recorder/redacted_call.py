@@ -70,6 +70,8 @@ class _ReadBody:
     body: RedactedBody
     view_json: str = ""
     is_view_cut: bool = False
+    # Longer than what its content encoding may become.
+    is_cut: bool = False
 
 
 class CallRedaction:
@@ -128,7 +130,7 @@ class CallRedaction:
         return RedactedSide(
             content_type=redactor.raw(_value(fields, b"content-type"), "content-type", findings),
             content_encoding=redactor.raw(_value(fields, b"content-encoding"), "content-encoding", findings),
-            truncated=body.captured < body.size,
+            truncated=read.is_cut or body.captured < body.size,
             body=read.body,
             findings=findings,
             headers=redactor.headers(fields, "header", findings),
@@ -152,12 +154,14 @@ class CallRedaction:
                 opened = open_encoding(encoding.decode("latin-1"), data, self._opened_most)
             except EncodingError:
                 return _ReadBody(RedactedBody(withheld=Withheld.UNREADABLE))
-            data, cut = opened.data, cut or opened.cut
+            # A stream that was broken off lacks its coding's end too: that alone cuts nothing in two.
+            is_capped = len(opened.data) >= self._opened_most
+            data, cut = opened.data, cut or is_capped
         content_type = _value(fields, b"content-type").decode("latin-1")
         json_bytes = _value(fields, b"inference-header-content-length")
         if json_bytes:
             return self._binary(content_type, json_bytes, data, findings)
-        return _ReadBody(self._redactor.body(content_type, data, cut, findings))
+        return _ReadBody(self._redactor.body(content_type, data, cut, findings), is_cut=cut)
 
     def _grpc(
         self, call: Exchange, is_request: bool, fields: Fields, data: bytes, findings: Findings

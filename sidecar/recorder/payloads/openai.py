@@ -80,59 +80,74 @@ class _Choices:
     """The choices of an answer, put together from its events, by index."""
 
     def __init__(self) -> None:
-        self._choices: dict[int, dict[str, Any]] = {}
+        self._choices: dict[int, _Choice] = {}
 
     def add(self, answer: dict[str, Any]) -> None:
         listed = answer.get("choices")
         for position, choice in enumerate(listed if isinstance(listed, list) else []):
             if isinstance(choice, dict):
-                index = choice.get("index")
-                self._add(choice, index if isinstance(index, int) else position)
-
-    def _add(self, choice: dict[str, Any], index: int) -> None:
-        known = self._choices.setdefault(index, {"index": index, "message": {}, "finish_reason": None})
-        if choice.get("finish_reason") is not None:
-            known["finish_reason"] = choice["finish_reason"]
-        if isinstance(choice.get("text"), str):
-            known["text"] = known.get("text", "") + choice["text"]
-        delta = choice.get("delta")
-        if isinstance(delta, dict):
-            _add_delta(known["message"], delta)
+                index = _index(choice, position)
+                self._choices.setdefault(index, _Choice(index)).add(choice)
 
     def finish_reasons(self) -> list[str]:
-        reasons = [self._choices[index]["finish_reason"] for index in sorted(self._choices)]
+        reasons = [self._choices[index].whole["finish_reason"] for index in sorted(self._choices)]
         return [reason for reason in reasons if isinstance(reason, str)]
 
     def listed(self) -> list[dict[str, Any]]:
-        return [self._choices[index] for index in sorted(self._choices)]
+        return [self._choices[index].whole for index in sorted(self._choices)]
 
 
-def _add_delta(message: dict[str, Any], delta: dict[str, Any]) -> None:
-    for name, value in delta.items():
-        if name == "tool_calls" and isinstance(value, list):
-            _add_tool_calls(message.setdefault("tool_calls", []), value)
-        elif name == "role" or not isinstance(value, str):
-            if value is not None:
-                message[name] = value
-        else:
-            before = message.get(name)
-            message[name] = (before if isinstance(before, str) else "") + value
+class _Choice:
+    """One choice; `whole` is what its pieces make."""
+
+    def __init__(self, index: int) -> None:
+        self._message: dict[str, Any] = {}
+        # By their index, and in their order.
+        self._tool_calls: dict[int, dict[str, Any]] = {}
+        self._listed_tool_calls: list[dict[str, Any]] = []
+        self.whole: dict[str, Any] = {"index": index, "message": self._message, "finish_reason": None}
+
+    def add(self, choice: dict[str, Any]) -> None:
+        if choice.get("finish_reason") is not None:
+            self.whole["finish_reason"] = choice["finish_reason"]
+        if isinstance(choice.get("text"), str):
+            self.whole["text"] = self.whole.get("text", "") + choice["text"]
+        delta = choice.get("delta")
+        if isinstance(delta, dict):
+            self._add_delta(delta)
+
+    def _add_delta(self, delta: dict[str, Any]) -> None:
+        for name, value in delta.items():
+            if name == "tool_calls" and isinstance(value, list):
+                self._add_tool_calls(value)
+            elif name == "role" or not isinstance(value, str):
+                if value is not None:
+                    self._message[name] = value
+            else:
+                before = self._message.get(name)
+                self._message[name] = (before if isinstance(before, str) else "") + value
+
+    def _add_tool_calls(self, pieces: list[Any]) -> None:
+        for piece in pieces:
+            if not isinstance(piece, dict):
+                continue
+            index = _index(piece, 0)
+            known = self._tool_calls.get(index)
+            if known is None:
+                known = {"index": index, "function": {"name": "", "arguments": ""}}
+                self._tool_calls[index] = known
+                self._listed_tool_calls.append(known)
+            known.update({name: piece[name] for name in ("id", "type") if piece.get(name) is not None})
+            function = piece.get("function")
+            for name in ("name", "arguments"):
+                if isinstance(function, dict) and isinstance(function.get(name), str):
+                    known["function"][name] += function[name]
+        self._message["tool_calls"] = self._listed_tool_calls
 
 
-def _add_tool_calls(calls: list[dict[str, Any]], pieces: list[Any]) -> None:
-    for piece in pieces:
-        if not isinstance(piece, dict):
-            continue
-        index = piece.get("index", 0)
-        known = next((each for each in calls if each["index"] == index), None)
-        if known is None:
-            known = {"index": index, "function": {"name": "", "arguments": ""}}
-            calls.append(known)
-        known.update({name: piece[name] for name in ("id", "type") if piece.get(name) is not None})
-        function = piece.get("function")
-        for name in ("name", "arguments"):
-            if isinstance(function, dict) and isinstance(function.get(name), str):
-                known["function"][name] += function[name]
+def _index(piece: dict[str, Any], otherwise: int) -> int:
+    index = piece.get("index")
+    return index if isinstance(index, int) else otherwise
 
 
 def _put_together(answers: list[dict[str, Any]], choices: _Choices) -> dict[str, Any]:

@@ -62,9 +62,11 @@ class TextRedaction:
         if not spans:
             return list(parts)
         redacted = []
-        start = 0
+        start = first = 0
         for piece in pieces:
-            redacted.append(_part(piece, start, spans).decode("utf-8", "replace"))
+            while first < len(spans) and spans[first].end <= start:
+                first += 1
+            redacted.append(_part(piece, start, spans, first).decode("utf-8", "replace"))
             start += len(piece)
         return redacted
 
@@ -79,14 +81,15 @@ def _masked(data: bytes, spans: Sequence[Span]) -> bytes:
     return b"".join(out)
 
 
-def _part(piece: bytes, start: int, spans: Sequence[Span]) -> bytes:
-    """`piece`, which begins at `start` of the whole, less what `spans` cover."""
+def _part(piece: bytes, start: int, spans: Sequence[Span], first: int) -> bytes:
+    """`piece`, which begins at `start` of the whole, less what `spans` cover; the `first` may be in it."""
     end = start + len(piece)
     out: list[bytes] = []
     copied = start
-    for span in spans:
-        if span.end <= start or span.start >= end:
-            continue
+    for number in range(first, len(spans)):
+        span = spans[number]
+        if span.start >= end:
+            break
         out.append(piece[copied - start : max(span.start - start, 0)])
         if span.start >= start:
             out.append(mask(span.kind).encode())

@@ -3,6 +3,7 @@
 import gzip
 import json
 import struct
+import zlib
 from typing import Any
 
 import pytest
@@ -258,6 +259,26 @@ def test_compressed_body_is_opened() -> None:
     )
     record = convert(call)
     assert (record.request.data, record.request.content_encoding) == (b'{"mail":"<email>"}', "gzip")
+
+
+def test_bomb_is_cut() -> None:
+    """What a content encoding becomes is capped, and the cut is marked."""
+    call = http_call(
+        gzip.compress(b"x" * (64 << 20)),
+        request_head=b"POST / HTTP/1.1\r\nContent-Type: text/plain\r\nContent-Encoding: gzip\r\n\r\n",
+    )
+    record = convert(call)
+    assert record.request.truncated
+    assert "MAX_REQUEST_SIZE_EXCEEDED" in record.logging_error_codes
+
+
+def test_compressed_stream_that_is_broken_off() -> None:
+    """The part that was seen is opened as far as it goes, and kept."""
+    engine = zlib.compressobj(wbits=31)
+    seen = engine.compress(b"data: one\n\n") + engine.flush(zlib.Z_SYNC_FLUSH)
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Encoding: gzip\r\n\r\n"
+    record = convert(http_call(response=seen, response_head=head, ended_by=EndedBy.CLIENT))
+    assert (record.response.data, record.response.truncated) == (b"data: one\n\n", False)
 
 
 def test_cut_bodies_are_marked() -> None:

@@ -87,6 +87,13 @@ def test_tool_calls_are_put_together() -> None:
     }
 
 
+def test_many_tool_calls() -> None:
+    """Time grows with the stream, not with its square: this would otherwise take a minute."""
+    calls = [{"index": number, "function": {"arguments": "{}"}} for number in range(60_000)]
+    view = streamed(delta(tool_calls=calls))
+    assert len(view.response_view["choices"][0]["message"]["tool_calls"]) == 60_000
+
+
 def test_streamed_text_completion() -> None:
     """The older completions have text instead of messages."""
     view = streamed(
