@@ -183,7 +183,8 @@ class BodyRedaction:
     def _sse(self, data: bytes, _cut: bool, findings: Findings) -> RedactedBody:
         """Server-sent events (HTML standard, section 9.2.6): an event's data lines are one payload."""
         lines = _LINE_END.split(data.decode())
-        payloads: list[str] = []
+        # The data lines of each.
+        payloads: list[list[str]] = []
         # For each line either its text, or the number of the payload that stands there.
         shape: list[str | int] = []
         in_data = False
@@ -193,9 +194,9 @@ class BodyRedaction:
             if not is_data:
                 shape.append(line)
             elif in_data:
-                payloads[-1] += "\n" + value.removeprefix(" ")
+                payloads[-1].append(value.removeprefix(" "))
             else:
-                payloads.append(value.removeprefix(" "))
+                payloads.append([value.removeprefix(" ")])
                 shape.append(len(payloads) - 1)
             in_data = is_data
 
@@ -208,7 +209,7 @@ class BodyRedaction:
                     out.append(self._text.text(part, "body", findings))
             return "\n".join(out)
 
-        return self._documents(payloads, write, findings)
+        return self._documents(["\n".join(data) for data in payloads], write, findings)
 
     def _documents(
         self, payloads: list[str], write: "Callable[[list[str]], str]", findings: Findings
