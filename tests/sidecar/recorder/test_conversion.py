@@ -458,6 +458,41 @@ def test_compressed_messages() -> None:
     assert list(record.logging_error_codes) == ["REQUEST_VIEW_CUT"]
 
 
+numbers = st.integers(-(1 << 70), 1 << 70)
+
+
+@given(
+    st.builds(
+        Exchange,
+        call_number=numbers,
+        route=numbers,
+        protocol=st.sampled_from(Protocol),
+        started=numbers,
+        started_wall_ns=numbers,
+        ended=numbers,
+        status=numbers,
+        grpc_status=numbers,
+        reset_code=numbers,
+        sampling_fraction=st.floats(),
+        flags=st.lists(st.text(max_size=9), max_size=3),
+        response=st.builds(
+            Body,
+            st.lists(texts, max_size=2),
+            numbers,
+            numbers,
+            st.lists(st.tuples(numbers, numbers)),
+            numbers,
+        ),
+    ),
+    numbers,
+)
+def test_any_number_at_all(call: Exchange, recorded_at_ns: int) -> None:
+    """Even numbers that no relay would send end in a record that can be read, with the call's id."""
+    converted = conversion().convert(0, call, recorded_at_ns)
+    assert len(converted.call_id) == 16
+    assert v1.Record.FromString(converted.record).call_id
+
+
 def test_failing_step_keeps_nothing_of_the_wire(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a step fails, a record is made of numbers alone."""
     made = conversion()
