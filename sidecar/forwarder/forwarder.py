@@ -147,6 +147,9 @@ class Forwarder:
         return not await asyncio.to_thread(self._spool.lease, 0, 1, 1)
 
     def _channel(self) -> grpc.aio.Channel:
+        # This machine is no business of the proxy that the environment may name.
+        is_local = self._target.rpartition(":")[0] in ("127.0.0.1", "[::1]", "localhost")
+        options = (*_CHANNEL_OPTIONS, ("grpc.enable_http_proxy", 0 if is_local else 1))
         if self._credentials is None:
-            return grpc.aio.insecure_channel(self._target, options=_CHANNEL_OPTIONS)
-        return grpc.aio.secure_channel(self._target, self._credentials, options=_CHANNEL_OPTIONS)
+            return grpc.aio.insecure_channel(self._target, options=options)
+        return grpc.aio.secure_channel(self._target, self._credentials, options=options)

@@ -7,6 +7,7 @@ from typing import Any
 
 import grpc
 import grpc.aio
+import pytest
 import pytest_asyncio
 
 from infertap import v1
@@ -274,6 +275,15 @@ async def test_forked_spool(rig: Rig) -> None:
     assert rig.storage.hellos[0].spool_id == spool_id
     assert rig.storage.hellos[-1].spool_id == rig.spool.spool_id
     assert rig.storage.sequences() == [1, 2, 3]
+
+
+async def test_proxy_of_the_environment(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy that the environment names is not asked about this machine."""
+    for name in ("http_proxy", "https_proxy", "grpc_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    rig.append(1)
+    rig.forward()
+    await rig.await_settled()
 
 
 async def test_drain(rig: Rig) -> None:
