@@ -33,12 +33,15 @@ from storage.archive.ranges import Range, RangeSet
 
 _DAY_NS: Final = 86_400_000_000_000
 _FILE: Final = re.compile(r"records-(\d{4}-\d\d-\d\d)\.duckdb")
-# Rows that one step of a query reads: a text is looked for outside the engine.
-_STEP_ROWS: Final = 500
+# Rows that one step of a query reads: few at first, for they may be large; more once they prove to be small.
+_FIRST_ROWS: Final = 50
+_STEP_ROWS: Final = 1000
 # Rows that a page is looked for among, before it is handed out as it is.
 _MOST_ROWS: Final = 50_000
-# Bytes of records in one page, beyond which it is full.
-_PAGE_BYTES: Final = 8 << 20
+# Bytes of records in one page, but for one record alone: clients of gRPC take 4 MiB unless told otherwise.
+_PAGE_BYTES: Final = 7 << 19
+# What a record costs on a page beside its own bytes: what its server adds, at most.
+_ITEM_BYTES: Final = 64
 
 
 class _Spool:
@@ -201,21 +204,27 @@ class DuckdbArchive:
     def page(self, query: Query, after: Position | None, size: int, interrupt: Interrupt) -> Page:
         """See Archive."""
         found: list[v1.Record] = []
-        weight = looked_at = 0
+        weight = looked_at = read_bytes = 0
         with self._cursor(interrupt) as cursor:
             while not interrupt.is_set and looked_at < _MOST_ROWS:
-                rows = self._next_rows(cursor, query, after, size if not query.text else _STEP_ROWS)
+                small = min(_PAGE_BYTES * looked_at // max(read_bytes, 1), _STEP_ROWS)
+                # Only a text is looked for outside the engine; else each row that is read is wanted.
+                wanted = _STEP_ROWS if query.text else size - len(found)
+                rows = self._next_rows(cursor, query, after, min(max(small, _FIRST_ROWS), wanted))
                 if not rows:
                     return Page(found, None)
                 for stored in rows:
                     looked_at += 1
-                    after = stored.position
+                    read_bytes += len(stored.record)
                     record = stored.served()
                     if query.matches(record):
-                        found.append(record)
-                        weight += len(stored.record)
-                        if len(found) == size or weight >= _PAGE_BYTES:
+                        weight += len(stored.record) + _ITEM_BYTES
+                        if found and weight > _PAGE_BYTES:
                             return Page(found, after)
+                        found.append(record)
+                        if len(found) == size:
+                            return Page(found, stored.position)
+                    after = stored.position
         return Page(found, after)
 
     def _next_rows(

@@ -133,6 +133,19 @@ def test_pages_are_in_order_over_days(archive: Archive, making: "Making") -> Non
     assert listed(archive, size=2) == listed(archive) == [9, 9, 8, 5, 4, 3, 2, 1]
 
 
+def test_pages_of_heavy_records(archive: Archive, making: "Making") -> None:
+    """A page holds no more than clients take by default, or one record; the next goes on where it ended."""
+    for first in range(1, 13, 4):
+        archive.append(
+            [making.entry(number, request__data=b"x" * 1_000_000) for number in range(first, first + 4)], NOW
+        )
+    page = archive.page(Query(), None, 100, Interrupt())
+    assert [record.sequence for record in page.records] == [12, 11, 10]
+    assert sum(record.ByteSize() for record in page.records) < 4 << 20
+    assert listed(archive) == list(range(12, 0, -1))
+    assert listed(archive, size=2) == list(range(12, 0, -1))
+
+
 def test_pages_stay_right_while_records_arrive(archive: Archive, making: "Making") -> None:
     """What comes between two pages is in neither twice, and nothing is passed over."""
     archive.append([making.entry(sequence) for sequence in range(1, 11)], NOW)
