@@ -121,7 +121,7 @@ def envoy(directory: Path, up: System, binary: Path) -> Iterator[System]:
 
 @contextmanager
 def infertap(directory: Path, up: System) -> Iterator[System]:
-    """The product: its relay on the tested core, its recorder, niced and redacting everything, on the other."""
+    """The product: its relay on the tested core; its recorder, niced, redacting everything, on the other."""
     system = System("infertap", free_port(), free_port(), free_port())
     environ = {name: value for name, value in os.environ.items() if not name.startswith("INFERTAP_")} | {
         "INFERTAP_ROUTES": f"127.0.0.1:{system.h1}=127.0.0.1:{up.h1},127.0.0.1:{system.h2}=127.0.0.1:{up.h2}",
