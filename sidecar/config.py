@@ -320,6 +320,12 @@ class Settings:
         size_bytes(128 * MIB, 1 << 40),
         "Limit on the recorder's data segment; beyond it the recorder is restarted, traffic is not touched.",
     )
+    recorder_priority: str = setting(
+        "INFERTAP_RECORDER_PRIORITY",
+        "idle",
+        choice("idle", "nice"),
+        "`idle`: the recorder has the CPU that its container wants for nothing else; `nice`: a small share.",
+    )
     storage: Address | None = setting(
         "INFERTAP_STORAGE",
         "off",

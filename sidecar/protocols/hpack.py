@@ -25,8 +25,12 @@ _MOST_FIELDS: Final = 2048
 _MOST_TABLE_BYTES: Final = 1 << 20
 # RFC 7541, section 5.1: integers beyond what any limit here allows are not read on.
 _MOST_INTEGER_BYTES: Final = 5
+# RFC 7541, section 4.2: the smallest size since the last block, and the final one.
+_MOST_SIZE_UPDATES: Final = 2
 _MEMO_BLOCKS: Final = 64
 _MEMO_BLOCK_BYTES: Final = 1 << 10
+# A byte can name a field: without this, what is remembered would weigh far more than the blocks.
+_MEMO_BLOCK_FIELDS: Final = 64
 
 # RFC 7541, appendix A.
 _STATIC: Final[tuple[Field, ...]] = (
@@ -103,7 +107,7 @@ class HpackError(ValueError):
 class HpackDecoder:
     """Decodes the blocks of one direction, in order."""
 
-    __slots__ = ("_allowed_bytes", "_entries", "_memo", "_table_bytes", "_used_bytes")
+    __slots__ = ("_allowed_bytes", "_entries", "_memo", "_owed_bytes", "_table_bytes", "_used_bytes")
 
     def __init__(self) -> None:
         # Newest last.
@@ -112,14 +116,20 @@ class HpackDecoder:
         self._table_bytes = DEFAULT_TABLE_BYTES
         # What the receiver's settings allow.
         self._allowed_bytes = DEFAULT_TABLE_BYTES
+        # The size that the next block must begin by going down to, if any.
+        self._owed_bytes: int | None = None
         self._memo: dict[bytes, list[Field]] = {}
 
     def allow_table(self, size: int) -> None:
         """The receiver's SETTINGS_HEADER_TABLE_SIZE is `size`, and the sender has acknowledged it.
 
-        The sender shrinks the table itself, by a size update at the beginning of its next block.
+        The sender shrinks the table itself, by a size update at the beginning of its next block; a block
+        without it is an error (RFC 9113, section 4.3.1), as what its sender keeps can't be known.
         """
         self._allowed_bytes = size
+        if size < (self._table_bytes if self._owed_bytes is None else self._owed_bytes):
+            self._owed_bytes = size
+            self._memo.clear()
 
     def decode(self, block: bytes) -> list[Field]:
         """The fields of a whole header block, in order; not to be changed. Raises HpackError."""
@@ -137,10 +147,12 @@ class HpackDecoder:
         fields: list[Field] = []
         entries = self._entries
         place = 0
+        if b"\x20" <= block < b"\x40" or self._owed_bytes is not None:
+            place = self._update_sizes(block)
+        changes = place > 0
         end = len(block)
         # What the table adds to the list beyond the block's own bytes.
         referred = 0
-        changes = False
         while place < end:
             first = block[place]
             place += 1
@@ -157,10 +169,7 @@ class HpackDecoder:
                     raise HpackError("index 0")
                 fields.append(field)
             elif 0x20 <= first < 0x40:  # section 6.3: size update, only at the beginning
-                if fields:
-                    raise HpackError("size update after a field")
-                place = self._update_size(block, place, first & 0x1F)
-                changes = True
+                raise HpackError("size update after a field, or too many")
             else:  # section 6.2: literal, to be indexed where the second bit is set
                 most = 0x3F if first >= 0x40 else 0x0F
                 index = first & most
@@ -181,7 +190,7 @@ class HpackDecoder:
                 fields.append(field)
             if referred > _MOST_LIST_BYTES or len(fields) > _MOST_FIELDS:
                 raise HpackError("header list is too large")
-        if not changes and end <= _MEMO_BLOCK_BYTES:
+        if not changes and end <= _MEMO_BLOCK_BYTES and len(fields) <= _MEMO_BLOCK_FIELDS:
             if len(self._memo) >= _MEMO_BLOCKS:
                 self._memo.clear()
             self._memo[block] = fields
@@ -203,11 +212,28 @@ class HpackDecoder:
             count += 1
         del self._entries[:count]
 
+    def _update_sizes(self, block: bytes) -> int:
+        """Take the size updates that a block may begin with; see that those it must are there."""
+        place = 0
+        for _ in range(_MOST_SIZE_UPDATES):
+            if not 0x20 <= block[place] < 0x40:
+                break
+            place = self._update_size(block, place + 1, block[place] & 0x1F)
+            if place == len(block):
+                break
+        if self._owed_bytes is not None:
+            raise HpackError("table was not made smaller")
+        return place
+
     def _update_size(self, block: bytes, place: int, size: int) -> int:
         if size == 0x1F:
             size, place = _read_integer(block, place, 0x1F)
         if size > self._allowed_bytes or size > _MOST_TABLE_BYTES:
             raise HpackError("table is larger than allowed")
+        if self._owed_bytes is not None:
+            if size > self._owed_bytes:
+                raise HpackError("table was not made small enough")
+            self._owed_bytes = None
         self._table_bytes = size
         self._memo.clear()
         self._evict()

@@ -78,8 +78,11 @@ def read_arguments(arguments: Sequence[str]) -> Inheritance:
 
 
 def limit_process(settings: Settings) -> None:
-    """Give way to the model, bound memory, leave no core file."""
+    """Give way to the relay and the model, bound memory, leave no core file."""
     os.nice(max(NICENESS - os.nice(0), 0))
+    if settings.recorder_priority == "idle":
+        # A nice process runs out its slice before one that wakes; an idle one (sched(7)) is interrupted.
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     core_files.forbid()
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
     most = settings.recorder_memory_bytes

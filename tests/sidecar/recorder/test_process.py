@@ -196,6 +196,7 @@ def test_limits(start_recorder: Callable[..., Parent]) -> None:
     await_true(lambda: parent.row["heartbeat_monotonic_ns"], "a sign of life")
     pid = parent.process.pid
     assert os.getpriority(os.PRIO_PROCESS, pid) == NICENESS
+    assert os.sched_getscheduler(pid) == os.SCHED_IDLE
     assert resource.prlimit(pid, resource.RLIMIT_DATA)[0] == 300 << 20
     assert resource.prlimit(pid, resource.RLIMIT_CORE)[0] <= 1
 
