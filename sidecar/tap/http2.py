@@ -156,7 +156,7 @@ class Http2Tap:
                 method = value
             elif name == b":authority":
                 kept.append((b"host", value))  # RFC 9113, section 8.3.1: the same thing
-            elif name != b":scheme":
+            elif name[:1] != b":":
                 kept.append(field)
                 if name == b"content-type":
                     is_grpc = value.startswith(_GRPC) and not value.startswith(_GRPC_WEB)
@@ -265,8 +265,9 @@ class Http2Tap:
 
     def going_away(self, last_stream: int, now: int) -> None:
         """The model takes no stream above `last_stream` (section 6.8)."""
-        for number in [each for each in self._streams if each > last_stream]:
-            self.reset(number, _REFUSED_STREAM, EndedBy.MODEL_ABORTED, now)
+        # Streams are opened in ascending order: the latest are the ones, and no frame costs a walk over all.
+        while self._streams and (latest := next(reversed(self._streams))) > last_stream:
+            self.reset(latest, _REFUSED_STREAM, EndedBy.MODEL_ABORTED, now)
 
     def _settle(self, number: int, by: EndedBy, now: int) -> None:
         stream = self._streams.pop(number)
@@ -305,7 +306,7 @@ class Http2Tap:
 
     def abandon(self, now: int) -> None:
         """See Tap."""
-        for call in self._forget_open():
+        for call, _ in self._forget_open():
             self._ledger.shed_fault(call)
         if self._rest is None:
             self._rest = OpaqueTap.counting(self._context)
@@ -313,14 +314,15 @@ class Http2Tap:
             self._rest.abandon(now)
 
     def _settle_open(self, by: EndedBy, now: int, flag: str | None = None) -> None:
-        answered = [stream.call for stream in self._streams.values() if stream.response_ended]
-        for call in self._forget_open():
+        for call, has_answered in self._forget_open():
             if flag is not None:
                 call.flags.append(flag)
-            self._ledger.settle(call, _BY_MODEL if call in answered else by, now)
+            self._ledger.settle(call, _BY_MODEL if has_answered else by, now)
 
-    def _forget_open(self) -> list[Exchange]:
-        calls = [stream.call for stream in self._streams.values() if stream.call is not None]
+    def _forget_open(self) -> list[tuple[Exchange, bool]]:
+        """The calls that were open, and whether the model had answered all."""
+        streams = self._streams.values()
+        calls = [(stream.call, stream.response_ended) for stream in streams if stream.call is not None]
         self._streams.clear()
         self._weight = 0
         return calls

@@ -272,6 +272,34 @@ def test_goaway_ends_what_was_not_taken(make_rig: "MakeRig") -> None:
     assert wire.rig.row["open"] == 1
 
 
+def test_goaway_twice(make_rig: "MakeRig") -> None:
+    """A graceful end names all streams first, then those that were taken (section 6.8)."""
+    wire = Wire(make_rig())
+    for stream in (1, 3, 5, 7):
+        wire.client.send_headers(stream, REQUEST, end_stream=True)
+    wire.pump()
+    for last in ((1 << 31) - 1, 3, 3):
+        read = b"\0\0\x08\7\0\0\0\0\0" + last.to_bytes(4, "big") + bytes(4)
+        assert wire.tap.from_model(read, wire.rig.now()) is read
+    assert {call.call_number for call in wire.rig.kept} == {3, 4}
+    wire.answer(1)
+    wire.answer(3)
+    assert [call.ended_by for call in wire.rig.kept[2:]] == [EndedBy.MODEL, EndedBy.MODEL]
+    wire.rig.check_balance()
+
+
+def test_lost_connection_after_answers(make_rig: "MakeRig") -> None:
+    """A call whose answer was whole is the model's end, though its request never ended; the rest are cut."""
+    wire = Wire(make_rig())
+    for stream in (1, 3, 5):
+        wire.client.send_headers(stream, REQUEST)
+    wire.pump()
+    wire.answer(3, body=b"y")
+    wire.tap.lost(EndedBy.CLIENT, wire.rig.now())
+    assert [call.ended_by for call in wire.rig.kept] == [EndedBy.CLIENT, EndedBy.MODEL, EndedBy.CLIENT]
+    wire.rig.check_balance()
+
+
 def test_lost_connection(make_rig: "MakeRig") -> None:
     """What is open when the connection goes is settled by who broke it."""
     wire = Wire(make_rig())
