@@ -6,7 +6,13 @@ they follow and what they promise.
 
 from sidecar.protocols import http2
 from sidecar.protocols.grpc import Message, Messages, decode_status_message, split_messages, timeout_ns
-from sidecar.protocols.hpack import FIELD_OVERHEAD, HpackDecoder, HpackError, literal_without_indexing
+from sidecar.protocols.hpack import (
+    FIELD_OVERHEAD,
+    STATIC_FIELD_BYTES,
+    HpackDecoder,
+    HpackError,
+    literal_without_indexing,
+)
 from sidecar.protocols.http1 import MAX_HEAD, Event, Kind, RequestFramer, ResponseFramer, Stop
 from sidecar.protocols.http1_heads import (
     CHUNKED,
@@ -37,6 +43,7 @@ __all__ = [
     "FIELD_OVERHEAD",
     "HTTP2_PREFACE",
     "MAX_HEAD",
+    "STATIC_FIELD_BYTES",
     "TUNNEL",
     "UNTIL_CLOSE",
     "Answer",

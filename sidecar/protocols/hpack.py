@@ -18,11 +18,13 @@ Field = tuple[bytes, bytes]
 DEFAULT_TABLE_BYTES: Final = 4096
 # RFC 7541, section 4.1: what an entry weighs beside its name and value. RFC 9113, section 6.5.2, too.
 FIELD_OVERHEAD: Final = 32
+# No name and value of the static table are longer than this together.
+STATIC_FIELD_BYTES: Final = 28
 # More than any server takes; beside what the block itself is long.
 _MOST_LIST_BYTES: Final = 256 << 10
 _MOST_FIELDS: Final = 2048
 # Tables larger than this are refused by ending the decoding: they would be ours to keep, for each connection.
-_MOST_TABLE_BYTES: Final = 1 << 20
+_MOST_TABLE_BYTES: Final = 256 << 10
 # RFC 7541, section 5.1: integers beyond what any limit here allows are not read on.
 _MOST_INTEGER_BYTES: Final = 5
 # RFC 7541, section 4.2: the smallest size since the last block, and the final one.
@@ -107,7 +109,15 @@ class HpackError(ValueError):
 class HpackDecoder:
     """Decodes the blocks of one direction, in order."""
 
-    __slots__ = ("_allowed_bytes", "_entries", "_memo", "_owed_bytes", "_table_bytes", "_used_bytes")
+    __slots__ = (
+        "_allowed_bytes",
+        "_entries",
+        "_memo",
+        "_owed_bytes",
+        "_table_bytes",
+        "_used_bytes",
+        "list_bytes",
+    )
 
     def __init__(self) -> None:
         # Newest last.
@@ -118,7 +128,9 @@ class HpackDecoder:
         self._allowed_bytes = DEFAULT_TABLE_BYTES
         # The size that the next block must begin by going down to, if any.
         self._owed_bytes: int | None = None
-        self._memo: dict[bytes, list[Field]] = {}
+        # What the names and values of the last list hold at most, less what the static table gives to it.
+        self.list_bytes = 0
+        self._memo: dict[bytes, tuple[list[Field], int]] = {}
 
     def allow_table(self, size: int) -> None:
         """The receiver's SETTINGS_HEADER_TABLE_SIZE is `size`, and the sender has acknowledged it.
@@ -135,7 +147,8 @@ class HpackDecoder:
         """The fields of a whole header block, in order; not to be changed. Raises HpackError."""
         known = self._memo.get(block)
         if known is not None:
-            return known
+            fields, self.list_bytes = known
+            return fields
         try:
             return self._decode(block)
         except IndexError:
@@ -190,10 +203,12 @@ class HpackDecoder:
                 fields.append(field)
             if referred > _MOST_LIST_BYTES or len(fields) > _MOST_FIELDS:
                 raise HpackError("header list is too large")
+        # Section 5.2: no Huffman code is shorter than five bits.
+        self.list_bytes = referred + 2 * end
         if not changes and end <= _MEMO_BLOCK_BYTES and len(fields) <= _MEMO_BLOCK_FIELDS:
             if len(self._memo) >= _MEMO_BLOCKS:
                 self._memo.clear()
-            self._memo[block] = fields
+            self._memo[block] = (fields, self.list_bytes)
         return fields
 
     def _insert(self, field: Field) -> None:

@@ -21,7 +21,7 @@ TOO_MANY: Final = "too_many_open_streams"
 
 # What open streams may weigh in one connection: their header lists, and so much for each.
 OPEN_BYTES: Final = 6 << 20
-_OPEN_CALL: Final = 1 << 10
+_OPEN_CALL: Final = 1400
 _FIELD_BYTES: Final = 160
 
 _GRPC: Final = b"application/grpc"
@@ -123,16 +123,19 @@ class Http2Tap:
             self._stop(UNREADABLE, now).from_model(data, now)
             self.model_held = b""
             return data
+        if self._weight > OPEN_BYTES:
+            self._stop(TOO_MANY, now)
         self.model_held = data[used:] if used < len(data) else b""
         return out
 
     # -- requests
 
-    def request_fields(self, number: int, fields: Fields, ends: bool, now: int) -> bytes | None:
+    def request_fields(self, number: int, fields: Fields, weight: int, ends: bool, now: int) -> bytes | None:
         """A header block of the client; the id to add to it."""
         stream = self._streams.get(number)
         if stream is not None:
             if stream.call is not None:
+                self._weigh(stream, fields, weight)
                 stream.call.request_trailers = fields
             if ends:
                 self.request_ended(number, now)
@@ -140,9 +143,9 @@ class Http2Tap:
         if number <= self._highest or not number & 1:
             return None  # trailers of a stream that is over
         self._highest = number
-        return self._open(number, fields, ends, now)
+        return self._open(number, fields, weight, ends, now)
 
-    def _open(self, number: int, fields: Fields, ends: bool, now: int) -> bytes | None:
+    def _open(self, number: int, fields: Fields, weight: int, ends: bool, now: int) -> bytes | None:
         context = self._context
         target = method = traceparent = b""
         caller_id = None
@@ -174,7 +177,7 @@ class Http2Tap:
         call.traceparent = traceparent
         call.request_headers = kept
         stream = Stream(call)
-        stream.weight += len(kept) * _FIELD_BYTES
+        stream.weight += weight + len(kept) * _FIELD_BYTES
         self._keep(number, stream, ends, now)
         if caller_id is None:
             call.request_id = context.new_request_id()
@@ -193,6 +196,12 @@ class Http2Tap:
             stream.request_ended = True
             if stream.call is not None:
                 stream.call.request_completed = now
+
+    def _weigh(self, stream: Stream, fields: Fields, weight: int) -> None:
+        """An open stream keeps one more list."""
+        weight += len(fields) * _FIELD_BYTES
+        stream.weight += weight
+        self._weight += weight
 
     def request_data(self, number: int, piece: bytes, now: int) -> None:
         """A piece of the client's body."""
@@ -217,7 +226,7 @@ class Http2Tap:
 
     # -- responses
 
-    def response_fields(self, number: int, fields: Fields, ends: bool, now: int) -> bytes | None:
+    def response_fields(self, number: int, fields: Fields, weight: int, ends: bool, now: int) -> bytes | None:
         """A header block of the model; the id to add to it."""
         stream = self._streams.get(number)
         if stream is None:
@@ -225,11 +234,13 @@ class Http2Tap:
         wanted = None
         if stream.answered:
             if stream.call is not None:
+                self._weigh(stream, fields, weight)
                 stream.call.response_trailers = fields
                 note_grpc_status(stream.call, fields)
         elif not is_informational(fields):
             stream.answered = True
             if stream.call is not None:
+                self._weigh(stream, fields, weight)
                 wanted = note_response(stream.call, fields, now)
         if ends:
             self.response_ended(number, now)

@@ -11,6 +11,7 @@ from typing import Final, Protocol
 
 from sidecar.protocols import (
     FIELD_OVERHEAD,
+    STATIC_FIELD_BYTES,
     FrameError,
     HeaderBlock,
     HpackDecoder,
@@ -20,7 +21,7 @@ from sidecar.protocols import (
     literal_without_indexing,
     read_settings_frame,
 )
-from sidecar.tap.request_id import HEADER
+from sidecar.tap.request_id import HEADER, MAX_CLIENT_ID
 
 Fields = list[tuple[bytes, bytes]]
 
@@ -42,6 +43,10 @@ _MOST_BLOCK_BYTES: Final = 256 << 10
 # Length in two parts, kind, flags, stream.
 _read_head: Final = struct.Struct(">BHBBI").unpack_from
 _NO_LIMIT: Final = 1 << 62
+# What a field weighs at most in a list beside what its block holds, and what the id does: while these stay
+# below the limit, nothing need be summed up.
+_FIELD_MOST: Final = FIELD_OVERHEAD + STATIC_FIELD_BYTES
+_ID_MOST: Final = FIELD_OVERHEAD + len(HEADER) + MAX_CLIENT_ID
 # Frames that are read whole; larger ones are none that a peer needs.
 _MOST_READ_BYTES: Final = 16 << 10
 
@@ -49,8 +54,10 @@ _MOST_READ_BYTES: Final = 16 << 10
 class Listener(Protocol):
     """Who is told what a direction sends."""
 
-    def fields(self, stream: int, fields: Fields, ends: bool, now: int) -> bytes | None:
-        """A header block; the request id to append to it, None for none."""
+    def fields(self, stream: int, fields: Fields, weight: int, ends: bool, now: int) -> bytes | None:
+        """A header block whose names and values hold up to `weight` bytes; the request id to append to it,
+        None for none.
+        """
 
     def data(self, stream: int, piece: bytes, now: int) -> None:
         """A non-empty piece of a body, without padding."""
@@ -219,10 +226,12 @@ class Direction:
 
     def _tell(self, stream: int, fields: Fields, flags: int, now: int) -> bytes | None:
         """Tell of a block; the literal to append to it, None for none."""
-        wanted = self._tell_fields(stream, fields, bool(flags & _END_STREAM), now)
+        weight = self._decoder.list_bytes
+        wanted = self._tell_fields(stream, fields, weight, bool(flags & _END_STREAM), now)
         if wanted is None:
             return None
-        if self.other.list_most < _NO_LIMIT and self._exceeds_list(fields, wanted):
+        most = weight + len(fields) * _FIELD_MOST + _ID_MOST
+        if most > self.other.list_most and self._exceeds_list(fields, wanted):
             self._id_not_added()
             return None
         return literal_without_indexing(HEADER, wanted)

@@ -481,6 +481,45 @@ def test_open_streams_are_bounded(make_rig: "MakeRig") -> None:
     rig.check_balance()
 
 
+def long_field_blocks(stream: int, size: int, flags: int, fields: Headers) -> bytes:
+    """A header block in frames of 16,000 bytes, with a field of `size` bytes of its own."""
+    block = hpack.Encoder().encode(fields) + b"\0\x03x-b\x7f" + _integer(size - 127)
+    block += bytes((stream & 127,)) * size
+    pieces = [block[place : place + 16_000] for place in range(0, len(block), 16_000)]
+    last = len(pieces) - 1
+    return b"".join(
+        header_frame(stream, piece, (flags if not at else 0) | (4 if at == last else 0), kind=9 if at else 1)
+        for at, piece in enumerate(pieces)
+    )
+
+
+@pytest.mark.parametrize("side", ["requests", "request trailers", "answers", "answers' trailers"])
+def test_long_header_lists_of_open_streams_are_bounded(make_rig: "MakeRig", side: str) -> None:
+    """What open streams keep of header lists is bounded by its bytes too, from either side."""
+    rig = make_rig(sample_error_max_per_second="off")
+    tap = rig.tap()
+    tap.from_client(HTTP2_PREFACE, rig.now())
+    block = hpack.Encoder().encode(REQUEST)
+    for stream in range(1, 401, 2):
+        if side == "requests":
+            tap.from_client(long_field_blocks(stream, 60_000, 0, REQUEST), rig.now())
+            continue
+        tap.from_client(header_frame(stream, block, 4), rig.now())
+        if side == "request trailers":
+            tap.from_client(long_field_blocks(stream, 60_000, 0, []), rig.now())
+        elif side == "answers":
+            tap.from_model(long_field_blocks(stream, 60_000, 0, ANSWER), rig.now())
+        else:
+            tap.from_model(header_frame(stream, b"\x88", 4), rig.now())
+            tap.from_model(long_field_blocks(stream, 60_000, 1, []), rig.now())
+    followed = [call for call in rig.kept if call.protocol is Protocol.HTTP2]
+    assert 20 < len(followed) < 140
+    assert all(call.flags == ["too_many_open_streams"] for call in followed)
+    assert rig.row["opaque_connections"] == rig.row["open"] == 1
+    tap.lost(EndedBy.CLIENT, rig.now())
+    rig.check_balance()
+
+
 @given(
     st.lists(
         st.tuples(st.sampled_from(["request", "grpc", "reset", "data"]), st.binary(max_size=300)), max_size=12
