@@ -234,14 +234,16 @@ class Http2Tap:
         wanted = None
         if stream.answered:
             if stream.call is not None:
-                self._weigh(stream, fields, weight)
                 stream.call.response_trailers = fields
                 note_grpc_status(stream.call, fields)
-        elif not is_informational(fields):
+        elif is_informational(fields):
+            return None
+        else:
             stream.answered = True
             if stream.call is not None:
-                self._weigh(stream, fields, weight)
                 wanted = note_response(stream.call, fields, now)
+        if not (ends and stream.request_ended):  # it stays open, with what it has
+            self._weigh(stream, fields, weight)
         if ends:
             self.response_ended(number, now)
         return wanted
