@@ -20,6 +20,7 @@ from typing import Any, Final
 TESTED_CORE: Final = 0
 OTHER_CORE: Final = 1
 _READY_SECONDS: Final = 20.0
+_SETTLED_SECONDS: Final = 60.0
 
 _ANSWER: Final = (
     '{"model_name":"iris","id":"1","outputs":[{"name":"predict","shape":[1],"datatype":"INT64","data":[2]}]}'
@@ -71,11 +72,13 @@ class System:
         """The account of law 4, once nothing is in transit; empty for other systems."""
         if self.admin is None:
             return {}
-        while True:
+        until = time.monotonic() + _SETTLED_SECONDS
+        while time.monotonic() < until:
             account = _get_json(self.admin, "/account")
             if account["calls"]["open"] == account["hand_over"]["in_transit"] == 0:
                 return account
             time.sleep(0.2)
+        raise TimeoutError(f"{self.name}: calls are still in transit after {_SETTLED_SECONDS:.0f} s")
 
 
 @contextmanager
@@ -120,14 +123,15 @@ def envoy(directory: Path, up: System, binary: Path) -> Iterator[System]:
 
 
 @contextmanager
-def infertap(directory: Path, up: System) -> Iterator[System]:
-    """The product: its relay on the tested core; its recorder, niced, redacting everything, on the other."""
+def infertap(directory: Path, up: System, recorder: str) -> Iterator[System]:
+    """The product: its relay on the tested core; on the other its recorder, which redacts everything."""
     system = System("infertap", free_port(), free_port(), free_port())
     environ = {name: value for name, value in os.environ.items() if not name.startswith("INFERTAP_")} | {
         "INFERTAP_ROUTES": f"127.0.0.1:{system.h1}=127.0.0.1:{up.h1},127.0.0.1:{system.h2}=127.0.0.1:{up.h2}",
         "INFERTAP_ADMIN_LISTEN": f"127.0.0.1:{system.admin}",
         "INFERTAP_API_LISTEN": f"127.0.0.1:{free_port()}",
         "INFERTAP_SPOOL_DIR": str(directory / "spool"),
+        "INFERTAP_RECORDER_PRIORITY": recorder,
         "INFERTAP_DRAIN_DELAY_SECONDS": "0",
     }
     log = directory / "infertap.log"

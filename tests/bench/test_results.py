@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from bench.load import percentile
-from bench.relay import shares
+from bench.relay import shares, verdicts
 from bench.results import Row, medians, ratio, table, write
 
 
@@ -58,6 +58,25 @@ def test_percentile() -> None:
     assert percentile(list(range(100)), 99) == 99
     assert percentile([5], 99) == 5
     assert percentile([], 50) == 0
+
+
+def test_verdicts() -> None:
+    """The bar is 1.3 times Envoy for both closed loops, and nothing shed in the open one."""
+
+    def figures(scenario: str, **of: float) -> list[Row]:
+        return [Row(scenario, system, "requests_per_second", value, "1/s") for system, value in of.items()]
+
+    measured = [
+        *figures("h1_1k_c16", infertap=130, envoy=100, nginx=260),
+        *figures("h2_1k_4x16", infertap=100, envoy=100, nginx=50),
+        Row("h1_1k_1000rps", "infertap", "shed_share", 0.001, "1"),
+    ]
+    assert verdicts(measured) == [
+        "h1_1k_c16: 1.30 x Envoy (bar 1.3: reached), 0.50 x nginx",
+        "h2_1k_4x16: 1.00 x Envoy (bar 1.3: short by 0.30), 2.00 x nginx",
+        "h1_1k_1000rps: 0.10% shed (bar 0: missed)",
+    ]
+    assert verdicts([]) == []
 
 
 def test_shares() -> None:
