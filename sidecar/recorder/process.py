@@ -82,7 +82,8 @@ def limit_process(settings: Settings) -> None:
     os.nice(max(NICENESS - os.nice(0), 0))
     if settings.recorder_priority == "idle":
         # A nice process runs out its slice before one that wakes; an idle one (sched(7)) is interrupted.
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+        with contextlib.suppress(OSError):  # sandboxes (gVisor, seccomp) may know or allow no other policy
+            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     core_files.forbid()
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
     most = settings.recorder_memory_bytes
