@@ -549,15 +549,169 @@ def test_conversations(make_rig: "MakeRig", acts: list[tuple[str, bytes]], step:
     rig.check_balance()
 
 
+def frames_of(data: bytes) -> list[bytes]:
+    """The frames of `data`, the last of which may be cut."""
+    found = []
+    while data:
+        size = 9 + int.from_bytes(data[:3], "big")
+        found.append(data[:size])
+        data = data[size:]
+    return found
+
+
+def assert_only_literals_added(sent: bytes, passed: bytes, literals: list[bytes]) -> int:
+    """How many frames got one of `literals`, before their padding; every other octet is as it was sent."""
+    added = 0
+    for frame in frames_of(sent):
+        if passed.startswith(frame):
+            passed = passed[len(frame) :]
+            continue
+        size = len(frame) + len(literals[0])
+        head, payload = passed[:9], passed[9:size]
+        assert head == (size - 9).to_bytes(3, "big") + frame[3:9]
+        assert frame[3] in (1, 9)
+        padding = frame[9] if frame[3] == 1 and frame[4] & 8 else 0
+        place = len(frame) - 9 - padding
+        assert payload[:place] + payload[len(payload) - padding :] == frame[9:]
+        assert payload[place : len(payload) - padding] in literals
+        passed = passed[size:]
+        added += 1
+    assert passed == b""
+    return added
+
+
+BLOCKS = [
+    hpack.Encoder().encode(fields)
+    for fields in (REQUEST, GRPC, ANSWER, [(b":status", b"100")], [(b"grpc-status", b"0")], [])
+]
+any_frame = st.builds(
+    lambda kind, flags, stream, payload: header_frame(stream, payload, flags, kind),
+    st.integers(0, 10),
+    st.integers(0, 255),
+    st.integers(0, 5),
+    st.binary(max_size=30),
+)
+block_frame = st.builds(
+    lambda stream, block, flags, padding: (
+        padded_header_frame(stream, block, flags, padding) if padding else header_frame(stream, block, flags)
+    ),
+    st.sampled_from([1, 3, 5, 7]),
+    st.sampled_from(BLOCKS),
+    st.sampled_from([4, 5]),
+    st.sampled_from([0, 0, 1, 40]),
+)
+spread_block = st.builds(
+    lambda stream, block, cut, ends: (
+        header_frame(stream, block[:cut], ends) + header_frame(stream, block[cut:], 4, kind=9)
+    ),
+    st.sampled_from([1, 3, 5, 7]),
+    st.sampled_from(BLOCKS),
+    st.integers(0, 9),
+    st.integers(0, 1),
+)
+data_frame = st.builds(
+    lambda stream, body, flags: header_frame(stream, body, flags, kind=0),
+    st.sampled_from([1, 3, 5, 7]),
+    st.binary(max_size=30),
+    st.integers(0, 1),
+)
+frame_lists = st.lists(st.one_of(block_frame, spread_block, data_frame, any_frame), max_size=8).map(b"".join)
+
+
+@given(st.lists(st.tuples(frame_lists, frame_lists), max_size=4), st.binary(max_size=20), st.integers(1, 60))
+def test_byte_law(make_rig: "MakeRig", turns: list[tuple[bytes, bytes]], tail: bytes, step: int) -> None:
+    """Whatever frames either side sends, in whatever reads: what passes is what came, less the literals."""
+    rig = make_rig()
+    tap = rig.tap()
+    sent = {"client": HTTP2_PREFACE, "model": b""}
+    passed = {"client": tap.from_client(HTTP2_PREFACE, rig.now()), "model": b""}
+    for ours, theirs in [*turns, (tail, tail)]:
+        for side, said, take in (("client", ours, tap.from_client), ("model", theirs, tap.from_model)):
+            sent[side] += said
+            for place in range(0, len(said), step):
+                passed[side] += take(said[place : place + step], rig.now())
+    passed["client"] += tap.client_ended(rig.now())
+    passed["model"] += tap.model_ended(rig.now())
+    literals = [literal_without_indexing(b"x-request-id", made) for made in rig.made]
+    for side, start in (("client", len(HTTP2_PREFACE)), ("model", 0)):
+        added = assert_only_literals_added(sent[side][start:], passed[side][start:], literals)
+        assert added <= rig.row["seen"]
+    tap.lost(EndedBy.CLIENT, rig.now())
+    rig.check_balance()
+
+
 @given(st.binary(max_size=400), st.integers(1, 40))
 def test_any_bytes_pass(make_rig: "MakeRig", data: bytes, step: int) -> None:
     """Any bytes after a preface come out in order, the ids apart, and nothing raises."""
     rig = make_rig()
     tap = rig.tap()
-    data = HTTP2_PREFACE + data
     reads = [data[place : place + step] for place in range(0, len(data), step)]
-    out = b"".join(tap.from_client(read, rig.now()) for read in reads) + tap.client_ended(rig.now())
-    if not rig.made or out == data:
-        assert out == data
+    out = tap.from_client(HTTP2_PREFACE, rig.now())
+    out += b"".join(tap.from_client(read, rig.now()) for read in reads) + tap.client_ended(rig.now())
+    literals = [literal_without_indexing(b"x-request-id", made) for made in rig.made]
+    assert out.startswith(HTTP2_PREFACE)
+    assert_only_literals_added(data, out[len(HTTP2_PREFACE) :], literals)
     tap.lost(EndedBy.CLIENT, rig.now())
     rig.check_balance()
+
+
+def test_pushed_streams_are_left_alone(make_rig: "MakeRig") -> None:
+    """What is pushed is followed for the tables' sake: it gets no id and is no call; calls after it go on."""
+    wire = Wire(make_rig())
+    wire.client.send_headers(1, REQUEST, end_stream=True)
+    wire.pump()
+    promised = [(b":method", b"GET"), *REQUEST[1:], (b"x-pushed", b"1")]
+    wire.server.push_stream(1, 2, promised)
+    wire.server.send_headers(2, [(b":status", b"200"), (b"x-pushed", b"1")], end_stream=True)
+    wire.answer(1, [*ANSWER, (b"x-pushed", b"1")])
+    [push] = wire.heard("client", h2.events.PushedStreamReceived)
+    assert push.headers == promised
+    pushed, answered = wire.heard("client", h2.events.ResponseReceived)
+    assert (pushed.stream_id, pushed.headers) == (2, [(b":status", b"200"), (b"x-pushed", b"1")])
+    assert answered.headers == [*ANSWER, (b"x-pushed", b"1"), (b"x-request-id", wire.rig.made[0])]
+    assert [call.target for call in wire.rig.kept] == [b"/svc/Call"]
+
+
+@pytest.mark.parametrize("reads", [1, 7, 1000])
+def test_fault_leaves_what_is_to_be_sent(make_rig: "MakeRig", reads: int) -> None:
+    """Where the tap raises, what it held and what just came are all that has not been forwarded."""
+    rig = make_rig()
+
+    def fail() -> bytes:
+        raise RuntimeError
+
+    rig.context.new_request_id = fail
+    tap = rig.tap()
+    sent = (
+        HTTP2_PREFACE + header_frame(0, b"", 0, kind=4) + header_frame(1, hpack.Encoder().encode(REQUEST), 5)
+    )
+    out = b""
+    for place in range(0, len(sent), reads):
+        read = sent[place : place + reads]
+        try:
+            out += tap.from_client(read, rig.now())
+        except RuntimeError:
+            assert out + tap.client_held + read == sent[: place + len(read)]
+            break
+    else:
+        pytest.fail("the tap did not raise")
+    tap.abandon(rig.now())
+    assert rig.row["shed_tap_fault"] == 1
+    rig.check_balance()
+
+
+@pytest.mark.parametrize("room", [0, 1, 49, 50, 51, 52, 53])
+def test_ids_never_break_a_frame_limit(make_rig: "MakeRig", room: int) -> None:
+    """However much room a frame has left: the receiver reads the id, and no frame goes beyond its limit."""
+    wire = Wire(make_rig())
+    base = hpack.Encoder().encode(REQUEST)
+    value = 16_384 - room - len(base) - 9
+    block = base + b"\0\x04x-ab\x7f" + _integer(value - 127) + b"v" * value
+    assert len(block) == 16_384 - room
+    out = wire.tap.from_client(header_frame(1, block, 5), wire.rig.now())
+    wire.server_heard += wire.server.receive_data(out)
+    [asked] = wire.heard("server", h2.events.RequestReceived)
+    assert asked.headers[-1] == (b"x-request-id", wire.rig.made[0])
+    assert max(frame_lengths(out)) <= 16_384
+    literal = literal_without_indexing(b"x-request-id", wire.rig.made[0])
+    assert len(frame_lengths(out)) == (1 if len(literal) <= room else 2)
