@@ -192,7 +192,8 @@ def _translated(address: str) -> Iterator[None]:
             raise InvalidRequestError(details) from None
         if code is grpc.StatusCode.UNAVAILABLE:
             raise UnreachableError(
-                f"nobody serves records at {address}: is it storage (port 9903) or a sidecar's API (9901)?"
+                f"no records to be had at {address}: is it storage (port 9903) or a sidecar's API (9901)?"
+                f" ({details})"
             ) from None
         if code is grpc.StatusCode.DEADLINE_EXCEEDED:
             raise UnreachableError(

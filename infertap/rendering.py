@@ -102,7 +102,7 @@ def kept_by(record: v1.Record) -> str:
 
 
 def in_full(record: v1.Record) -> str:
-    """One record: every fact that it holds, and both bodies."""
+    """One record: what happened, and of both sides the headers, the redactions and the body."""
     lines = [f"{name:<14}{value}" for name, value in _facts(record) if value]
     for title, payload in (("request", record.request), ("response", record.response)):
         lines += ["", *_payload(title, payload)]
@@ -118,7 +118,8 @@ def _facts(record: v1.Record) -> list[tuple[str, str]]:
         ("request id", visible(record.request_id)),
         ("client's id", visible(record.client_request_id)),
         ("model's id", visible(record.model_request_id)),
-        ("trace", visible(record.trace_id)),
+        ("id in body", visible(record.payload_id)),
+        ("trace", visible(f"{record.trace_id} {record.span_id}").strip()),
         ("start", local_time(timing.start)),
         (
             "duration",
@@ -142,10 +143,18 @@ def _facts(record: v1.Record) -> list[tuple[str, str]]:
         ("outputs", "; ".join(_tensor(each) for each in model.outputs)),
         ("user", visible(record.caller.user)),
         ("session", visible(record.caller.session)),
+        ("address", visible(record.caller.address)),
         ("context", visible(", ".join(f"{name}={value}" for name, value in sorted(record.context.items())))),
         ("kept by", kept_by(record)),
+        ("recorded at", _source(record.source)),
         ("not as asked", visible(", ".join(record.logging_error_codes))),
     ]
+
+
+def _source(source: v1.Source) -> str:
+    where = "/".join(filter(None, (source.node, source.namespace, source.pod, source.container)))
+    made_by = f"infertap {source.infertap_version}, policy {source.policy_version}"
+    return visible(f"{where} by {made_by}".strip() if where else made_by)
 
 
 def _ended_by(record: v1.Record) -> str:
@@ -162,6 +171,9 @@ def _payload(title: str, payload: v1.Payload) -> list[str]:
     for each in payload.redactions:
         kind = visible(getattr(each, "class"))
         lines.append(f"  redacted: {kind} x {each.count} in {visible(each.field)}")
+    lines += [
+        f"  {visible(each.name)}: {visible(each.value)}" for each in (*payload.headers, *payload.trailers)
+    ]
     if payload.piece_count > 1:
         lines.append(f"  pieces: {payload.piece_count}")
     text = _body(payload)

@@ -49,6 +49,11 @@ def declared(settings_type: type) -> list[Setting]:
     return [field.metadata["setting"] for field in dataclasses.fields(settings_type)]
 
 
+def describe(settings_type: type) -> str:
+    """What --help prints of the settings: each with its default and meaning."""
+    return "".join(f"\n  {each.name}={each.default}\n      {each.means}\n" for each in declared(settings_type))
+
+
 def read_settings(settings_type: type[T], environ: Mapping[str, str], also_known: Iterable[str] = ()) -> T:
     """Read `settings_type` from `environ`.
 

@@ -58,10 +58,15 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _become(module: str, arguments: list[str]) -> int:
-    """Replace this process by `python -m module`; settings come from the environment."""
+    """Replace this process by `python -m module`; settings come from the environment.
+
+    Neither it nor its children import from the working directory: whoever starts them has a `storage` there,
+    or a `random.py`.
+    """
     sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, "-m", module, *arguments])  # noqa: S606
-    raise AssertionError("execv returns never")
+    environ = os.environ | {"PYTHONSAFEPATH": "1"}
+    os.execve(sys.executable, [sys.executable, "-m", module, *arguments], environ)  # noqa: S606
+    raise AssertionError("execve returns never")
 
 
 def _become_storage(arguments: list[str]) -> int:

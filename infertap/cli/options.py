@@ -79,16 +79,21 @@ def read_duration(text: str) -> timedelta:
     match = _DURATION.fullmatch(text)
     if match is None:
         raise argparse.ArgumentTypeError(f"expected a duration such as 250ms, 15m, 2h or 1d, not {text!r}")
-    return timedelta(seconds=float(match[1]) * _UNITS[match[2]])
+    try:
+        return timedelta(seconds=float(match[1]) * _UNITS[match[2]])
+    except OverflowError:
+        raise argparse.ArgumentTypeError(
+            f"expected a duration that a calendar can hold, not {text!r}"
+        ) from None
 
 
 def read_time(text: str) -> datetime:
     """RFC 3339, local where it names no zone; or a duration, which is so long ago."""
-    if _DURATION.fullmatch(text):
-        return datetime.now(UTC) - read_duration(text)
     try:
+        if _DURATION.fullmatch(text):
+            return datetime.now(UTC) - read_duration(text)
         return datetime.fromisoformat(text).astimezone(UTC)
-    except ValueError:
+    except (ValueError, OverflowError):
         raise argparse.ArgumentTypeError(
             f"expected a time such as 2026-01-31T12:00:00Z or 15m, not {text!r}"
         ) from None

@@ -1,6 +1,7 @@
 """Records: fetches what was asked for and prints it."""
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Iterable
@@ -9,18 +10,23 @@ from google.protobuf.json_format import MessageToJson
 
 from infertap import v1
 from infertap.cli.options import conditions
-from infertap.client import Client, ClientError
-from infertap.rendering import Table, in_full
+from infertap.client import Client, ClientError, InvalidRequestError
+from infertap.rendering import Table, in_full, visible
 
 
 def run_records(read: argparse.Namespace) -> int:
     """Run `infertap records …`; returns the exit status."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # What the terminal's encoding lacks is shown by code point.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         with Client(read.address) as client:
             _print(client, read)
+        # Here, not at exit, where a reader that has enough could no longer be met.
+        sys.stdout.flush()
     except ClientError as error:
-        print(f"infertap: {error}", file=sys.stderr)
-        return 1
+        print(f"infertap: {visible(str(error))}", file=sys.stderr)
+        return 2 if isinstance(error, InvalidRequestError) else 1
     except BrokenPipeError:  # whoever read has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:

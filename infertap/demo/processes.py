@@ -47,7 +47,8 @@ class Started:
         """The process' event of that name, awaited; raises DemoError."""
         until = time.monotonic() + _READY_SECONDS
         while time.monotonic() < until:
-            for line in self.log.read_text(errors="replace").splitlines():
+            # What follows the last line's end may be half a line.
+            for line in self.log.read_text(errors="replace").split("\n")[:-1]:
                 if line.startswith("{") and f'"{name}"' in line:
                     return dict(json.loads(line))
             self.check()

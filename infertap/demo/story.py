@@ -12,7 +12,7 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import grpc
 
@@ -26,6 +26,8 @@ _MODEL_SERVER: Final = _ROOT / "examples"
 _NEEDED: Final = ("duckdb", "aiohttp", "fastapi", "uvicorn", "sklearn", "httpx")
 # How long records may take from the sidecar into storage.
 _ARRIVE_SECONDS: Final = 20.0
+# With the processes' end, it takes less than a minute.
+_ONCE_SECONDS: Final = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,18 +60,18 @@ def run_demo(once: bool) -> int:
 
 
 def _check() -> None:
-    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
-    if missing:
-        raise DemoError(f"it needs more packages ({', '.join(missing)}): pip install 'infertap[demo]'")
     if not (_MODEL_SERVER / "model_server").is_dir():
         raise DemoError("its model server comes with the source, not with the package: run `make demo` there")
+    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise DemoError(f"it needs more packages ({', '.join(missing)}): run `make demo`")
 
 
 def _run(once: bool) -> int:
     directory = Path(".demo").absolute()
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(mode=0o700)
-    with Processes(directory) as processes:
+    with Processes(directory) as processes, _in_time(once):
         addresses = _start(processes)
         calls = _send(addresses)
         records, account = _fetch(addresses, calls)
@@ -82,6 +84,21 @@ def _run(once: bool) -> int:
         print("\nEverything keeps running; Ctrl-C ends it.", flush=True)
         _wait(processes)
     return 0
+
+
+@contextlib.contextmanager
+def _in_time(once: bool) -> Iterator[None]:
+    """With `once` the demo ends, whatever hangs; raises DemoError then."""
+
+    def late(*_: object) -> NoReturn:
+        raise DemoError(f"not done after {_ONCE_SECONDS} s; see the logs in {Path('.demo').absolute()}")
+
+    signal.signal(signal.SIGALRM, late)
+    signal.alarm(_ONCE_SECONDS if once else 0)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
 
 
 def _start(processes: Processes) -> Addresses:
@@ -177,8 +194,11 @@ def _fetch(addresses: Addresses, calls: int) -> tuple[list[v1.Record], dict[str,
 
 
 def _account(addresses: Addresses) -> dict[str, Any]:
-    with urllib.request.urlopen(f"http://{addresses.admin}/account", timeout=5) as answer:
-        return dict(json.load(answer))
+    try:
+        with urllib.request.urlopen(f"http://{addresses.admin}/account", timeout=5) as answer:
+            return dict(json.load(answer))
+    except OSError as error:
+        raise DemoError(f"the sidecar does not tell its account: {error}") from None
 
 
 def _show(records: list[v1.Record], account: dict[str, Any], addresses: Addresses) -> None:

@@ -62,7 +62,7 @@ class Clients:
         answer = self._http.post(f"/v2/models/{model}/infer", json={"id": "demo", "inputs": [tensor]})
         if answer.status_code == 200:
             return f"200 {answer.json()['outputs'][0]['data'][0]}"
-        return f"{answer.status_code} {answer.text.strip().splitlines()[-1][:60]}"
+        return _failure(answer)
 
     def _infer_grpc(self, values: list[float]) -> str:
         tensor = oip.ModelInferRequest.InferInputTensor(
@@ -86,6 +86,8 @@ class Clients:
         answer = self._http.post(
             "/v1/chat/completions", json=self._prompt(text), headers={"Authorization": f"Bearer {SECRET}"}
         )
+        if answer.status_code != 200:
+            return _failure(answer)
         return f"{answer.status_code} {answer.json()['choices'][0]['message']['content'].strip()[:50]}"
 
     def _stream(self, text: str, tokens: int | None = None) -> str:
@@ -103,3 +105,8 @@ class Clients:
                 if tokens is not None and events >= tokens:
                     return f"{answer.status_code} broken off after {events} events"
         return f"{answer.status_code} {events} events"
+
+
+def _failure(answer: httpx.Response) -> str:
+    """Its status, and the last line of what it says."""
+    return f"{answer.status_code} {answer.text.strip().rpartition(chr(10))[2][:60]}"

@@ -39,6 +39,8 @@ def test_record_of_an_attacker() -> None:
         logging_error_codes=[evil],
     )
     record.model.name = record.model.version = record.model.parameters_json = evil
+    record.payload_id = record.trace_id = record.span_id = record.caller.address = evil
+    record.source.pod = record.source.node = record.source.infertap_version = evil
     record.model.finish_reasons.append(evil)
     record.model.inputs.add(name=evil, datatype=evil, shape=[1])
     record.caller.user = record.caller.session = evil
@@ -46,6 +48,8 @@ def test_record_of_an_attacker() -> None:
         payload.data = evil.encode()
         payload.content_type = evil
         payload.redactions.add(count=1, field=evil, **{"class": evil})
+        payload.headers.add(name=evil, value=evil)
+        payload.trailers.add(name=evil, value=evil)
     record.response.ClearField("data")
     record.response.digest = evil
     for text in (in_full(record), Table().row(record)):

@@ -44,6 +44,10 @@ def test_help(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
         (["records", "get"], "CALL_ID"),
         (["records", "list", "--state", "done"], "'done'"),
         (["records", "list", "--since", "soon"], "'soon'"),
+        (["records", "list", "--since", "99999999999d"], "'99999999999d'"),
+        (["records", "list", "--since", "999999d"], "'999999d'"),
+        (["records", "list", "--until", "0001-01-01T00:00:00+10:00"], "'0001-01-01T00:00:00+10:00'"),
+        (["records", "list", "--min-duration", "99999999999d"], "'99999999999d'"),
         (["records", "list", "--limit", "0"], "'0'"),
         (["records", "tail", "--backlog", "9999"], "'9999'"),
     ],
@@ -65,6 +69,18 @@ def test_becomes_the_process(process: str) -> None:
     assert done.returncode == 0
     assert f"usage: python -m {process}" in done.stdout
     assert "INFERTAP_" in done.stdout
+
+
+def test_working_directory_is_not_imported(tmp_path: Path) -> None:
+    """What lies where it is started, and is named like a module, is left alone."""
+    tmp_path.joinpath("sidecar").mkdir()
+    for name in ("sidecar/__init__.py", "random.py"):
+        tmp_path.joinpath(name).write_text("raise SystemExit('imported from here')")
+    command = Path(sys.executable).parent / "infertap"
+    done = subprocess.run(
+        [command, "sidecar", "--help"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_wrong_setting_of_the_process() -> None:

@@ -88,12 +88,15 @@ def test_get(server: "RecordsServer", record: v1.Record, capsys: pytest.CaptureF
 
 
 def test_errors(server: "RecordsServer", capsys: pytest.CaptureFixture[str]) -> None:
-    """What goes wrong is one line on standard error, and status 1."""
+    """What goes wrong is one line of plain text on standard error; what can't be meant has status 2."""
     assert main(["records", "get", "nobody", "--address", server.address]) == 1
     assert capsys.readouterr() == ("", "infertap: no record of call nobody\n")
     server.fails_with = (grpc.StatusCode.INVALID_ARGUMENT, "filter.path: expected …")
-    assert main(["records", "list", "--address", server.address]) == 1
+    assert main(["records", "list", "--address", server.address]) == 2
     assert capsys.readouterr().err == "infertap: filter.path: expected …\n"
+    server.fails_with = (grpc.StatusCode.INTERNAL, "\x1b[31mred")
+    assert main(["records", "list", "--address", server.address]) == 1
+    assert "\x1b" not in capsys.readouterr().err
     assert main(["records", "list", "--address", "127.0.0.1:1"]) == 1
     assert "127.0.0.1:1" in capsys.readouterr().err
 
@@ -138,3 +141,29 @@ def test_reader_that_has_enough(server: "RecordsServer", record: v1.Record) -> N
         assert listing.stderr is not None
         assert listing.wait(30) == 0
         assert listing.stderr.read() == b""
+
+
+def test_reader_that_is_gone(server: "RecordsServer", record: v1.Record) -> None:
+    """A few lines that nobody reads any more end in silence too."""
+    server.records = [record]
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "infertap.cli", "records", "list", "--address", server.address]
+    # Buffered, as it is by itself.
+    environ = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    done = subprocess.run(
+        command, env=environ, stdout=writing, stderr=subprocess.PIPE, timeout=60, check=False
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_terminal_of_few_characters(server: "RecordsServer", record: v1.Record) -> None:
+    """What the terminal's encoding lacks is shown by code point."""
+    record.model.name = "模型"
+    server.records = [record]
+    command = [sys.executable, "-m", "infertap.cli", "records", "list", "--address", server.address]
+    environ = os.environ | {"PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(command, env=environ, capture_output=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"\\u6a21\\u578b" in done.stdout
