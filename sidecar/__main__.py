@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 
-from infertap.settings import declared
+from infertap.settings import describe
 from sidecar import config, hash_key, parent, tls
 
 _USAGE = """\
@@ -20,10 +20,7 @@ Relays the traffic of a model and records its calls. It has no arguments; settin
 
 def help_text() -> str:
     """What --help prints: every setting with its default and meaning."""
-    lines = [_USAGE]
-    for each in declared(config.Settings):
-        lines.append(f"  {each.name}={each.default}\n      {each.means}")
-    return "\n".join(lines) + "\n"
+    return _USAGE + describe(config.Settings)
 
 
 def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> int:

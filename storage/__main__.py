@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 
-from infertap.settings import declared
+from infertap.settings import describe
 from storage import config
 from storage.archive import ArchiveError
 from storage.process import StartError, run
@@ -22,10 +22,7 @@ Keeps the records of sidecars and serves them. It has no arguments; settings are
 
 def help_text() -> str:
     """What --help prints: every setting with its default and meaning."""
-    lines = [_USAGE]
-    for each in declared(config.Settings):
-        lines.append(f"  {each.name}={each.default}\n      {each.means}")
-    return "\n".join(lines) + "\n"
+    return _USAGE + describe(config.Settings)
 
 
 def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> int:
