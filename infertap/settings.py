@@ -51,7 +51,8 @@ def declared(settings_type: type) -> list[Setting]:
 
 def describe(settings_type: type) -> str:
     """What --help prints of the settings: each with its default and meaning."""
-    return "".join(f"\n  {each.name}={each.default}\n      {each.means}\n" for each in declared(settings_type))
+    lines = [f"\n  {each.name}={each.default}\n      {each.means}\n" for each in declared(settings_type)]
+    return "".join(lines)
 
 
 def read_settings(settings_type: type[T], environ: Mapping[str, str], also_known: Iterable[str] = ()) -> T:
