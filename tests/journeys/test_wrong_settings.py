@@ -102,7 +102,7 @@ def test_model_that_is_not_up_yet(
         port = probe.getsockname()[1]
     sidecar = start_sidecar(f"127.0.0.1:{port}")
     for _ in range(3):
-        with sidecar.connect() as client, pytest.raises(ConnectionResetError):
+        with pytest.raises(ConnectionResetError), sidecar.connect() as client:
             client.recv(1)
     assert sidecar.is_ready()
     assert 'infertap_relay_upstream_refused_total{relay="0"} 3' in sidecar.get("/metrics")[1]
@@ -124,6 +124,6 @@ def test_sidecar_ends_in_order(start_sidecar: "Callable[..., Sidecar]") -> None:
     while sidecar.get("/readyz") != (503, "draining\n"):
         pass
     assert sidecar.get("/healthz")[0] == 200
-    with sidecar.connect() as client, pytest.raises(ConnectionResetError):
+    with pytest.raises(ConnectionResetError), sidecar.connect() as client:
         client.recv(1)  # accepted, while endpoints lag: the reset is the missing model's
     assert sidecar.stop() == 0, "a second signal shortens the delay"
