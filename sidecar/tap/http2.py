@@ -22,30 +22,19 @@ TOO_MANY: Final = "too_many_open_streams"
 # What open streams may weigh in one connection: their header lists, and so much for each.
 OPEN_BYTES: Final = 6 << 20
 _OPEN_CALL: Final = 1400
+_MOST_SKIPPED: Final = 4096
 _FIELD_BYTES: Final = 160
 
 _GRPC: Final = b"application/grpc"
 _GRPC_WEB: Final = b"application/grpc-web"
+_REQUEST_ENDED: Final = 1
+_RESPONSE_ENDED: Final = 2
 # RFC 9113, section 7: the server did not work on the stream.
 _REFUSED_STREAM: Final = 7
 # Looked up once: an enum's attributes are slow.
 _BY_MODEL: Final = EndedBy.MODEL
 _HTTP2_CALL: Final = Protocol.HTTP2
 _GRPC_CALL: Final = Protocol.GRPC
-
-
-class Stream:
-    """One open stream; `call` is None where it is not recorded."""
-
-    __slots__ = ("answered", "call", "request_ended", "response_ended", "weight")
-
-    def __init__(self, call: Exchange | None) -> None:
-        self.call = call
-        self.weight = _OPEN_CALL
-        # The final header block of the response has passed.
-        self.answered = False
-        self.request_ended = False
-        self.response_ended = False
 
 
 class Http2Tap:
@@ -60,9 +49,13 @@ class Http2Tap:
         "_from_model",
         "_highest",
         "_ledger",
+        "_new_request_id",
+        "_open",
         "_rest",
-        "_streams",
+        "_skipped",
+        "_skips",
         "_weight",
+        "_weights",
         "client_held",
         "model_held",
     )
@@ -75,9 +68,15 @@ class Http2Tap:
         self._ledger = context.ledger
         self._budget = context.budget
         self._client_has_ended = False
-        self._streams: dict[int, Stream] = {}
-        self._highest = 0
+        self._new_request_id = context.new_request_id
+        self._skips = context.skips
+        # Open calls by stream, what each weighs, and all of them.
+        self._open: dict[int, Exchange] = {}
+        self._weights: dict[int, int] = {}
         self._weight = 0
+        # Open streams that are not recorded: which sides have ended.
+        self._skipped: dict[int, int] = {}
+        self._highest = 0
         self._from_client = Direction(_Requests(self), len(HTTP2_PREFACE), self._count_not_added)
         self._from_model = Direction(_Responses(self), 0, self._count_not_added)
         self._from_client.other = self._from_model
@@ -104,7 +103,7 @@ class Http2Tap:
             self._stop(UNREADABLE, now).from_client(data, now)
             self.client_held = b""
             return data
-        if self._weight > OPEN_BYTES:
+        if self._weight > OPEN_BYTES or len(self._skipped) > _MOST_SKIPPED:
             self._stop(TOO_MANY, now)
         self.client_held = data[used:] if used < len(data) else b""
         return out
@@ -130,26 +129,17 @@ class Http2Tap:
 
     # -- requests
 
-    def request_fields(self, number: int, fields: Fields, weight: int, ends: bool, now: int) -> bytes | None:
+    def request_fields(  # noqa: PLR0912  (flat: paid for by every call)
+        self, number: int, fields: Fields, weight: int, ends: int, now: int
+    ) -> bytes | None:
         """A header block of the client; the id to add to it."""
-        stream = self._streams.get(number)
-        if stream is not None:
-            if stream.call is not None:
-                self._weigh(stream, fields, weight)
-                stream.call.request_trailers = fields
-            if ends:
-                self.request_ended(number, now)
-            return None
         if number <= self._highest or not number & 1:
-            return None  # trailers of a stream that is over
+            self._request_trailers(number, fields, weight, ends, now)
+            return None
         self._highest = number
-        return self._open(number, fields, weight, ends, now)
-
-    def _open(self, number: int, fields: Fields, weight: int, ends: bool, now: int) -> bytes | None:
-        context = self._context
         target = method = traceparent = b""
         caller_id = None
-        is_grpc = False
+        protocol = _HTTP2_CALL
         kept: Fields = []
         for field in fields:
             name, value = field
@@ -162,131 +152,140 @@ class Http2Tap:
             elif name[:1] != b":":
                 kept.append(field)
                 if name == b"content-type":
-                    is_grpc = value.startswith(_GRPC) and not value.startswith(_GRPC_WEB)
+                    if value.startswith(_GRPC) and not value.startswith(_GRPC_WEB):
+                        protocol = _GRPC_CALL
                 elif name == HEADER:
                     caller_id = value
                 elif name == b"traceparent":
                     traceparent = value
-        if context.skips(target):
+        if self._skips(target):
             self._ledger.skip()
-            self._keep(number, Stream(None), ends, now)
+            self._skipped[number] = _REQUEST_ENDED if ends else 0
             return None
-        call = self._ledger.open(_GRPC_CALL if is_grpc else _HTTP2_CALL, self._facts, now)
+        call = self._ledger.open(protocol, self._facts, now)
         call.target = target
         call.method = method
         call.traceparent = traceparent
         call.request_headers = kept
-        stream = Stream(call)
-        stream.weight += weight + len(kept) * _FIELD_BYTES
-        self._keep(number, stream, ends, now)
+        if ends:
+            call.request_completed = now
+        weight += _OPEN_CALL + len(kept) * _FIELD_BYTES
+        self._open[number] = call
+        self._weights[number] = weight
+        self._weight += weight
         if caller_id is None:
-            call.request_id = context.new_request_id()
-            return call.request_id
+            call.request_id = made = self._new_request_id()
+            return made
         if is_usable(caller_id):
             call.request_id = caller_id
         else:
             call.client_request_id = caller_id[:MAX_CLIENT_ID]
-            call.request_id = context.new_request_id()
+            call.request_id = self._new_request_id()
         return None
 
-    def _keep(self, number: int, stream: Stream, ends: bool, now: int) -> None:
-        self._streams[number] = stream
-        self._weight += stream.weight
+    def _request_trailers(self, number: int, fields: Fields, weight: int, ends: int, now: int) -> None:
+        call = self._open.get(number)
+        if call is not None:
+            self._weigh(number, fields, weight)
+            call.request_trailers = fields
         if ends:
-            stream.request_ended = True
-            if stream.call is not None:
-                stream.call.request_completed = now
+            self.request_data(number, b"", ends, now)
 
-    def _weigh(self, stream: Stream, fields: Fields, weight: int) -> None:
-        """An open stream keeps one more list."""
+    def _weigh(self, number: int, fields: Fields, weight: int) -> None:
+        """An open call keeps one more list."""
         weight += len(fields) * _FIELD_BYTES
-        stream.weight += weight
+        self._weights[number] += weight
         self._weight += weight
 
-    def request_data(self, number: int, piece: bytes, now: int) -> None:
-        """A piece of the client's body."""
-        stream = self._streams.get(number)
-        if stream is not None and stream.call is not None:
-            call = stream.call
+    def request_data(self, number: int, piece: bytes, ends: int, now: int) -> None:
+        """A piece of the client's body, its last where it `ends`."""
+        call = self._open.get(number)
+        if call is None:
+            if ends:
+                self._skipped_ended(number, _REQUEST_ENDED)
+            return
+        if piece:
             if call.protocol is _GRPC_CALL:  # a stream of messages, whose times tell something
                 self._budget.capture_timed(call, call.request, piece, now)
             else:
                 self._budget.capture(call, call.request, piece)
-
-    def request_ended(self, number: int, now: int) -> None:
-        """The client has sent all."""
-        stream = self._streams.get(number)
-        if stream is None or stream.request_ended:
-            return
-        stream.request_ended = True
-        if stream.call is not None:
-            stream.call.request_completed = now
-        if stream.response_ended:
-            self._settle(number, _BY_MODEL, now)
+        if ends and call.request_completed < 0:
+            call.request_completed = now
+            if call.ended >= 0:
+                self._settle(number, call, _BY_MODEL, now)
 
     # -- responses
 
-    def response_fields(self, number: int, fields: Fields, weight: int, ends: bool, now: int) -> bytes | None:
+    def response_fields(self, number: int, fields: Fields, weight: int, ends: int, now: int) -> bytes | None:
         """A header block of the model; the id to add to it."""
-        stream = self._streams.get(number)
-        if stream is None:
+        call = self._open.get(number)
+        if call is None:
+            if ends:
+                self._skipped_ended(number, _RESPONSE_ENDED)
             return None
         wanted = None
-        if stream.answered:
-            if stream.call is not None:
-                stream.call.response_trailers = fields
-                note_grpc_status(stream.call, fields)
+        if call.first_response_byte >= 0:
+            call.response_trailers = fields
+            note_grpc_status(call, fields)
         elif is_informational(fields):
             return None
         else:
-            stream.answered = True
-            if stream.call is not None:
-                wanted = note_response(stream.call, fields, now)
-        if not (ends and stream.request_ended):  # it stays open, with what it has
-            self._weigh(stream, fields, weight)
-        if ends:
-            self.response_ended(number, now)
+            wanted = note_response(call, fields, now)
+        if not ends:
+            self._weigh(number, fields, weight)
+        elif call.ended < 0:
+            call.ended = now
+            if call.request_completed >= 0:
+                self._settle(number, call, _BY_MODEL, now)
+            else:  # it stays open, with what it has
+                self._weigh(number, fields, weight)
         return wanted
 
-    def response_data(self, number: int, piece: bytes, now: int) -> None:
-        """A piece of the model's body."""
-        stream = self._streams.get(number)
-        if stream is not None and stream.call is not None:
-            self._budget.capture_timed(stream.call, stream.call.response, piece, now)
-
-    def response_ended(self, number: int, now: int) -> None:
-        """The model has answered all."""
-        stream = self._streams.get(number)
-        if stream is None or stream.response_ended:
+    def response_data(self, number: int, piece: bytes, ends: int, now: int) -> None:
+        """A piece of the model's body, its last where it `ends`."""
+        call = self._open.get(number)
+        if call is None:
+            if ends:
+                self._skipped_ended(number, _RESPONSE_ENDED)
             return
-        stream.response_ended = True
-        if stream.call is not None:
-            stream.call.ended = now
-        if stream.request_ended:
-            self._settle(number, _BY_MODEL, now)
+        if piece:
+            self._budget.capture_timed(call, call.response, piece, now)
+        if ends and call.ended < 0:
+            call.ended = now
+            if call.request_completed >= 0:
+                self._settle(number, call, _BY_MODEL, now)
 
     # -- ends
 
+    def _skipped_ended(self, number: int, side: int) -> None:
+        """A side of a call that is not recorded has ended, or of one that is over."""
+        ended = self._skipped.get(number)
+        if ended is None:
+            return
+        self._skipped[number] = ended = ended | side
+        if ended == _REQUEST_ENDED | _RESPONSE_ENDED:
+            del self._skipped[number]
+
     def reset(self, number: int, code: int, by: EndedBy, now: int) -> None:
         """RST_STREAM; after a complete answer it is how servers say that they read no further."""
-        stream = self._streams.get(number)
-        if stream is None:
+        call = self._open.get(number)
+        if call is None:
+            self._skipped.pop(number, None)
             return
-        if stream.call is not None:
-            stream.call.reset_code = code
-        self._settle(number, _BY_MODEL if stream.response_ended else by, now)
+        call.reset_code = code
+        self._settle(number, call, _BY_MODEL if call.ended >= 0 else by, now)
 
     def going_away(self, last_stream: int, now: int) -> None:
         """The model takes no stream above `last_stream` (section 6.8)."""
         # Streams are opened in ascending order: the latest are the ones, and no frame costs a walk over all.
-        while self._streams and (latest := next(reversed(self._streams))) > last_stream:
-            self.reset(latest, _REFUSED_STREAM, EndedBy.MODEL_ABORTED, now)
+        for streams in (self._open, self._skipped):
+            while streams and (latest := next(reversed(streams))) > last_stream:
+                self.reset(latest, _REFUSED_STREAM, EndedBy.MODEL_ABORTED, now)
 
-    def _settle(self, number: int, by: EndedBy, now: int) -> None:
-        stream = self._streams.pop(number)
-        self._weight -= stream.weight
-        if stream.call is not None:
-            self._ledger.settle(stream.call, by, now)
+    def _settle(self, number: int, call: Exchange, by: EndedBy, now: int) -> None:
+        del self._open[number]
+        self._weight -= self._weights.pop(number)
+        self._ledger.settle(call, by, now)
 
     def client_ended(self, now: int) -> bytes:
         """See Tap."""
@@ -319,7 +318,7 @@ class Http2Tap:
 
     def abandon(self, now: int) -> None:
         """See Tap."""
-        for call, _ in self._forget_open():
+        for call in self._forget_open():
             self._ledger.shed_fault(call)
         if self._rest is None:
             self._rest = OpaqueTap.counting(self._context)
@@ -327,16 +326,17 @@ class Http2Tap:
             self._rest.abandon(now)
 
     def _settle_open(self, by: EndedBy, now: int, flag: str | None = None) -> None:
-        for call, has_answered in self._forget_open():
+        for call in self._forget_open():
             if flag is not None:
-                call.flags.append(flag)
-            self._ledger.settle(call, _BY_MODEL if has_answered else by, now)
+                call.flags = [*call.flags, flag]
+            # A whole answer is the model's end, though the request never ended.
+            self._ledger.settle(call, _BY_MODEL if call.ended >= 0 else by, now)
 
-    def _forget_open(self) -> list[tuple[Exchange, bool]]:
-        """The calls that were open, and whether the model had answered all."""
-        streams = self._streams.values()
-        calls = [(stream.call, stream.response_ended) for stream in streams if stream.call is not None]
-        self._streams.clear()
+    def _forget_open(self) -> list[Exchange]:
+        calls = list(self._open.values())
+        self._open.clear()
+        self._weights.clear()
+        self._skipped.clear()
         self._weight = 0
         return calls
 
@@ -345,20 +345,19 @@ class Http2Tap:
         self._settle_open(EndedBy.RELAY, now, flag)
         self._rest = OpaqueTap.recording(self._context, self._facts, now)
         assert self._rest.call is not None
-        self._rest.call.flags.append(flag)
+        self._rest.call.flags = [*self._rest.call.flags, flag]
         return self._rest
 
 
 class _Requests:
     """What the client's direction tells."""
 
-    __slots__ = ("data", "end", "fields", "tap")
+    __slots__ = ("data", "fields", "tap")
 
     def __init__(self, tap: Http2Tap) -> None:
         self.tap = tap
         self.fields = tap.request_fields
         self.data = tap.request_data
-        self.end = tap.request_ended
 
     def reset(self, stream: int, code: int, now: int) -> None:
         self.tap.reset(stream, code, EndedBy.CLIENT, now)
@@ -370,13 +369,12 @@ class _Requests:
 class _Responses:
     """What the model's direction tells."""
 
-    __slots__ = ("data", "end", "fields", "going_away", "tap")
+    __slots__ = ("data", "fields", "going_away", "tap")
 
     def __init__(self, tap: Http2Tap) -> None:
         self.tap = tap
         self.fields = tap.response_fields
         self.data = tap.response_data
-        self.end = tap.response_ended
         self.going_away = tap.going_away
 
     def reset(self, stream: int, code: int, now: int) -> None:

@@ -47,6 +47,9 @@ _NO_LIMIT: Final = 1 << 62
 # below the limit, nothing need be summed up.
 _FIELD_MOST: Final = FIELD_OVERHEAD + STATIC_FIELD_BYTES
 _ID_MOST: Final = FIELD_OVERHEAD + len(HEADER) + MAX_CLIENT_ID
+# What comes before an id of the length that most have.
+_MADE_ID: Final = 36
+_BEFORE_MADE_ID: Final = literal_without_indexing(HEADER, bytes(_MADE_ID))[:-_MADE_ID]
 # Frames that are read whole; larger ones are none that a peer needs.
 _MOST_READ_BYTES: Final = 16 << 10
 
@@ -54,16 +57,13 @@ _MOST_READ_BYTES: Final = 16 << 10
 class Listener(Protocol):
     """Who is told what a direction sends."""
 
-    def fields(self, stream: int, fields: Fields, weight: int, ends: bool, now: int) -> bytes | None:
+    def fields(self, stream: int, fields: Fields, weight: int, ends: int, now: int) -> bytes | None:
         """A header block whose names and values hold up to `weight` bytes; the request id to append to it,
-        None for none.
+        None for none. `ends` (here and below) is not 0 where the stream ends with it in this direction.
         """
 
-    def data(self, stream: int, piece: bytes, now: int) -> None:
-        """A non-empty piece of a body, without padding."""
-
-    def end(self, stream: int, now: int) -> None:
-        """The stream has ended in this direction; told after its last data, not after fields that say so."""
+    def data(self, stream: int, piece: bytes, ends: int, now: int) -> None:
+        """A piece of a body, without padding; empty only where it ends."""
 
     def reset(self, stream: int, code: int, now: int) -> None:
         """RST_STREAM."""
@@ -85,7 +85,6 @@ class Direction:
         "_listener",
         "_skip",
         "_tell_data",
-        "_tell_end",
         "_tell_fields",
         "frame_most",
         "list_most",
@@ -99,14 +98,13 @@ class Direction:
         # Bound once: each is called for every call of a model.
         self._tell_fields = listener.fields
         self._tell_data = listener.data
-        self._tell_end = listener.end
         self._listener = listener
         self._id_not_added = id_not_added
         # Bytes that pass unread: the preface, the rest of a frame, padding.
         self._skip = skip
         self._data_left = 0
         self._data_stream = 0
-        self._data_ends = False
+        self._data_ends = 0
         self._decoder = HpackDecoder()
         # This side's settings, sent and not acknowledged by the other side yet.
         self._announced: list[dict[int, int]] = []
@@ -122,6 +120,7 @@ class Direction:
         out: list[bytes] = []
         place = copied = 0
         size = len(data)
+        decoder = self._decoder
         while place < size:
             if self._data_left:
                 place = self._pass_data(data, place, now)
@@ -143,19 +142,18 @@ class Direction:
                         place = ~place
                         break
                 else:
-                    if end > place + _HEAD:
-                        self._tell_data(stream, data[place + _HEAD : end], now)
-                    if flags & _END_STREAM:
-                        self._tell_end(stream, now)
+                    ends = flags & _END_STREAM
+                    if ends or end > place + _HEAD:
+                        self._tell_data(stream, data[place + _HEAD : end], ends, now)
                     place = end
             elif kind == _HEADERS and flags & _ODD_BLOCK == _END_HEADERS:
                 if end > size:
                     if end - place > _MOST_BLOCK_BYTES:
                         raise FrameError("header block is too large")
                     break
-                fields = self._decoder.decode(data[place + _HEAD : end])
-                added = self._tell(stream, fields, flags, now)
-                if added is not None:
+                fields = decoder.decode(data[place + _HEAD : end])
+                wanted = self._tell_fields(stream, fields, decoder.list_bytes, flags & _END_STREAM, now)
+                if wanted is not None and (added := self._literal(fields, wanted)):
                     length = end - place - _HEAD + len(added)
                     if length <= self.other.frame_most:
                         out += (data[copied:place], length.to_bytes(3, "big"), data[place + 3 : end], added)
@@ -171,10 +169,12 @@ class Direction:
                 block = find_header_block(data, place)
                 if block is None:
                     break
-                fields = self._decoder.decode(block.fragment)
+                fields = decoder.decode(block.fragment)
                 # Of what is pushed only its effect on the table matters: it is not recorded.
-                added = None if kind == _PUSH_PROMISE else self._tell(stream, fields, flags, now)
-                if added is not None:
+                wanted = None
+                if kind != _PUSH_PROMISE:
+                    wanted = self._tell_fields(stream, fields, decoder.list_bytes, flags & _END_STREAM, now)
+                if wanted is not None and (added := self._literal(fields, wanted)):
                     out += (
                         data[copied:place],
                         append_to_block(data, place, block, added, self.other.frame_most),
@@ -208,32 +208,28 @@ class Direction:
             raise FrameError("more padding than frame")
         self._data_stream = int.from_bytes(data[frame + 5 : frame + _HEAD], "big") & 0x7FFFFFFF
         self._data_left = length
-        self._data_ends = bool(flags & _END_STREAM)
+        self._data_ends = flags & _END_STREAM
         self._skip = padding
         if not length and self._data_ends:
-            self._tell_end(self._data_stream, now)
+            self._tell_data(self._data_stream, b"", self._data_ends, now)
         return place
 
     def _pass_data(self, data: bytes, place: int, now: int) -> int:
         piece = data[place : place + self._data_left]
         self._data_left -= len(piece)
-        self._tell_data(self._data_stream, piece, now)
-        if not self._data_left and self._data_ends:
-            self._tell_end(self._data_stream, now)
+        self._tell_data(self._data_stream, piece, 0 if self._data_left else self._data_ends, now)
         return place + len(piece)
 
     # -- header blocks
 
-    def _tell(self, stream: int, fields: Fields, flags: int, now: int) -> bytes | None:
-        """Tell of a block; the literal to append to it, None for none."""
-        weight = self._decoder.list_bytes
-        wanted = self._tell_fields(stream, fields, weight, bool(flags & _END_STREAM), now)
-        if wanted is None:
-            return None
-        most = weight + len(fields) * _FIELD_MOST + _ID_MOST
+    def _literal(self, fields: Fields, wanted: bytes) -> bytes:
+        """What is to be appended to the block of `fields`; empty where that would make a list too large."""
+        most = self._decoder.list_bytes + len(fields) * _FIELD_MOST + _ID_MOST
         if most > self.other.list_most and self._exceeds_list(fields, wanted):
             self._id_not_added()
-            return None
+            return b""
+        if len(wanted) == _MADE_ID:
+            return _BEFORE_MADE_ID + wanted
         return literal_without_indexing(HEADER, wanted)
 
     def _exceeds_list(self, fields: Fields, wanted: bytes) -> bool:
