@@ -5,7 +5,13 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
+
+import pytest
+
+from infertap.demo import run_demo, story
+from infertap.demo.processes import DemoError
 
 SECONDS = 110
 DEMO = [sys.executable, "-m", "infertap.cli", "demo"]
@@ -74,3 +80,39 @@ def test_ctrl_c(tmp_path: Path) -> None:
         demo.send_signal(signal.SIGINT)
         assert demo.wait(SECONDS) == 0
     assert processes_in(tmp_path) == []
+
+
+def test_killed(tmp_path: Path) -> None:
+    """Killed, it leaves no process behind either: the kernel tells them."""
+    with subprocess.Popen(
+        DEMO, cwd=tmp_path, stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as demo:
+        assert demo.stdout is not None
+        for line in demo.stdout:
+            if "calling the model" in line:
+                break
+        assert len(processes_in(tmp_path)) > 3
+        demo.kill()
+    until = time.monotonic() + SECONDS
+    while (left := processes_in(tmp_path)) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert left == []
+
+
+def test_once_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever hangs, `--once` ends with the reason; without it nothing is cut short."""
+    monkeypatch.setattr(story, "_ONCE_SECONDS", 1)
+    with pytest.raises(DemoError, match="not done after 1 s"), story._in_time(once=True):
+        signal.pause()
+    with story._in_time(once=False):
+        assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
+
+
+def test_without_the_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Installed without its source, it says what to do, and that before it asks for packages."""
+    monkeypatch.setattr(story, "_MODEL_SERVER", tmp_path)
+    monkeypatch.setattr(story, "_NEEDED", ("no_such_package",))
+    assert run_demo(once=True) == 1
+    assert "make demo" in capsys.readouterr().err
