@@ -25,6 +25,8 @@ from sidecar.protocols.http1_heads import (
     TOKEN,
     UNTIL_CLOSE,
     Answer,
+    RequestHead,
+    ResponseHead,
     is_status_line,
     read_request_head,
     read_response_head,
@@ -293,6 +295,9 @@ class _Framer:
         return len(data)
 
 
+_at_head: Final = _Framer._head
+
+
 class RequestFramer(_Framer):
     """From the client's bytes to requests."""
 
@@ -302,6 +307,16 @@ class RequestFramer(_Framer):
         super().__init__()
         # A CONNECT or Upgrade is the latest request, and its answer is not known.
         self.asks_tunnel = False
+
+    def whole(self, data: bytes) -> tuple[RequestHead, int] | None:
+        """Take `data` if it is just one plain request: its head, and where that ends. None: `feed` it."""
+        if self._step is not _at_head or self._searched:
+            return None
+        end = data.find(b"\r\n\r\n") + 4
+        head = _remembered_request(data[:end]) if 4 <= end <= _LARGEST_REMEMBERED else None
+        if head is None or end + head.body != len(data) or head.is_last or head.answer > Answer.HEAD:
+            return None
+        return head, end
 
     def resume(self) -> None:
         """The CONNECT or Upgrade was refused: requests may follow."""
@@ -329,8 +344,7 @@ class RequestFramer(_Framer):
     def _finish(self, at: int, events: list[Event]) -> None:
         events.append((_END, None, at))
         # Bytes behind an unanswered CONNECT or Upgrade belong to a protocol that is not chosen yet.
-        closed = self._is_last or self.asks_tunnel
-        self._step = _Framer._nothing_more if closed else _Framer._head
+        self._step = _Framer._nothing_more if self._is_last or self.asks_tunnel else _Framer._head
 
 
 class ResponseFramer(_Framer):
@@ -342,6 +356,18 @@ class ResponseFramer(_Framer):
         super().__init__()
         self._expected: deque[Answer] = deque()
         self.expect = self._expected.append
+
+    def whole(self, data: bytes) -> tuple[ResponseHead, int] | None:
+        """Take `data` if it is just one final response: its head, and where that ends. None: `feed` it."""
+        if self._step is not _at_head or self._searched or not self._expected:
+            return None
+        end = data.find(b"\r\n\r\n") + 4
+        read = _remembered_response if end <= _LARGEST_REMEMBERED else read_response_head
+        head = read(data[:end], self._expected[0]) if end >= 4 else None
+        if head is None or end + head.body != len(data) or head.is_last or head.status < 200:
+            return None
+        self._expected.popleft()
+        return head, end
 
     def _read_head(self, raw: bytes, end: int, events: list[Event]) -> bool:
         if not self._expected:

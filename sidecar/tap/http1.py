@@ -94,6 +94,9 @@ class Http1Tap:
             self._rest.from_client(data, now)
             self.client_held = b""
             return data
+        whole = self._requests.whole(data)
+        if whole is not None:
+            return self._whole_request(data, *whole, now)
         events, consumed = self._requests.feed(data)
         # Flat, as is its twin below: each call and look-up here is paid for by every call of a model.
         out: list[bytes] = []
@@ -125,6 +128,21 @@ class Http1Tap:
             return data
         out.append(data[sent:])
         return b"".join(out)
+
+    def _whole_request(self, data: bytes, head: RequestHead, end: int, now: int) -> bytes:
+        """What most requests are: one read that holds nothing else. The same as above, with less work."""
+        added = self._request_head(head, now)
+        call, self._uploading = self._uploading, None
+        if call is not None:
+            if end < len(data):
+                self._budget.capture(call, call.request, data[end:])
+            call.request_completed = now
+        if self._pending > PENDING_BYTES:
+            self._stop(Stop.TOO_LARGE, now, b"", from_client=True)
+        self.client_held = b""
+        if added is None:
+            return data
+        return b"%b%b%b\r\n%b" % (data[: end - 2], ID_FIELD, added, data[end - 2 :])
 
     def _request_head(self, head: RequestHead, now: int) -> bytes | None:
         """Open the call; the id to add to the request, None for none."""
@@ -173,6 +191,9 @@ class Http1Tap:
             self._rest.from_model(data, now)
             self.model_held = b""
             return data
+        whole = self._responses.whole(data)
+        if whole is not None:
+            return self._whole_response(data, *whole, since, now)
         events, consumed = self._responses.feed(data)
         out: list[bytes] = []
         sent = 0
@@ -205,6 +226,18 @@ class Http1Tap:
             return data
         out.append(data[sent:])
         return b"".join(out)
+
+    def _whole_response(self, data: bytes, head: ResponseHead, end: int, since: int, now: int) -> bytes:
+        """What most responses are, likewise."""
+        added = self._response_head(head, since)
+        call = self._calls[0]
+        if call is not None and end < len(data):
+            self._budget.capture_timed(call, call.response, data[end:], now)
+        self._response_complete(now)
+        self.model_held = b""
+        if added is None:
+            return data
+        return b"%b%b%b\r\n%b" % (data[: end - 2], ID_FIELD, added, data[end - 2 :])
 
     def _response_head(self, head: ResponseHead, now: int) -> bytes | None:
         """Note the answer; the id to add to it, None for none."""

@@ -484,3 +484,72 @@ def test_responses_as_h11_reads_them(stream: bytes, size: int) -> None:
     """A legal response has the status and body that h11 sees."""
     pieces = [stream[i : i + size] for i in range(0, len(stream), size)]
     assert our_reading(responses(), pieces) == h11_reading(h11.CLIENT, stream, 1)
+
+
+WHOLE_REQUESTS = [
+    b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+    b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n",
+    b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc",
+]
+OTHER_REQUESTS = [
+    b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nab",
+    b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabcG",
+    b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+    b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    b"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n",
+    b"\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: a\r\n",
+    b"nonsense\r\n\r\n",
+]
+
+
+@pytest.mark.parametrize("data", WHOLE_REQUESTS)
+def test_whole_request(data: bytes) -> None:
+    """A plain request alone in a read is taken at once, as `feed` would tell it, and another may follow."""
+    framer = RequestFramer()
+    (_, head, end), *_ = RequestFramer().feed(data)[0]
+    assert framer.whole(data) == framer.whole(data) == (head, end)
+    assert framer.feed(data) == RequestFramer().feed(data)
+
+
+@pytest.mark.parametrize("data", OTHER_REQUESTS)
+def test_no_whole_request(data: bytes) -> None:
+    """Anything else is left to `feed`, which tells the same as if it had not been looked at."""
+    framer = RequestFramer()
+    assert framer.whole(data) is None
+    assert framer.feed(data) == RequestFramer().feed(data)
+
+
+def test_whole_response() -> None:
+    """A final response alone in a read answers one request; interim, last, open and unasked ones are fed."""
+    plain = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
+    framer = ResponseFramer()
+    assert framer.whole(plain) is None
+    framer.expect(Answer.PLAIN)
+    for other in (
+        b"HTTP/1.1 100 Continue\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n\r\nhi",
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi",
+        plain + b"H",
+        plain[:-1],
+    ):
+        assert framer.whole(other) is None
+    taken = framer.whole(plain)
+    assert taken is not None
+    assert (taken[0].status, taken[1]) == (200, len(plain) - 2)
+    assert framer.whole(plain) is None
+    framer.expect(Answer.HEAD)
+    assert framer.whole(plain) is None
+    assert framer.whole(plain[:-2]) is not None
+
+
+def test_whole_only_between_messages() -> None:
+    """In a body, or with a part of a head fed before, what looks like a whole message is none."""
+    framer = RequestFramer()
+    framer.feed(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 300\r\n\r\n")
+    assert framer.whole(WHOLE_REQUESTS[0]) is None
+    framer = RequestFramer()
+    assert framer.feed(WHOLE_REQUESTS[0][:-2]) == ([], 0)
+    assert framer.whole(WHOLE_REQUESTS[0]) is None
+    assert framer.feed(WHOLE_REQUESTS[0])[1] == len(WHOLE_REQUESTS[0])
