@@ -75,6 +75,10 @@ test-kubernetes: $(STAMP) ## lint, render and validate the chart with the real H
 	@$(BIN)/pip install --quiet --disable-pip-version-check -e '.[kubernetes]'
 	@$(BIN)/python -m pytest -q -m kubernetes tests/helm
 
+.PHONY: test-long
+test-long: $(STAMP) ## what takes minutes: storage away for a minute
+	@$(BIN)/python -m pytest -q -m long tests
+
 .PHONY: test-protobuf
 test-protobuf: $(STAMP) ## load the generated code on protobuf 6 and on 7
 	@$(BIN)/python -m pytest -q -m protobuf_versions tests/structure

@@ -202,3 +202,34 @@ def test_storage_dies_under_load(
         loading.join(SECONDS)
     assert faults == []
     check_each_once(storage, sidecar, made)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(240)
+def test_storage_is_away_for_a_minute(
+    start_model: "StartModel", start_sidecar: "StartSidecar", start_storage: "StartStorage", link: Link
+) -> None:
+    """Calls go on for a minute without storage; when it is back it gets all of them, once."""
+    storage = start_storage()
+    link.storage = storage.address
+    sidecar = start_sidecar(start_model(answer).address, storage=link.address)
+    made = 0
+    with httpx.Client(timeout=SECONDS) as client:
+        call(sidecar, client, range(20))
+        storage.await_records(20)
+        await_pending(sidecar, 0)
+        storage.kill()
+        link.cut()
+        back_at = time.monotonic() + 60
+        made = 20
+        while time.monotonic() < back_at:
+            call(sidecar, client, range(made, made + 10))
+            made += 10
+            time.sleep(0.1)
+    await_pending(sidecar, made - 20)
+    storage = start_storage(storage.archive)
+    link.storage = storage.address
+    until = time.monotonic() + 120  # by then the pauses between tries have grown
+    while len(storage.records()) < made and time.monotonic() < until:
+        time.sleep(1)
+    check_each_once(storage, sidecar, made)
