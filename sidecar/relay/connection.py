@@ -10,6 +10,7 @@ that it looks up lives on the side itself.
 """
 
 import asyncio
+import functools
 from collections.abc import Callable
 from time import monotonic_ns
 from typing import TYPE_CHECKING, cast
@@ -18,13 +19,13 @@ from sidecar.event_log import log_event
 from sidecar.exchange import EndedBy
 from sidecar.relay.flow_control import hold, limit_unsent, release
 from sidecar.relay.resets import reset_transport, reset_when_delivered
-from sidecar.tap import ConnectionFacts, Tap
+from sidecar.tap import ConnectionFacts, OpeningTap, Tap
 
 if TYPE_CHECKING:
     from sidecar.relay.traffic import Traffic
 
 
-OpenTap = Callable[[ConnectionFacts], Tap]
+OpenTap = Callable[[ConnectionFacts], OpeningTap]
 
 
 def _pass_on(data: bytes, _now: int) -> bytes:
@@ -157,8 +158,20 @@ class Connection:
             self.traffic.row.add("seen")
             self.traffic.row.add("opaque")
         else:
+            self.client.follow = functools.partial(self._follow_opening, tap, tap.from_client)
+            self.model.follow = functools.partial(self._follow_opening, tap, tap.from_model)
+
+    def _follow_opening(
+        self, opening: OpeningTap, follow: Callable[[bytes, int], bytes], data: bytes, now: int
+    ) -> bytes:
+        """The first reads, until it is clear which tap follows: then each read is a call to that one."""
+        onward = follow(data, now)
+        tap = opening.successor
+        if tap is not None and self.tap is opening:
+            self.tap = tap
             self.client.follow = tap.from_client
             self.model.follow = tap.from_model
+        return onward
 
     def _relay_early(self, side: Side) -> None:
         if side.early:

@@ -7,12 +7,12 @@ nothing of sockets. For the relay:
     context.ledger.wall_offset_ns = time.time_ns() - time.monotonic_ns()
     tap = sniffing(context, ConnectionFacts(...))          # one for each connection
 
-and then as `Tap` documents.
+and then as `OpeningTap` and `Tap` document.
 """
 
 from sidecar.tap.capture import CaptureBudget
 from sidecar.tap.connection_facts import ConnectionFacts
-from sidecar.tap.interface import Tap, TapContext, TapSettings
+from sidecar.tap.interface import OpeningTap, Tap, TapContext, TapSettings
 from sidecar.tap.ledger import Ledger
 from sidecar.tap.sampling import SamplingRules
 from sidecar.tap.sniffing import sniffing
@@ -21,6 +21,7 @@ __all__ = [
     "CaptureBudget",
     "ConnectionFacts",
     "Ledger",
+    "OpeningTap",
     "SamplingRules",
     "Tap",
     "TapContext",

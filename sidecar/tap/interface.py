@@ -56,6 +56,14 @@ class Tap(Protocol):
         """The tap has failed: its open calls are counted as shed, what follows as opaque. Never raises."""
 
 
+class OpeningTap(Tap, Protocol):
+    """The tap of a new connection, which may leave the rest of it to another."""
+
+    @property
+    def successor(self) -> Tap | None:
+        """The tap to call from now on instead of this one, which holds nothing; None while that is open."""
+
+
 @dataclass(frozen=True, slots=True)
 class TapSettings:
     """The part of the settings that taps go by, as plain values."""

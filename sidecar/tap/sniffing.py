@@ -9,11 +9,11 @@ from sidecar.protocols import Sniffed, sniff_client, sniff_model
 from sidecar.tap.connection_facts import ConnectionFacts
 from sidecar.tap.http1 import Http1Tap
 from sidecar.tap.http2 import Http2Tap
-from sidecar.tap.interface import Tap, TapContext
+from sidecar.tap.interface import OpeningTap, Tap, TapContext
 from sidecar.tap.opaque import OpaqueTap
 
 
-def sniffing(context: TapContext, facts: ConnectionFacts) -> Tap:
+def sniffing(context: TapContext, facts: ConnectionFacts) -> OpeningTap:
     """The tap for a new connection, whatever it speaks."""
     return _Sniffing(context, facts)
 
@@ -29,6 +29,11 @@ class _Sniffing:
         self._chosen: Tap | None = None
         self._client_held = b""
         self._model_held = b""
+
+    @property
+    def successor(self) -> Tap | None:
+        """See OpeningTap."""
+        return None if self._client_held or self._model_held else self._chosen
 
     # What the chosen tap holds came after what is held here: that is given to it first, then forgotten.
 

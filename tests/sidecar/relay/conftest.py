@@ -36,6 +36,7 @@ class ScriptedTap:
         self.fail_on: bytes | None = None
         self.hold_on: bytes | None = None
         self.fail_at_end = False
+        self.successor: ScriptedTap | None = None
 
     def _follow(self, data: bytes, held: bytes) -> tuple[bytes, bytes]:
         if self.fail_on is not None and self.fail_on in data:

@@ -179,6 +179,25 @@ async def test_fault_of_the_tap_loses_no_byte(bench: "Bench", capfd: pytest.Capt
     assert "secret" not in lines[0]
 
 
+async def test_successor_of_the_tap_follows_on(bench: "Bench") -> None:
+    """A tap that leaves the rest to another is asked no more; a fault, or an end, is then the other's."""
+    bench.prepare = fails_on(b"never", hold_on=b"<")
+    client, model = await bench.joined()
+    await client.send(b"one")
+    assert await model.receive(3) == b"one"
+    first = bench.taps[0]
+    second = first.successor = type(first)()
+    second.fail_on, second.hold_on = b"boom", b"<"
+    await client.send(b"two")
+    assert await model.receive(3) == b"two"
+    await client.send(b"three<")
+    assert await model.receive(5) == b"three"
+    assert (first.client_held, second.client_held) == (b"", b"<")
+    await client.send(b"boom")
+    assert await model.receive(5) == b"<boom"
+    assert (first.told, second.told) == ([], ["abandoned"])
+
+
 async def test_fault_of_the_tap_at_an_end_passes_the_end_on(bench: "Bench") -> None:
     """When the tap raises at the client's end, what it held and the end itself still reach the model."""
 

@@ -89,3 +89,25 @@ def test_fault_at_the_choice(make_rig):
     assert tap.client_held == b"G"
     tap.abandon(3)
     rig.check_balance()
+
+
+def test_leaves_the_rest_to_the_chosen(make_rig):
+    """Once the protocol is known and nothing is held here, the chosen tap is called instead of this one."""
+    rig = make_rig()
+    tap = rig.tap()
+    assert tap.successor is None
+    tap.from_client(b"GE", 1)
+    assert tap.successor is None
+    tap.from_client(b"T / HTTP/1.1\r\n\r\n", 2)
+    assert tap.successor.from_model(b"HTTP/1.1 204 No Content\r\n\r\n", 3).startswith(b"HTTP/1.1 204 ")
+    assert [call.status for call in rig.kept] == [204]
+
+
+def test_keeps_following_what_it_holds(make_rig):
+    """While the client's first bytes are held here, the model's words alone do not end this tap's part."""
+    tap = make_rig().tap()
+    tap.from_client(b"GE", 1)
+    tap.from_model(b"220 mail\r\n", 2)
+    assert tap.successor is None
+    tap.from_client(b"T", 3)
+    assert tap.successor is not None
