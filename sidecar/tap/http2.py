@@ -176,12 +176,15 @@ class Http2Tap:
         if caller_id is None:
             call.request_id = made = self._new_request_id()
             return made
+        self._note_caller_id(call, caller_id)
+        return None
+
+    def _note_caller_id(self, call: Exchange, caller_id: bytes) -> None:
         if is_usable(caller_id):
             call.request_id = caller_id
         else:
             call.client_request_id = caller_id[:MAX_CLIENT_ID]
             call.request_id = self._new_request_id()
-        return None
 
     def _request_trailers(self, number: int, fields: Fields, weight: int, ends: int, now: int) -> None:
         call = self._open.get(number)
