@@ -8,6 +8,7 @@ Strings from the wire stay bytes: they may hold anything. Nothing in here is red
 may reach a disk, a log or another host.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 
@@ -95,12 +96,12 @@ class Exchange:
     grpc_message: bytes = b""
     # Header fields in order, names as sent, without the pseudo-headers and without what the tap added.
     # HTTP/1 leaves these empty and keeps the head's bytes in *_head: parsing them is the recorder's work.
-    request_headers: list[tuple[bytes, bytes]] = field(default_factory=list)
-    response_headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    request_headers: Sequence[tuple[bytes, bytes]] = ()
+    response_headers: Sequence[tuple[bytes, bytes]] = ()
     request_head: bytes = b""
     response_head: bytes = b""
-    request_trailers: list[tuple[bytes, bytes]] = field(default_factory=list)
-    response_trailers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    request_trailers: Sequence[tuple[bytes, bytes]] = ()
+    response_trailers: Sequence[tuple[bytes, bytes]] = ()
     request: Body = field(default_factory=Body)
     response: Body = field(default_factory=Body)
     # Error code of RST_STREAM, either side; -1 without one.

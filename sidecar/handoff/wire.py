@@ -162,7 +162,7 @@ def _exchange(row: Any) -> Exchange:
         row[2] = Protocol(row[2])
         row[9] = EndedBy(row[9])
         for position in (20, 21, 24, 25):
-            row[position] = [(name, value) for name, value in row[position]]
+            row[position] = [(name, value) for name, value in row[position]] or ()
         row[26] = _body(row[26])
         row[27] = _body(row[27])
         row[29] = Reason(row[29])

@@ -5,6 +5,7 @@ keeps only what holds no text of the wire.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -16,7 +17,7 @@ from sidecar.recorder.json_text import json_text
 from sidecar.recorder.payloads import Side, decode_binary, decode_grpc
 from sidecar.recorder.redaction import Findings, RedactedBody, Redactor, Withheld
 
-Fields = list[tuple[bytes, bytes]]
+Fields = Sequence[tuple[bytes, bytes]]
 
 _USERINFO: Final = re.compile(rb"^([A-Za-z][A-Za-z0-9+.-]*://)[^/@]*@")
 # What a body may become when its content encoding is opened.

@@ -1,7 +1,7 @@
 """Nothing of the wire reaches a record unredacted, through whichever field of a call it comes."""
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from types import GenericAlias
 from typing import Any
@@ -65,7 +65,7 @@ def planted(secret: bytes, protocol: Protocol) -> Exchange:
         bytes: secret,
         str: secret.decode(),
         GenericAlias(list, str): [secret.decode()],
-        GenericAlias(list, tuple[bytes, bytes]): header_fields,
+        Sequence[tuple[bytes, bytes]]: header_fields,
         Body: Body([secret], len(secret), len(secret), [(5, 1), (6, 2)], 2),
         int: 200,
         float: 0.5,
