@@ -93,7 +93,7 @@ def test_tail(
 
 def test_nobody_there() -> None:
     """An address where nobody listens is said to be one, with what to do."""
-    with Client("127.0.0.1:1") as client, pytest.raises(UnreachableError, match="nobody serves records at"):
+    with Client("127.0.0.1:1") as client, pytest.raises(UnreachableError, match="no records to be had at"):
         list(client.list())
 
 
