@@ -2,6 +2,7 @@
 
     ARCHIVE/lock                        held by the one process that uses it
     ARCHIVE/records-2026-11-21.duckdb   what came on that day (UTC)
+    ARCHIVE/new.duckdb                  a day's file that is being made
     ARCHIVE/tmp/                        what the engine spills
 
 A batch goes into the current day's file in one transaction, together with the ranges that it covers. What has
@@ -108,6 +109,8 @@ class DuckdbArchive:
                     self._insert(fresh, stored_ns)
                 except duckdb.Error as error:
                     raise ArchiveError(_said(error)) from None
+                except OSError as error:
+                    raise ArchiveError(os.strerror(error.errno or 0)) from None
                 for entry in fresh:
                     self._note(entry.spool_id, entry.first, entry.last, isinstance(entry, GapEntry))
         return [entry for entry in fresh if isinstance(entry, RecordEntry)]
@@ -174,11 +177,25 @@ class DuckdbArchive:
     def _attach(self, date: str) -> None:
         name = _attached_name(date)
         path = self._directory / f"records-{date}.duckdb"
-        self._connection.execute(f"ATTACH '{_quoted(path)}' AS {name}")
-        path.chmod(0o600)
-        for statement in CREATE:
-            self._connection.execute(statement.format(day=name))
+        if not path.exists():
+            self._make(path)
+        self._connection.execute(f"ATTACH IF NOT EXISTS '{_quoted(path)}' AS {name}")
         self._days = tuple(sorted({*self._days, name}, reverse=True))
+
+    def _make(self, path: Path) -> None:
+        """A day's file gets its name once it is whole: a full disk or a kill leaves no broken one."""
+        draft = self._directory / "new.duckdb"
+        self._connection.execute("DETACH DATABASE IF EXISTS new_day")
+        for left in (draft, draft.with_name("new.duckdb.wal")):
+            left.unlink(missing_ok=True)
+        self._connection.execute(f"ATTACH '{_quoted(draft)}' AS new_day")
+        for statement in CREATE:
+            self._connection.execute(statement.format(day="new_day"))
+        self._connection.execute("CHECKPOINT new_day")
+        self._connection.execute("DETACH new_day")
+        draft.chmod(0o600)
+        draft.rename(path)
+        _sync_directory(self._directory)
 
     def _read_received(self, day: str) -> None:
         rows = self._connection.execute(
@@ -287,6 +304,15 @@ def _claim(directory: Path) -> int:
         os.close(lock)
         raise ArchiveError(f"{directory}: another storage uses this archive") from None
     return lock
+
+
+def _sync_directory(directory: Path) -> None:
+    """Make the names in `directory` durable."""
+    handle = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _covers(known: RangeSet, entry: GapEntry) -> bool:
