@@ -9,14 +9,36 @@ from infertap import v1
 
 # Records that wait for one listener; one that is slower is cut off, not served with holes.
 MOST_WAITING: Final = 10_000
+# And their bytes, as they are encoded.
+MOST_WAITING_BYTES: Final = 32 << 20
 
 
 class Listener:
     """One listener's queue."""
 
     def __init__(self) -> None:
-        self.records: asyncio.Queue[v1.Record] = asyncio.Queue(MOST_WAITING)
         self.is_behind = False
+        self._waiting: asyncio.Queue[tuple[v1.Record, int]] = asyncio.Queue(MOST_WAITING)
+        self._bytes = 0
+
+    @property
+    def is_at_end(self) -> bool:
+        """Whether it is cut off and has heard all that it could."""
+        return self.is_behind and self._waiting.empty()
+
+    async def next(self) -> v1.Record:
+        """The next record, once there is one."""
+        record, size = await self._waiting.get()
+        self._bytes -= size
+        return record
+
+    def tell(self, record: v1.Record, size: int) -> None:
+        """Let it wait; a listener with too much waiting is cut off, but for one record alone."""
+        if self._waiting.full() or (self._bytes and self._bytes + size > MOST_WAITING_BYTES):
+            self.is_behind = True
+        if not self.is_behind:
+            self._waiting.put_nowait((record, size))
+            self._bytes += size
 
 
 class Live:
@@ -41,11 +63,7 @@ class Live:
 
     def tell(self, records: Sequence[v1.Record]) -> None:
         """These records are durable."""
-        for listener in self._listeners:
-            for record in records:
-                if listener.is_behind:
-                    break
-                try:
-                    listener.records.put_nowait(record)
-                except asyncio.QueueFull:
-                    listener.is_behind = True
+        for record in records:
+            size = record.ByteSize()
+            for listener in self._listeners:
+                listener.tell(record, size)

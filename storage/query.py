@@ -85,8 +85,8 @@ class Records(v1.RecordServiceServicer):
                 for record in reversed(page.records):
                     told.add((record.spool_id, record.sequence))
                     yield mask.apply(record)
-            while not (listener.is_behind and listener.records.empty()):
-                record = await listener.records.get()
+            while not listener.is_at_end:
+                record = await listener.next()
                 if query.matches(record) and (record.spool_id, record.sequence) not in told:
                     yield mask.apply(record)
         await context.abort(

@@ -1,0 +1,31 @@
+"""Those who listen to what arrives."""
+
+from infertap import v1
+from storage import live
+
+
+async def test_slow_listener_is_cut_off() -> None:
+    """It gets what waited, without a hole, and then hears that it is cut off; others go on."""
+    told = live.Live()
+    with told.listening() as slow, told.listening() as quick:
+        for number in range(live.MOST_WAITING + 2):
+            told.tell([v1.Record(sequence=number + 1)])
+            assert (await quick.next()).sequence == number + 1
+        heard = []
+        while not slow.is_at_end:
+            heard.append((await slow.next()).sequence)
+        assert heard == list(range(1, live.MOST_WAITING + 1))
+        assert not quick.is_behind
+
+
+async def test_bytes_that_wait_are_bounded() -> None:
+    """Large records cut a slow listener off long before their number would."""
+    told = live.Live()
+    large = v1.Record(call_id="x" * (live.MOST_WAITING_BYTES // 4))
+    with told.listening() as listener:
+        told.tell([large] * 10)
+        heard = 0
+        while not listener.is_at_end:
+            await listener.next()
+            heard += 1
+        assert heard == 3
