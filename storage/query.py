@@ -1,6 +1,7 @@
 """Query: RecordService over the archive: by call id, newest first page by page, and live."""
 
 import asyncio
+import uuid
 from collections.abc import AsyncIterator
 from typing import Any, TypeAlias
 
@@ -39,11 +40,11 @@ class Records(v1.RecordServiceServicer):
         self._numbers.queries.labels("GetRecord").inc()
         try:
             mask = ReadMask(request.read_mask)
-            read_call_id(request.call_id)
+            call_id = str(uuid.UUID(bytes=read_call_id(request.call_id)))
         except InvalidArgumentError as error:
             await abort_invalid(context, error)
         try:
-            record = await asyncio.to_thread(self._archive.get, request.call_id.lower())
+            record = await asyncio.to_thread(self._archive.get, call_id)
         except ArchiveError as error:
             await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
         if record is None:
@@ -59,10 +60,10 @@ class Records(v1.RecordServiceServicer):
         try:
             query, mask = Query.of(request.filter), ReadMask(request.read_mask)
             size, tokens = read_page_size(request.page_size), PageTokens(query, POSITION_BYTES)
-            packed = tokens.unpack(request.page_token)
+            after = _read_position(tokens, request.page_token)
         except InvalidArgumentError as error:
             await abort_invalid(context, error)
-        page = await self._page(query, Position.unpack(packed) if packed else None, size, context)
+        page = await self._page(query, after, size, context)
         response = v1.ListRecordsResponse(records=map(mask.apply, page.records))
         if page.after is not None:
             response.next_page_token = tokens.pack(page.after.pack())
@@ -105,3 +106,14 @@ class Records(v1.RecordServiceServicer):
         except ArchiveError as error:
             await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
             raise
+
+
+def _read_position(tokens: PageTokens, token: str) -> Position | None:
+    """Where a page begins; raises InvalidArgumentError for a token that nobody here made."""
+    packed = tokens.unpack(token)
+    if packed is None:
+        return None
+    position = Position.unpack(packed)
+    if max(position.start_ns, position.sequence) >= 1 << 63:
+        raise InvalidArgumentError("page_token", "not a token of this service")
+    return position
