@@ -117,7 +117,7 @@ class CallRedaction:
             return {}
         named = [(self._context_headers.get(name.lower()), value) for name, value in fields]
         return {
-            name: self._redactor.raw(value, f"context:{name}", findings)
+            name: self._redactor.header(name, value, "context", findings)
             for name, value in named
             if name is not None
         }

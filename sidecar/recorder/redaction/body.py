@@ -17,9 +17,10 @@ import re2
 from sidecar.recorder.redaction.events import NOT_JSON, EventsRedaction
 from sidecar.recorder.redaction.fields import is_secret_name
 from sidecar.recorder.redaction.findings import Findings
+from sidecar.recorder.redaction.folding import is_foldable
 from sidecar.recorder.redaction.policy import Policy
 from sidecar.recorder.redaction.text import TextRedaction, mask
-from sidecar.recorder.redaction.tree import TooDeepError, TreeRedaction, masked_by_type
+from sidecar.recorder.redaction.tree import TooDeepError, TreeRedaction, masked_by_type, repeats_a_key
 
 # What is taken off the end of a body that was cut: a value may be cut in two there.
 CUT_TAIL_BYTES: Final = 4 << 10
@@ -143,7 +144,7 @@ class BodyRedaction:
         # No shape fits anywhere, nothing is escaped and no field is named: it may go as it is.
         if self._is_clean(data):
             return RedactedBody(data, (tree,))
-        if _repeats_a_key(data):
+        if repeats_a_key(data):
             raise _UnreadableError(
                 Withheld.MALFORMED
             )  # of two members of one name readers take one or the other
@@ -154,9 +155,11 @@ class BodyRedaction:
         return RedactedBody(_dump(redacted), (redacted,))
 
     def _is_clean(self, data: bytes) -> bool:
-        return not (
-            self._policy.fields or b"\\" in data or self._scanner.may_hold(data) or _NAMES_SECRET.search(data)
-        )
+        return self._reads_as_text(data) and not (self._scanner.may_hold(data) or is_foldable(data))
+
+    def _reads_as_text(self, data: bytes) -> bool:
+        """Whether JSON text hides nothing that shows only once it is parsed."""
+        return not (self._policy.fields or b"\\" in data or _NAMES_SECRET.search(data))
 
     def _broken(self, data: bytes, why: Withheld, findings: Findings) -> RedactedBody:
         """JSON that can't be parsed is read as text, where no rule asks for its fields."""
@@ -214,7 +217,7 @@ class BodyRedaction:
     def _documents(
         self, payloads: list[str], write: "Callable[[list[str]], str]", findings: Findings
     ) -> RedactedBody:
-        redacted = self._events.redact(payloads, "body", findings, self._is_clean)
+        redacted = self._events.redact(payloads, "body", findings, self._is_clean, self._reads_as_text)
         documents = tuple(document for _, document in redacted if document is not NOT_JSON)
         return RedactedBody(write([text for text, _ in redacted]).encode(), documents)
 
@@ -276,19 +279,6 @@ _NAMES_SECRET: Final = re2.compile(
 
 def _dump(tree: Any) -> bytes:
     return json.dumps(tree, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
-
-
-def _repeats_a_key(data: bytes) -> bool:
-    repeated = False
-
-    def note(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        nonlocal repeated
-        members = dict(pairs)
-        repeated = repeated or len(members) != len(pairs)
-        return members
-
-    json.loads(data, object_pairs_hook=note)
-    return repeated
 
 
 def _unescaped(data: bytes) -> bytes:

@@ -5,17 +5,28 @@ What stands at the same place of each event is therefore joined over all events 
 """
 
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 from sidecar.recorder.redaction.findings import Findings
-from sidecar.recorder.redaction.text import TextRedaction
-from sidecar.recorder.redaction.tree import MAX_DEPTH, TooDeepError, TreeRedaction, holds_no_text
+from sidecar.recorder.redaction.text import TextRedaction, mask
+from sidecar.recorder.redaction.tree import (
+    MAX_DEPTH,
+    TooDeepError,
+    TreeRedaction,
+    holds_no_text,
+    repeats_a_key,
+)
 
 # Where a string stands: the keys that lead to it, with a choice's own index instead of its position.
 _Place = tuple[str | int, ...]
 
 NOT_JSON: Final = object()
+# What begins as a document does; `[DONE]` does not.
+_LIKE_JSON: Final = re.compile(r"\s*(?:\{|\[\s*[\[{\"])")
+# Stands in place of a document that is broken.
+_BROKEN: Final = mask("malformed")
 
 
 class EventsRedaction:
@@ -26,14 +37,21 @@ class EventsRedaction:
         self._tree = tree
 
     def redact(
-        self, payloads: Sequence[str], where: str, findings: Findings, is_clean: Callable[[bytes], bool]
+        self,
+        payloads: Sequence[str],
+        where: str,
+        findings: Findings,
+        is_clean: Callable[[bytes], bool],
+        reads_as_text: Callable[[bytes], bool],
     ) -> list[tuple[str, Any]]:
         """Each payload redacted, and its document; NOT_JSON where it is none. Raises TooDeepError.
 
         `is_clean` tells of JSON text that nothing can be found in it: what is clean may go as it is.
+        `reads_as_text` tells of JSON that is broken whether it may be redacted as text; else it is left out.
         """
         documents = [_read(payload) for payload in payloads]
         before = findings.total
+        payloads = self._plain_joined(payloads, documents, where, findings)
         self._redact_joined(documents, where, findings)
         joined_found = findings.total > before
         if not joined_found and is_clean("\n".join(payloads).encode()):
@@ -44,11 +62,13 @@ class EventsRedaction:
                 redacted.append((payload, document))
                 continue
             if document is NOT_JSON:
-                redacted.append((self._text.text(payload, where, findings), NOT_JSON))
+                is_open = not _LIKE_JSON.match(payload) or reads_as_text(payload.encode("utf-8", "replace"))
+                text = self._text.text(payload, where, findings) if is_open else _BROKEN
+                redacted.append((text, NOT_JSON))
                 continue
             before = findings.total
             tree = self._tree.redact(document, where, findings)
-            is_same = not joined_found and findings.total == before
+            is_same = not joined_found and findings.total == before and not repeats_a_key(payload)
             redacted.append((payload if is_same else _write(tree), tree))
         return redacted
 
@@ -56,6 +76,19 @@ class EventsRedaction:
         """The same for documents that are decoded already; changes them on the way. Raises TooDeepError."""
         self._redact_joined(documents, where, findings)
         return tuple(self._tree.redact(document, where, findings) for document in documents)
+
+    def _plain_joined(
+        self, payloads: Sequence[str], documents: Sequence[Any], where: str, findings: Findings
+    ) -> Sequence[str]:
+        """`payloads`; those that are plain text redacted where something is spread over several of them."""
+        plain = [number for number, document in enumerate(documents) if document is NOT_JSON]
+        if len(plain) < 2:
+            return payloads
+        redacted = list(payloads)
+        joined = self._text.joined([payloads[number] for number in plain], where, findings)
+        for number, text in zip(plain, joined, strict=True):
+            redacted[number] = text
+        return redacted
 
     def _redact_joined(self, documents: Sequence[Any], where: str, findings: Findings) -> None:
         """Redact in place what is spread over several documents."""

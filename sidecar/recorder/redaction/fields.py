@@ -17,7 +17,7 @@ _STEP: Final = re.compile(r"\.([^.\[\]]+)|\[(\*|\d+)\]")
 
 # Names whose values are secrets whatever they look like. Not "token" alone: language models speak of tokens.
 _SECRET_NAME: Final = re.compile(
-    r"(?:.*[_-])?(?:api[_-]?key|access[_-]?key|secret[_-]?key|private[_-]?key|client[_-]?secret|secret"
+    r"(?:.*[_.-]|.*(?-i:[a-z0-9](?=[A-Z])))?(?:api[_-]?key|access[_-]?key|secret[_-]?key|private[_-]?key|client[_-]?secret|secret"
     r"|passw(?:or)?d|passphrase|pwd|(?:access|auth|api|refresh|id|session|bearer|csrf|security)[_-]?token"
     r"|authorization|credentials?|cookie)",
     re.IGNORECASE,

@@ -78,14 +78,17 @@ class Redactor:
             name = raw_name.decode("latin-1").lower()
             if name not in self.policy.record_headers:
                 continue
-            if is_credential_header(name):
-                findings.add(_CREDENTIAL, f"{where}:{name}")
-                kept.append((name, mask(_CREDENTIAL)))
-            elif name.endswith("-bin"):  # gRPC metadata in base64, which no rule reads
-                kept.append((name, mask("binary")))
-            else:
-                kept.append((name, self._value(raw_value, f"{where}:{name}", findings)))
+            kept.append((name, self.header(name, raw_value, where, findings)))
         return kept
+
+    def header(self, name: str, raw_value: bytes, where: str, findings: Findings) -> str:
+        """The value of a field of that name (lower case); a credential is masked whatever it looks like."""
+        if is_credential_header(name):
+            findings.add(_CREDENTIAL, f"{where}:{name}")
+            return mask(_CREDENTIAL)
+        if name.endswith("-bin"):  # gRPC metadata in base64, which no rule reads
+            return mask("binary")
+        return self._value(raw_value, f"{where}:{name}", findings)
 
     def _value(self, raw: bytes, where: str, findings: Findings) -> str:
         known = self._clean.get(raw)

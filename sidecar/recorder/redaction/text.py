@@ -7,6 +7,7 @@ from urllib.parse import unquote_to_bytes
 
 from sidecar.recorder.redaction.classes import Scanner, Span
 from sidecar.recorder.redaction.findings import Findings
+from sidecar.recorder.redaction.folding import folded, is_foldable
 from sidecar.recorder.redaction.spread import spans_over
 
 _PERCENT: Final = re.compile(rb"%[0-9A-Fa-f]{2}")
@@ -26,6 +27,10 @@ class TextRedaction:
     def raw(self, data: bytes, where: str, findings: Findings) -> bytes:
         """`data` with what was found masked; the very object where nothing was."""
         spans = self._scanner.spans(data)
+        if is_foldable(data):
+            plain = folded(data)
+            if len(plain_spans := self._scanner.spans(plain)) > len(spans):
+                data, spans = plain, plain_spans
         if not spans:
             return data
         for span in spans:

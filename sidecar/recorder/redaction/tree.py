@@ -48,7 +48,7 @@ class TreeRedaction:
             return self._object(value, path, where, findings)
         if isinstance(value, list):
             return self._array(value, path, where, findings)
-        if type(value) is int and self._masks_cards and _is_card(value):
+        if self._masks_cards and _is_card(value):
             findings.add("payment_card", where)
             return 0
         return value
@@ -93,7 +93,7 @@ class TreeRedaction:
         """Tokens of one text: a value may be spread over several of them."""
         tokens = [member["token"] for member in value]
         joined = self._text.joined(tokens, where, findings)
-        return [{**member, "token": token} for member, token in zip(value, joined, strict=True)]
+        return [_with_token(member, token) for member, token in zip(value, joined, strict=True)]
 
     def _by_rule(self, value: Any, action: str) -> Any:
         if action == "drop":
@@ -122,6 +122,14 @@ def holds_no_text(value: list[Any]) -> bool:
     return _NUMBERS.issuperset(map(type, value))
 
 
+def _with_token(member: dict[str, Any], token: str) -> dict[str, Any]:
+    """`member` with its token redacted; the likeliest tokens beside a masked one would spell it again."""
+    if token == member["token"]:
+        return member
+    beside: dict[str, Any] = {"top_logprobs": []} if "top_logprobs" in member else {}
+    return {**member, "token": token, **beside}
+
+
 def _is_tokens(value: list[Any]) -> bool:
     return len(value) > 1 and all(
         isinstance(member, dict) and isinstance(member.get("token"), str) for member in value
@@ -134,8 +142,24 @@ def _is_plain(value: list[Any]) -> bool:
     return bool(value) and holds_no_text(value) and max(value) < _SMALLEST_CARD
 
 
-def _is_card(value: int) -> bool:
-    return _SMALLEST_CARD <= value < 10**19 and is_card_number(str(value).encode())
+def _is_card(value: Any) -> bool:
+    """A float too: that is what a table's integers become where one of them is missing."""
+    is_whole = type(value) is int or (type(value) is float and value.is_integer())
+    return is_whole and _SMALLEST_CARD <= value < 10**19 and is_card_number(str(int(value)).encode())
+
+
+def repeats_a_key(text: bytes | str) -> bool:
+    """Whether an object in this JSON has two members of one name, of which a decoded tree shows one."""
+    repeated = False
+
+    def note(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        nonlocal repeated
+        members = dict(pairs)
+        repeated = repeated or len(members) != len(pairs)
+        return members
+
+    json.loads(text, object_pairs_hook=note)
+    return repeated
 
 
 def _check_depth(path: list[str | int]) -> None:

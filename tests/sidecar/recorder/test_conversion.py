@@ -295,18 +295,18 @@ def test_cut_bodies_are_marked() -> None:
 
 def test_who_called() -> None:
     """User, session and address are keyed hashes; context comes from the headers that were named."""
-    head = b"POST / HTTP/1.1\r\nX-User: ada\r\nX-Session: s1\r\nX-Tier: gold\r\n\r\n"
+    head = b"POST / HTTP/1.1\r\nX-User: ada\r\nX-Session: s1\r\nX-Tier: gold\r\nCookie: a=b\r\n\r\n"
     record = convert(
         http_call(request_head=head),
         user_header="x-user",
         session_header="X-Session",
-        context_headers="X-Tier",
+        context_headers="X-Tier,Cookie",
     )
     assert all(
         each.startswith("hmac:")
         for each in (record.caller.user, record.caller.session, record.caller.address)
     )
-    assert dict(record.context) == {"x-tier": "gold"}
+    assert dict(record.context) == {"x-tier": "gold", "cookie": "<credential>"}
 
 
 def test_large_record_is_cut() -> None:

@@ -86,3 +86,11 @@ def test_policy_version(redactor: MakeRedactor) -> None:
     versions = {redactor(**each).policy.version for each in others} | {redactor(None).policy.version}
     assert version not in versions
     assert len(versions) == 5
+
+
+def test_a_single_credential_is_masked_wherever_it_is_shown(redactor: Callable[..., Redactor]) -> None:
+    """A header that holds a credential is masked whatever it looks like, also as business context."""
+    findings = Findings()
+    shown = redactor().header("cookie", b"a=b", "context", findings)
+    assert shown == "<credential>"
+    assert findings.total == 1
