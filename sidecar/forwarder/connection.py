@@ -92,6 +92,9 @@ class Connection:
             await _first_of(self._send(), self._receive(), self._settle(), self._watch())
         except grpc.aio.AioRpcError as error:
             raise Trouble(f"storage: {error.code().name}") from None
+        except asyncio.InvalidStateError:
+            # Written after the stream's end, which `_receive` has not been told of yet.
+            raise Trouble("storage ended the stream") from None
         except SpoolForked:
             raise Trouble("the spool goes on under a new id") from None
         except SpoolError as error:

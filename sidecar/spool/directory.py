@@ -51,8 +51,10 @@ class SpoolDirectory:
             raise SpoolLocked(
                 f"spool directory {path} is in use by another sidecar (process {owner})"
             ) from None
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        # For the message of a second owner only: a full disk may refuse it.
+        with suppress(OSError):
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         return cls(path, descriptor)
 
     def begin_use(self) -> bool:
@@ -62,12 +64,15 @@ class SpoolDirectory:
             earlier = int(file.read_text())
         except (OSError, ValueError):
             earlier = 0
-        file.write_text(f"{earlier + 1}\n")
+        # A full disk keeps no count, and that is no reason not to open the file.
+        with suppress(OSError):
+            file.write_text(f"{earlier + 1}\n")
         return earlier < _UNCLEAN_ENDS_TRUSTED
 
     def trust(self) -> None:
         """The file has served for a while, or was closed: forget unclean ends."""
-        (self.path / _UNCLEAN_FILE).unlink(missing_ok=True)
+        with suppress(OSError):
+            (self.path / _UNCLEAN_FILE).unlink()
 
     def release(self) -> None:
         """Let another process have the directory; harmless when released."""

@@ -41,7 +41,8 @@ def _read_or_number(txn: Transaction, sequence: int) -> Spooled | int:
 def give_up_damaged(txn: Transaction, sequences: Iterable[int]) -> None:
     """Put a gap in the place of pending rows that can't be read."""
     for sequence in sequences:
-        if rows.has_row(txn, sequence):
+        # It was read in an earlier snapshot: storage may have settled it meanwhile.
+        if next(rows.pending(txn, sequence), None) == sequence:
             removed = rows.remove(txn, sequence)
             txn.gaps.declare(Gap(sequence, sequence, removed.hash, "corrupt"))
             txn.books.pending -= 1
@@ -68,7 +69,12 @@ def _ack_fresh(txn: Transaction, first: int, last: int) -> None:
 
 
 def dead_letter(txn: Transaction, sequence: int, reason: str) -> None:
-    """Storage refuses this one for good. A refused gap is forgotten: there is nothing to keep of it."""
+    """Storage refuses this one for good. A refused gap is forgotten: there is nothing to keep of it.
+
+    A sequence that was never appended is ignored: the number comes from outside.
+    """
+    if not 0 < sequence < txn.books.next_sequence:
+        return
     acked = txn.acked.at_or_after(sequence)
     if acked is not None and acked[0] <= sequence:
         return

@@ -12,6 +12,7 @@ import pytest_asyncio
 
 from infertap import v1
 from sidecar.forwarder import Forwarder
+from sidecar.forwarder.connection import Connection, Signals, Tally, Timing, Trouble
 from sidecar.forwarder.window import MAX_BATCHES
 from sidecar.spool import Spool
 
@@ -31,8 +32,11 @@ class FakeStorage(v1.IngestServiceServicer):
         self.welcomes = True
         self.acks = True
         self.rejects: set[int] = set()
+        # Refused with every batch, though it was never sent.
+        self.rejects_also = 0
         # Ends the stream at so many batches, without an acknowledgement.
         self.breaks_at = 0
+        self.breaks_with = grpc.StatusCode.UNAVAILABLE
         self._server: grpc.aio.Server | None = None
         self.port = 0
 
@@ -48,7 +52,7 @@ class FakeStorage(v1.IngestServiceServicer):
             self.batches += 1
             self.entries += request.batch.entries
             if self.batches == self.breaks_at:
-                await context.abort(grpc.StatusCode.UNAVAILABLE, "killed")
+                await context.abort(self.breaks_with, "killed")
             if self.acks:
                 for response in self._answers(request.batch):
                     yield response
@@ -56,6 +60,8 @@ class FakeStorage(v1.IngestServiceServicer):
     def _answers(self, batch: v1.Batch) -> list[v1.IngestResponse]:
         ranges = []
         answers = []
+        if self.rejects_also:
+            answers.append(v1.IngestResponse(reject=v1.Reject(sequence=self.rejects_also, reason="no")))
         for entry in batch.entries:
             record, gap = entry.record, entry.gap
             first, last = (
@@ -181,10 +187,13 @@ async def test_storage_that_is_not_up_yet(rig: Rig) -> None:
     await rig.await_settled()
 
 
-async def test_stream_that_breaks(rig: Rig) -> None:
-    """What was under way and not acknowledged is sent again; nothing is skipped."""
+@pytest.mark.parametrize(
+    "status", [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.UNKNOWN]
+)
+async def test_stream_that_breaks(rig: Rig, status: grpc.StatusCode) -> None:
+    """What was under way and not acknowledged is sent again, whatever the stream's end is called."""
     rig.append(2000)
-    rig.storage.breaks_at = 3
+    rig.storage.breaks_at, rig.storage.breaks_with = 3, status
     forwarder = rig.forward()
     await rig.await_settled()
     assert set(rig.storage.kept) == set(range(1, 2001))
@@ -313,3 +322,45 @@ async def test_wake_at_any_time(rig: Rig) -> None:
     await rig.await_settled()
     assert await forwarder.drain(WAIT_SECONDS)
     forwarder.wake()
+
+
+class EndedCall:
+    """A call that ended while the forwarder looked into the spool, before its reader could be told."""
+
+    def __init__(self) -> None:
+        self._welcome = v1.IngestResponse(welcome=v1.Welcome())
+        self._told = asyncio.Event()
+
+    async def write(self, request: v1.IngestRequest) -> None:
+        if request.HasField("batch"):
+            raise asyncio.InvalidStateError("RPC already finished.")
+
+    async def read(self) -> v1.IngestResponse:
+        if self._told.is_set():
+            await asyncio.sleep(WAIT_SECONDS)
+        self._told.set()
+        return self._welcome
+
+    def cancel(self) -> None:
+        """It has ended."""
+
+
+async def test_stream_that_ended_unheard(rig: Rig) -> None:
+    """Writing to a stream that has just ended is an end like any other."""
+    rig.append(1)
+    signals = Signals(news=asyncio.Event(), draining=asyncio.Event())
+    timing = Timing(WAIT_SECONDS, WAIT_SECONDS, WAIT_SECONDS)
+    call: Any = EndedCall()
+    with pytest.raises(Trouble, match="ended the stream"):
+        await Connection(rig.spool, call, Tally(), timing, signals).run(v1.Hello())
+
+
+async def test_absurd_refusal(rig: Rig) -> None:
+    """A refusal of a sequence that was never sent does no harm."""
+    rig.append(3)
+    rig.storage.rejects_also = (1 << 64) - 1
+    forwarder = rig.forward()
+    await rig.await_settled()
+    await rig.await_true(lambda: forwarder.status.rejected, "refusal arrived")
+    assert rig.spool.account().acked == 3
+    assert forwarder.status.connected

@@ -46,6 +46,15 @@ def test_unclean_ends(directory: Path) -> None:
     owned.release()
 
 
+def test_no_room_for_its_own_count(directory: Path) -> None:
+    """The count of unclean ends is a help; a disk that refuses it stops neither the start nor the rest."""
+    owned = SpoolDirectory.claim(directory)
+    (directory / "unclean-ends").mkdir()
+    assert owned.begin_use()
+    owned.trust()
+    owned.release()
+
+
 def test_set_aside(directory: Path) -> None:
     """What is set aside keeps its bytes until the room is needed, and only the newest is kept."""
     owned = SpoolDirectory.claim(directory)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sidecar.spool import Gap, Spooled, SpoolForked
+from sidecar.spool import Gap, Spooled, SpoolForked, settlement
 
 if TYPE_CHECKING:
     from tests.sidecar.spool.conftest import TriedSpool
@@ -70,6 +70,16 @@ def test_dead_letter(open_spool: OpenSpool) -> None:
     spool.check()
 
 
+@pytest.mark.parametrize("sequence", [0, 2, (1 << 64) - 1])
+def test_dead_letter_that_was_never_appended(open_spool: OpenSpool, sequence: int) -> None:
+    """A refusal of what was never appended is ignored, whatever the number."""
+    spool = open_spool()
+    spool.append([(bytes(16), b"a record")])
+    spool.dead_letter(sequence, "no")
+    assert spool.account().pending == 1
+    assert spool.account().dead_lettered == 0
+
+
 def damage(directory: Path, mark: bytes) -> None:
     """Change one byte behind `mark` in the file, as a bad disk does."""
     file = directory / "data.mdb"
@@ -103,6 +113,33 @@ def test_damaged_rows_become_gaps(open_spool: OpenSpool, directory: Path) -> Non
     spool.ack([(1, 5)])
     assert spool.pending() == []
     assert (spool.account().acked, spool.account().corrupt) == (4, 1)
+    spool.check()
+
+
+def test_very_many_damaged_rows(open_spool: OpenSpool, directory: Path) -> None:
+    """Damage that is everywhere is told as one gap, step by step."""
+    spool = open_spool()
+    for number in range(1, 201):
+        spool.append([(spool.key(number), b"the same " + bytes(5000))])
+    spool.close()
+    damage(directory, b"the same ")
+    spool = open_spool()
+    assert sequences(spool.lease(0, 10, 1 << 20)) == [(1, 200, "corrupt")]
+    assert spool.account().corrupt == 200
+    spool.check()
+
+
+def test_damage_that_was_settled_meanwhile(open_spool: OpenSpool, directory: Path) -> None:
+    """A damaged row that storage turned out to have is neither corrupt nor counted twice."""
+    spool = open_spool()
+    spool.add(range(1, 4), 5000)
+    spool.close()
+    damage(directory, b"record 2 ")
+    spool = open_spool()
+    spool.ack([(2, 2)])
+    with spool._file.writing() as txn:
+        settlement.give_up_damaged(txn, [2])
+    assert (spool.account().acked, spool.account().corrupt) == (1, 0)
     spool.check()
 
 
