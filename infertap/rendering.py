@@ -12,6 +12,7 @@ from typing import Final
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from infertap import v1
+from infertap.names import name_of
 
 # Title and width; the last one is as wide as it needs.
 _COLUMNS: Final = (
@@ -54,7 +55,7 @@ class Table:
             status(record),
             duration(record.timing.duration_us),
             duration(record.timing.first_response_byte_us),
-            v1.State.Name(record.state).lower(),
+            name_of(v1.State, record.state),
             kept_by(record),
         )
         head = _line([title for title, _ in _COLUMNS]) + "\n" if self.is_empty else ""
@@ -97,7 +98,7 @@ def status(record: v1.Record) -> str:
 
 def kept_by(record: v1.Record) -> str:
     """Why it was kept, and the share of such calls that is."""
-    reason = v1.Sampling.Reason.Name(record.sampling.reason).lower()
+    reason = name_of(v1.Sampling.Reason, record.sampling.reason)
     return reason if record.sampling.fraction in (0, 1) else f"{reason} {record.sampling.fraction:.3g}"
 
 
@@ -133,8 +134,8 @@ def _facts(record: v1.Record) -> list[tuple[str, str]]:
         ),
         ("call to", visible(f"{record.method} {record.path}" + (f"?{record.query}" if record.query else ""))),
         ("status", visible(f"{status(record)} {record.grpc_message}").strip()),
-        ("state", f"{v1.State.Name(record.state).lower()}, ended by {_ended_by(record)}"),
-        ("protocol", v1.Protocol.Name(record.protocol)),
+        ("state", f"{name_of(v1.State, record.state)}, ended by {_ended_by(record)}"),
+        ("protocol", name_of(v1.Protocol, record.protocol).upper()),
         ("model", visible(f"{model.name} {model.version}").strip()),
         ("parameters", visible(model.parameters_json)),
         ("tokens", tokens),
@@ -158,7 +159,7 @@ def _source(source: v1.Source) -> str:
 
 
 def _ended_by(record: v1.Record) -> str:
-    return v1.EndedBy.Name(record.ended_by).lower().replace("_", " ")
+    return name_of(v1.EndedBy, record.ended_by).replace("_", " ")
 
 
 def _tensor(tensor: v1.Tensor) -> str:

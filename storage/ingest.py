@@ -13,6 +13,7 @@ from typing import Any, Final, TypeAlias
 import grpc
 import grpc.aio
 from google.protobuf.message import DecodeError
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from infertap import v1
 from infertap.query import InvalidArgumentError, abort_invalid
@@ -32,6 +33,7 @@ _MOST_UNDER_WAY: Final = 16
 # A record may start this long before the epoch of its own clock, or after: beyond, it is no time.
 _FIRST_NS: Final = 0
 _LAST_NS: Final = (1 << 63) - 1
+_NANOS: Final = 1_000_000_000
 
 Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 
@@ -156,7 +158,7 @@ def _read_record(spool_id: bytes, sent: v1.SpooledRecord, field: str) -> RecordE
         parsed = v1.Record.FromString(sent.record)
     except DecodeError:
         raise RejectedError(sent.sequence, "not a record") from None
-    if not parsed.call_id or not _FIRST_NS <= parsed.timing.start.ToNanoseconds() <= _LAST_NS:
+    if not parsed.call_id or not _is_time(parsed.timing.start):
         raise RejectedError(sent.sequence, "record without a call id or a start")
     sealed = sent.previous_hash + sent.sequence.to_bytes(8, "big") + sent.salt + sent.record
     return RecordEntry(
@@ -168,6 +170,10 @@ def _read_record(spool_id: bytes, sent: v1.SpooledRecord, field: str) -> RecordE
         record=sent.record,
         parsed=parsed,
     )
+
+
+def _is_time(start: Timestamp) -> bool:
+    return 0 <= start.nanos < _NANOS and _FIRST_NS <= start.seconds * _NANOS + start.nanos <= _LAST_NS
 
 
 def _read_gap(spool_id: bytes, sent: v1.Gap, field: str) -> GapEntry:

@@ -123,7 +123,7 @@ class DuckdbArchive:
             known = self._spools.get(entry.spool_id)
             key = (entry.spool_id, entry.first)
             if isinstance(entry, GapEntry):
-                if known is None or not _covers(known.all, entry):
+                if known is None or not known.all.covers(entry.first, entry.last):
                     fresh.append(entry)
             elif key not in taken and (known is None or entry.sequence not in known.records):
                 taken.add(key)
@@ -313,10 +313,6 @@ def _sync_directory(directory: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def _covers(known: RangeSet, entry: GapEntry) -> bool:
-    return any(first <= entry.first and entry.last <= last for first, last in known)
 
 
 def _ranges(fresh: Sequence[Entry], stored_ns: int) -> list[tuple[Any, ...]]:

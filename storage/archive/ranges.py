@@ -23,6 +23,11 @@ class RangeSet:
         place = bisect.bisect_right(self._firsts, number) - 1
         return place >= 0 and number <= self._lasts[place]
 
+    def covers(self, first: int, last: int) -> bool:
+        """Whether all of `first` to `last` is in it."""
+        place = bisect.bisect_right(self._firsts, first) - 1
+        return place >= 0 and last <= self._lasts[place]
+
     def add(self, first: int, last: int) -> None:
         """Add `first` to `last`, merging what overlaps or touches."""
         low = bisect.bisect_left(self._lasts, first - 1)

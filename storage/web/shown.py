@@ -15,6 +15,7 @@ from urllib.parse import urlencode
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from infertap import v1
+from infertap.names import name_of
 
 _BODY_MOST: Final = 200_000
 _KEPT: Final = "\n\t"
@@ -65,7 +66,7 @@ def duration(microseconds: int) -> str:
 
 def state(record: v1.Record) -> str:
     """In a word."""
-    return v1.State.Name(record.state).capitalize()
+    return name_of(v1.State, record.state).capitalize()
 
 
 def status(record: v1.Record) -> str:
@@ -77,7 +78,7 @@ def status(record: v1.Record) -> str:
 
 def kept(record: v1.Record) -> str:
     """Why the call was kept, and the share of such calls that is."""
-    reason = v1.Sampling.Reason.Name(record.sampling.reason).lower()
+    reason = name_of(v1.Sampling.Reason, record.sampling.reason)
     fraction = record.sampling.fraction
     return reason if fraction in (0, 1) else f"{reason} {fraction:.3g}"
 
@@ -103,12 +104,12 @@ def body(payload: v1.Payload) -> str:
 
 def protocol(record: v1.Record) -> str:
     """By its name."""
-    return v1.Protocol.Name(record.protocol)
+    return name_of(v1.Protocol, record.protocol).upper()
 
 
 def ended_by(record: v1.Record) -> str:
     """In words."""
-    return v1.EndedBy.Name(record.ended_by).replace("_", " ").lower()
+    return name_of(v1.EndedBy, record.ended_by).replace("_", " ")
 
 
 def hexadecimal(data: bytes) -> str:

@@ -25,6 +25,15 @@ def test_nothing_controls_the_terminal(text: str, shown: str) -> None:
     assert visible(text) == shown
 
 
+def test_record_of_a_newer_sidecar() -> None:
+    """A value that this version has no name for is shown as its number."""
+    record = v1.Record(state=99, protocol=98, ended_by=97)  # type: ignore[arg-type]
+    record.sampling.reason = 96  # type: ignore[assignment]
+    assert "99" in Table().row(record)
+    for number in ("99", "98", "97", "96"):
+        assert number in in_full(record)
+
+
 def test_record_of_an_attacker() -> None:
     """Whatever stands in any text of a record, no control character reaches the terminal."""
     evil = "\x1b]0;owned\x07\u202e"

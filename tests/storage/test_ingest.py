@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import grpc.aio
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from infertap import v1
 from storage.archive import ArchiveError, Entry, RecordEntry, open_archive
@@ -157,6 +158,17 @@ def spooled(**fields: Any) -> v1.Entry:
         spooled(record=b"\xff\xff\xff"),
         spooled(record=v1.Record(path="/").SerializeToString()),
         spooled(record=bytes(RECORD_BYTES + 1)),
+        spooled(
+            record=v1.Record(call_id="c", timing=v1.Timing(start=Timestamp(nanos=-5))).SerializeToString()
+        ),
+        spooled(
+            record=v1.Record(call_id="c", timing=v1.Timing(start=Timestamp(seconds=-1))).SerializeToString()
+        ),
+        spooled(
+            record=v1.Record(
+                call_id="c", timing=v1.Timing(start=Timestamp(seconds=1 << 62))
+            ).SerializeToString()
+        ),
         spooled(salt=b"short"),
         spooled(previous_hash=b"short"),
     ],

@@ -21,3 +21,5 @@ def test_like_a_set(added: list[tuple[int, int]]) -> None:
     assert all(before[1] + 1 < after[0] for before, after in itertools.pairwise(listed))
     assert {number for number in range(80) if number in ranges} == numbers
     assert list(RangeSet(reversed(listed))) == listed
+    for first, last in itertools.combinations_with_replacement(range(1, 72, 3), 2):
+        assert ranges.covers(first, last) == (set(range(first, last + 1)) <= numbers)

@@ -128,6 +128,17 @@ async def test_hostile_records(site: Site, making: "Making") -> None:
         assert "script-src 'self'" in dict(headers)["Content-Security-Policy"]
 
 
+async def test_records_of_a_newer_sidecar(site: Site, making: "Making") -> None:
+    """A value that this version has no name for is shown as its number, and hides no other call."""
+    entry = making.entry(1, state=99, protocol=98, ended_by=97, sampling__reason=96)
+    site.archive.append([entry, making.entry(2)], NOW)
+    for path in ("/", "/rows", f"/calls/{entry.parsed.call_id}"):
+        status, page, _ = await site.get(path)
+        assert status == 200
+        assert "99" in page
+        assert "96" in page
+
+
 async def test_hostile_questions(site: Site) -> None:
     """What stands in the address is escaped too, and what can't be meant is said."""
     _, page, _ = await site.get("/?model=%22%3E%3Cscript%3Ealert(1)%3C/script%3E")
