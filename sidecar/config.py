@@ -4,7 +4,6 @@ Pure but for the environment handed in; standard library only, as parent and rel
 of the sidecar reads the same environment and so gets the same settings.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -26,6 +25,18 @@ from infertap.settings import (
     size_bytes,
     text,
 )
+from sidecar.setting_values import (
+    PROTOCOLS,
+    REDACTION_CLASSES,
+    FieldRule,
+    OpaqueRule,
+    Route,
+    read_field_rules,
+    read_opaque_rules,
+    read_redaction,
+    read_routes,
+    read_statuses,
+)
 
 MIB = 1 << 20
 
@@ -36,133 +47,6 @@ DEFAULT_RECORD_HEADERS = (
     "accept,content-encoding,content-type,content-length,date,grpc-encoding,grpc-timeout,host,retry-after,server,"
     "server-timing,te,traceparent,tracestate,transfer-encoding,user-agent,x-envoy-attempt-count,x-request-id"
 )
-REDACTION_CLASSES = (
-    "email",
-    "phone",
-    "payment_card",
-    "iban",
-    "us_ssn",
-    "ipv4",
-    "ipv6",
-    "jwt",
-    "bearer",
-    "api_key",
-)
-
-
-PROTOCOLS = ("http/1.1", "h2", "auto")
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """One listening address in front of one model address."""
-
-    listen: Endpoint
-    upstream: Endpoint
-    # What the model speaks, one of PROTOCOLS; None: as INFERTAP_PROTOCOL says. Only ALPN needs to know.
-    protocol: str | None = None
-
-    @property
-    def listens_with_tls(self) -> bool:
-        return isinstance(self.listen, Address) and self.listen.tls
-
-    @property
-    def dials_with_tls(self) -> bool:
-        return isinstance(self.upstream, Address) and self.upstream.tls
-
-    def __str__(self) -> str:
-        listen = self.listen.port if isinstance(self.listen, Address) else self.listen
-        return f"{listen}={self.upstream}"
-
-
-@dataclass(frozen=True, slots=True)
-class FieldRule:
-    """What happens to a named JSON field: `action` is mask, hash or drop."""
-
-    path: str
-    action: str
-
-
-@dataclass(frozen=True, slots=True)
-class OpaqueRule:
-    """What happens to bodies no rule can read, by media type; `media_type` may end with `*`."""
-
-    media_type: str
-    action: str
-
-
-def read_statuses(value: str) -> frozenset[int]:
-    """`4xx,5xx,429`: the HTTP statuses that count as failed."""
-    statuses: set[int] = set()
-    for item in comma_list(value):
-        if len(item) == 3 and item[0] in "12345" and item[1:].lower() == "xx":
-            statuses.update(range(int(item[0]) * 100, int(item[0]) * 100 + 100))
-        elif item.isdecimal() and 100 <= int(item) <= 599:
-            statuses.add(int(item))
-        else:
-            raise ValueError("expected statuses such as 4xx,5xx or 429")
-    return frozenset(statuses)
-
-
-def read_routes(value: str) -> tuple[Route, ...]:
-    """`9000=127.0.0.1:8000,unix:/run/in.sock=unix:/run/model.sock,tls:9443=127.0.0.1:8001;h2`."""
-    return tuple(_read_route(item) for item in comma_list(value))
-
-
-def _read_route(value: str) -> Route:
-    listen, equals, upstream = value.partition("=")
-    if not equals:
-        raise ValueError("expected PORT=HOST:PORT, separated by commas")
-    upstream, semicolon, protocol = upstream.partition(";")
-    if semicolon and protocol not in PROTOCOLS:
-        raise ValueError(f"expected {', '.join(PROTOCOLS)} after the semicolon")
-    scheme, colon, port = listen.rpartition(":")
-    if port.isdecimal() and scheme in ("", "tls"):
-        listen = f"{scheme}{colon}0.0.0.0:{port}"
-    return Route(endpoint(listen), endpoint(upstream), protocol or None)
-
-
-def read_redaction(value: str) -> frozenset[str]:
-    """`all`, `none`, or class names; `all,-phone` leaves one out."""
-    chosen: set[str] = set()
-    for item in comma_list(value):
-        if item == "all":
-            chosen.update(REDACTION_CLASSES)
-        elif item.lstrip("-") in REDACTION_CLASSES:
-            (chosen.discard if item.startswith("-") else chosen.add)(item.lstrip("-"))
-        elif item != "none":
-            raise ValueError(
-                f"no redaction class {item!r}; there are all, none, {', '.join(REDACTION_CLASSES)}"
-            )
-    return frozenset(chosen)
-
-
-# A field's path from the root of a JSON document: $.user.name, $.inputs[*].data, $.*.email
-FIELD_PATH = re.compile(r"\$(?:\.[^.\[\]]+|\[(?:\*|\d+)\])+")
-
-
-def read_field_rules(value: str) -> tuple[FieldRule, ...]:
-    """`$.user.name=hash,$.inputs[*].data=drop,ssn=mask`: a path from the root, or a name at any depth."""
-    rules = []
-    for item in comma_list(value):
-        path, _, action = item.rpartition("=")
-        if not path or action not in ("mask", "hash", "drop"):
-            raise ValueError("expected FIELD=mask, FIELD=hash or FIELD=drop, separated by commas")
-        if path.startswith("$") and FIELD_PATH.fullmatch(path) is None:
-            raise ValueError(f"{path!r} is no path: expected steps such as .name, [0] or [*] after $")
-        rules.append(FieldRule(path, action))
-    return tuple(rules)
-
-
-def read_opaque_rules(value: str) -> tuple[OpaqueRule, ...]:
-    """`digest`, or `image/*=keep,audio/*=drop,digest`: the first rule that fits decides."""
-    rules = []
-    for item in comma_list(value):
-        media_type, _, action = item.rpartition("=")
-        if action not in ("keep", "digest", "drop"):
-            raise ValueError("expected keep, digest or drop, also by media type: image/*=keep,digest")
-        rules.append(OpaqueRule(media_type.lower() or "*", action))
-    return tuple(rules)
 
 
 @dataclass(frozen=True, slots=True)
@@ -381,6 +265,8 @@ def read(environ: Mapping[str, str]) -> Settings:
 
 
 __all__ = [
+    "PROTOCOLS",
+    "REDACTION_CLASSES",
     "FieldRule",
     "OpaqueRule",
     "Route",
