@@ -126,6 +126,18 @@ class Settings:
     failed_statuses: frozenset[int] = setting(
         "INFERTAP_FAILED_STATUSES", "4xx,5xx", read_statuses, "HTTP statuses that count as failed."
     )
+    ambiguous_framing: str = setting(
+        "INFERTAP_AMBIGUOUS_FRAMING",
+        "relay",
+        choice("relay", "reject"),
+        "HTTP/1 that two readers could read differently: `relay` it, flagged, or `reject` it with 400.",
+    )
+    unrecordable: str = setting(
+        "INFERTAP_UNRECORDABLE",
+        "relay",
+        choice("relay", "refuse"),
+        "Connections that can't be followed: `relay` them, counted, or `refuse` (close) them.",
+    )
     skip_paths: tuple[str, ...] = setting(
         "INFERTAP_SKIP_PATHS",
         DEFAULT_SKIP_PATHS,

@@ -20,6 +20,8 @@ class Protocol(IntEnum):
     HTTP2 = 2
     GRPC = 3
     OPAQUE = 4
+    # What follows a 101 that agreed on WebSocket (RFC 6455): its messages are read in the recorder.
+    WEBSOCKET = 5
 
 
 class EndedBy(IntEnum):
@@ -110,3 +112,12 @@ class Exchange:
     sampling_fraction: float = 1.0
     # Marks for the record, e.g. "framing_ambiguous", "capture_budget_spent".
     flags: list[str] = field(default_factory=list)
+    # When the connection was accepted; `started` is when the call's first byte came.
+    accepted: int = -1
+    # Nanoseconds that its heads waited in the relay: for the model's connection, or for their own ends.
+    relay_wait_ns: int = 0
+    # A call that lasts is recorded in segments, counted from 0; all but the last are continued by another.
+    segment: int = 0
+    is_continued: bool = False
+    # It has been told to the recorder as a call in flight. Stays in the relay.
+    is_reported: bool = False

@@ -82,7 +82,14 @@ def pack_exchange(call: Exchange) -> bytes:
             _body_row(response),
             call.reset_code,
             call.reason,
-            (call.sampling_fraction, call.flags),
+            (
+                call.sampling_fraction,
+                call.flags,
+                call.accepted,
+                call.relay_wait_ns,
+                call.segment,
+                call.is_continued,
+            ),
         )
     )
 

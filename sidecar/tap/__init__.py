@@ -12,7 +12,7 @@ and then as `OpeningTap` and `Tap` document.
 
 from sidecar.tap.capture import CaptureBudget
 from sidecar.tap.connection_facts import ConnectionFacts
-from sidecar.tap.interface import OpeningTap, Tap, TapContext, TapSettings
+from sidecar.tap.interface import OpeningTap, Refused, Tap, TapContext, TapSettings
 from sidecar.tap.ledger import Ledger
 from sidecar.tap.sampling import SamplingRules
 from sidecar.tap.sniffing import sniffing
@@ -22,6 +22,7 @@ __all__ = [
     "ConnectionFacts",
     "Ledger",
     "OpeningTap",
+    "Refused",
     "SamplingRules",
     "Tap",
     "TapContext",

@@ -306,6 +306,30 @@ class Http1Tap:
         """
         return EndedBy.CLIENT if self._client_has_ended and by is EndedBy.MODEL_ABORTED else by
 
+    @property
+    def held_since(self) -> int:
+        """See Tap."""
+        return -1
+
+    @property
+    def is_idle(self) -> bool:
+        """See Tap."""
+        return not self._calls and not self.client_held and not self.model_held
+
+    def tick(self, now: int) -> None:
+        """See Tap."""
+
+    def drain(self, now: int) -> bytes:  # noqa: ARG002
+        """See Tap."""
+        return b""
+
+    def give_up(self, why: str, now: int) -> tuple[bytes, bytes]:  # noqa: ARG002
+        """See Tap."""
+        held = self.client_held, self.model_held
+        self.client_held = self.model_held = b""
+        self._stop(Stop.TOO_LARGE, now, b"", from_client=True)
+        return held
+
     def abandon(self, now: int) -> None:
         """See Tap."""
         for call in self._open_calls():

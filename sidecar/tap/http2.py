@@ -319,6 +319,30 @@ class Http2Tap:
         """Who ended the open calls: a model that ends once its client has ended only follows it."""
         return EndedBy.CLIENT if self._client_has_ended and by is EndedBy.MODEL_ABORTED else by
 
+    @property
+    def held_since(self) -> int:
+        """See Tap."""
+        return -1
+
+    @property
+    def is_idle(self) -> bool:
+        """See Tap."""
+        return not self._open and not self.client_held and not self.model_held
+
+    def tick(self, now: int) -> None:
+        """See Tap."""
+
+    def drain(self, now: int) -> bytes:  # noqa: ARG002
+        """See Tap."""
+        return b""
+
+    def give_up(self, why: str, now: int) -> tuple[bytes, bytes]:
+        """See Tap."""
+        held = self.client_held, self.model_held
+        self.client_held = self.model_held = b""
+        self._stop(why, now)
+        return held
+
     def abandon(self, now: int) -> None:
         """See Tap."""
         for call in self._forget_open():

@@ -21,6 +21,20 @@ from sidecar.tap.request_id import RequestIds
 from sidecar.tap.sampling import Sampling, SamplingRules
 
 
+class Refused(Exception):  # noqa: N818  (an outcome, no error of ours)
+    """The settings say that this connection is closed rather than relayed. Raised by any method of a tap that
+    is handed bytes; its open calls are settled before, and the relay asks nothing more of it.
+    """
+
+    def __init__(self, onward: bytes = b"", answer: bytes = b"") -> None:
+        """`onward` may still be sent on in the direction of the bytes handed in; `answer` (a 400, a GOAWAY)
+        to the client, before both sides are closed.
+        """
+        super().__init__("refused")
+        self.onward = onward
+        self.answer = answer
+
+
 class Tap(Protocol):
     """Follows one connection. Not safe to share: one tap for each connection.
 
@@ -37,6 +51,16 @@ class Tap(Protocol):
     def model_held(self) -> bytes:
         """Received from the model and not yet returned for forwarding."""
 
+    @property
+    def held_since(self) -> int:
+        """When the oldest byte that is held came, of either side; -1 where none is held. Asked for by the
+        relay about once a second, never on the hot path.
+        """
+
+    @property
+    def is_idle(self) -> bool:
+        """No call is open and nothing is held: the connection can end without harm to a call."""
+
     def from_client(self, data: bytes, now: int) -> bytes:
         """`data` came from the client; returns the bytes to send to the model now."""
 
@@ -51,6 +75,25 @@ class Tap(Protocol):
 
     def lost(self, by: EndedBy, now: int) -> None:
         """The connection is gone, through `by`: settles every open call. Further calls do nothing."""
+
+    def tick(self, now: int) -> None:
+        """Called about once a second: tells the ledger of calls that last (`Ledger.report`), and ends
+        segments that are over (`Ledger.next_segment`). Forwards nothing.
+        """
+
+    def drain(self, now: int) -> bytes:
+        """The relay will end: ask the client to go elsewhere, and return what is to be sent to it now.
+
+        HTTP/2: GOAWAY (last stream 2**31-1, NO_ERROR) at the next frame boundary, now or in a later return of
+        `from_model`; later streams are still followed. HTTP/1: `Connection: close` in the next final response
+        heads that lack it. Opaque: nothing.
+        """
+
+    def give_up(self, why: str, now: int) -> tuple[bytes, bytes]:
+        """A budget of the relay is exceeded (`why` is the flag): what was held for the model and for the
+        client, to be sent on; open calls are settled as cut, what follows is opaque. Raises Refused where
+        the settings refuse what can't be recorded.
+        """
 
     def abandon(self, now: int) -> None:
         """The tap has failed: its open calls are counted as shed, what follows as opaque. Never raises."""
@@ -74,6 +117,14 @@ class TapSettings:
     skip_paths: frozenset[bytes]
     skip_prefixes: tuple[bytes, ...]
     sampling: SamplingRules
+    # Requests whose framing is ambiguous are answered 400, and the connection closed.
+    rejects_ambiguous: bool = False
+    # A connection that can't be followed any more is closed.
+    refuses_unrecordable: bool = False
+    # Calls that last longer are told to the recorder while they are open.
+    report_after_ns: int = 1_000_000_000
+    # Calls that last longer are recorded in segments.
+    segment_after_ns: int = 300_000_000_000
 
     @classmethod
     def of(cls, settings: Settings) -> "TapSettings":
@@ -88,7 +139,15 @@ class TapSettings:
             max_per_second=settings.sample_max_per_second,
             failed_statuses=settings.failed_statuses,
         )
-        return cls(settings.body_limit_bytes, settings.capture_budget_bytes, exact, prefixes, rules)
+        return cls(
+            settings.body_limit_bytes,
+            settings.capture_budget_bytes,
+            exact,
+            prefixes,
+            rules,
+            rejects_ambiguous=settings.ambiguous_framing == "reject",
+            refuses_unrecordable=settings.unrecordable == "refuse",
+        )
 
 
 @dataclass(slots=True)

@@ -97,6 +97,16 @@ class Ledger:
         finally:
             cells[outcome] += 1
 
+    def report(self, call: Exchange, now: int) -> None:
+        """`call` has been open for long: the recorder is told of it, or of how far it has come since."""
+
+    def next_segment(self, call: Exchange, now: int) -> Exchange:  # noqa: ARG002
+        """`call` has been open for very long: what it has so far is a record; the exchange to go on with.
+
+        Each segment is counted as a call (`seen`, and `segments` beside it): law 4 counts records to come.
+        """
+        return call
+
     def shed_fault(self, call: Exchange) -> None:
         """An open `call` will have no record, as its tap failed."""
         self._cells[self._open] -= 1

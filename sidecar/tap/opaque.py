@@ -72,6 +72,29 @@ class OpaqueTap:
         if call is not None:
             self._context.ledger.settle(call, by, now)
 
+    @property
+    def held_since(self) -> int:
+        """See Tap."""
+        return -1
+
+    @property
+    def is_idle(self) -> bool:
+        """See Tap."""
+        return self.call is None
+
+    def tick(self, now: int) -> None:
+        """See Tap."""
+        if self.call is not None:
+            self._context.ledger.report(self.call, now)
+
+    def drain(self, _now: int) -> bytes:
+        """See Tap."""
+        return b""
+
+    def give_up(self, _why: str, _now: int) -> tuple[bytes, bytes]:
+        """See Tap."""
+        return b"", b""
+
     def abandon(self, _now: int) -> None:
         """See Tap. The stretch is the call, so nothing else is counted."""
         call, self.call = self.call, None

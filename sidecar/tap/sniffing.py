@@ -108,6 +108,35 @@ class _Sniffing:
         if self._chosen is not None:
             self._chosen.lost(by, now)
 
+    @property
+    def held_since(self) -> int:
+        """See Tap."""
+        return -1 if self._chosen is None else self._chosen.held_since
+
+    @property
+    def is_idle(self) -> bool:
+        """See Tap."""
+        return (
+            not self._client_held and not self._model_held and (self._chosen is None or self._chosen.is_idle)
+        )
+
+    def tick(self, now: int) -> None:
+        """See Tap."""
+        if self._chosen is not None:
+            self._chosen.tick(now)
+
+    def drain(self, now: int) -> bytes:
+        """See Tap."""
+        return b"" if self._chosen is None else self._chosen.drain(now)
+
+    def give_up(self, why: str, now: int) -> tuple[bytes, bytes]:
+        """See Tap."""
+        held = self._client_held, self._model_held
+        chosen = self._chosen or self._choose(Sniffed.UNKNOWN, now)
+        to_model, to_client = chosen.give_up(why, now)
+        self._client_held = self._model_held = b""
+        return held[0] + to_model, held[1] + to_client
+
     def abandon(self, now: int) -> None:
         """See Tap."""
         if self._chosen is not None:
