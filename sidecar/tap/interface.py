@@ -59,7 +59,15 @@ class Tap(Protocol):
 
     @property
     def is_idle(self) -> bool:
-        """No call is open and nothing is held: the connection can end without harm to a call."""
+        """No call is open and nothing is held: the connection can end without harm to a call. Never so while
+        what passes is not followed, and has not ended.
+        """
+
+    @property
+    def weight(self) -> int:
+        """Roughly how many bytes are kept for this connection outside the capture budget: what is held,
+        unfinished blocks, header tables, heads of open calls. Asked for as `held_since` is.
+        """
 
     def from_client(self, data: bytes, now: int) -> bytes:
         """`data` came from the client; returns the bytes to send to the model now."""
@@ -84,7 +92,7 @@ class Tap(Protocol):
     def drain(self, now: int) -> bytes:
         """The relay will end: ask the client to go elsewhere, and return what is to be sent to it now.
 
-        HTTP/2: GOAWAY (last stream 2**31-1, NO_ERROR) at the next frame boundary, now or in a later return of
+        Called once, perhaps before any byte came. HTTP/2: GOAWAY (last stream 2**31-1, NO_ERROR) at the next frame boundary, now or in a later return of
         `from_model`; later streams are still followed. HTTP/1: `Connection: close` in the next final response
         heads that lack it. Opaque: nothing.
         """

@@ -80,7 +80,12 @@ class OpaqueTap:
     @property
     def is_idle(self) -> bool:
         """See Tap."""
-        return self.call is None
+        return self._client_has_ended and self._model_has_ended
+
+    @property
+    def weight(self) -> int:
+        """See Tap."""
+        return 0
 
     def tick(self, now: int) -> None:
         """See Tap."""
