@@ -16,7 +16,7 @@ from sidecar.config import Settings
 from sidecar.counters import Row
 from sidecar.exchange import EndedBy, Exchange
 from sidecar.tap.capture import CaptureBudget
-from sidecar.tap.ledger import Ledger
+from sidecar.tap.ledger import Ledger, Reports
 from sidecar.tap.request_id import RequestIds
 from sidecar.tap.sampling import Sampling, SamplingRules
 
@@ -179,16 +179,19 @@ class TapContext:
         hand_over: Callable[[Exchange], bool],
         random_bytes: Callable[[int], bytes],
         budget: CaptureBudget | None = None,
+        *,
+        reports: Reports | None = None,
     ) -> "TapContext":
         """A context that counts in `row` and gives calls to `hand_over`.
 
         `hand_over` returns whether it took the call; either way the captured bytes are then its to give back
-        (`budget.give_back`). `random_bytes` is `os.urandom` or a test's. Set `ledger.wall_offset_ns` (wall
-        clock less monotonic clock) before use, and again when it drifts.
+        (`budget.give_back`). `reports` is told of calls in flight. `random_bytes` is `os.urandom` or a
+        test's. Set `ledger.wall_offset_ns` (wall clock less monotonic clock) before use, and again when it
+        drifts.
         """
         if budget is None:
             budget = CaptureBudget(settings.capture_budget_bytes, settings.body_limit_bytes)
-        ledger = Ledger(row, budget, Sampling(settings.sampling), hand_over)
+        ledger = Ledger(row, budget, Sampling(settings.sampling), hand_over, reports=reports)
         return cls(settings, row, budget, ledger, RequestIds(random_bytes).new, _skip_test(settings))
 
 

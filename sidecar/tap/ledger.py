@@ -5,12 +5,26 @@ Pure but for the counters row it writes. After every method,
 """
 
 from collections.abc import Callable
+from typing import Protocol as Interface
 
 from sidecar.counters import Row
 from sidecar.exchange import EndedBy, Exchange, Protocol
 from sidecar.tap.capture import CaptureBudget
 from sidecar.tap.connection_facts import ConnectionFacts
 from sidecar.tap.sampling import Sampling
+
+
+class Reports(Interface):
+    """Who tells the recorder of calls in flight. Nothing here waits, or raises."""
+
+    def begin(self, call: Exchange) -> bool:
+        """Tell of `call` from now on, until `end`; False where no more can be told of now."""
+
+    def go_on(self, call: Exchange) -> None:
+        """`call` stands in the place of the one with its number: another segment of the same."""
+
+    def end(self, call: Exchange, is_recorded: bool) -> None:
+        """`call`, which was told of, is over; its record will say so, or, without one, the report."""
 
 
 class Ledger:
@@ -25,6 +39,7 @@ class Ledger:
         "_not_sampled",
         "_opaque",
         "_open",
+        "_reports",
         "_sampling",
         "_seen",
         "_shed_fault",
@@ -35,7 +50,13 @@ class Ledger:
     )
 
     def __init__(
-        self, row: Row, budget: CaptureBudget, sampling: Sampling, hand_over: Callable[[Exchange], bool]
+        self,
+        row: Row,
+        budget: CaptureBudget,
+        sampling: Sampling,
+        hand_over: Callable[[Exchange], bool],
+        *,
+        reports: Reports | None = None,
     ) -> None:
         self.row = row
         # Wall clock less monotonic clock, nanoseconds; the relay keeps it right.
@@ -43,6 +64,7 @@ class Ledger:
         self._budget = budget
         self._sampling = sampling
         self._hand_over = hand_over
+        self._reports = reports
         self._cells = row.cells
         index = row.index
         self._seen = index["seen"]
@@ -96,9 +118,17 @@ class Ledger:
                 outcome = self._shed_full
         finally:
             cells[outcome] += 1
+            if call.is_reported:
+                self._end_report(call, outcome == self._handed_over)
 
-    def report(self, call: Exchange, now: int) -> None:
-        """`call` has been open for long: the recorder is told of it, or of how far it has come since."""
+    def report(self, call: Exchange, now: int) -> None:  # noqa: ARG002
+        """`call` has been open for long: from now on the recorder is told of it. Harmless where it is."""
+        if not call.is_reported and self._reports is not None:
+            call.is_reported = self._reports.begin(call)
+
+    def _end_report(self, call: Exchange, is_recorded: bool) -> None:
+        if self._reports is not None:
+            self._reports.end(call, is_recorded)
 
     def next_segment(self, call: Exchange, now: int) -> Exchange:  # noqa: ARG002
         """`call` has been open for very long: what it has so far is a record; the exchange to go on with.
@@ -113,6 +143,8 @@ class Ledger:
         self._cells[self._shed_fault] += 1
         self._budget.release_times(call)
         self._budget.release(call)
+        if call.is_reported:
+            self._end_report(call, False)
 
     def skip(self) -> None:
         """A call that the settings never record."""
