@@ -22,37 +22,42 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from infertap.v1 import record_pb2 as infertap_dot_v1_dot_record__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n infertap/v1/ingest_service.proto\x12\x0binfertap.v1\"d\n\rIngestRequest\x12#\n\x05hello\x18\x01 \x01(\x0b\x32\x12.infertap.v1.HelloH\x00\x12#\n\x05\x62\x61tch\x18\x02 \x01(\x0b\x32\x12.infertap.v1.BatchH\x00\x42\t\n\x07message\"t\n\x05Hello\x12\x10\n\x08spool_id\x18\x01 \x01(\x0c\x12\x0b\n\x03pod\x18\x02 \x01(\t\x12\x11\n\tnamespace\x18\x03 \x01(\t\x12\x0c\n\x04node\x18\x04 \x01(\t\x12\x11\n\tcontainer\x18\x05 \x01(\t\x12\x18\n\x10infertap_version\x18\x06 \x01(\t\",\n\x05\x42\x61tch\x12#\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x12.infertap.v1.Entry\"_\n\x05\x45ntry\x12,\n\x06record\x18\x01 \x01(\x0b\x32\x1a.infertap.v1.SpooledRecordH\x00\x12\x1f\n\x03gap\x18\x02 \x01(\x0b\x32\x10.infertap.v1.GapH\x00\x42\x07\n\x05\x65ntry\"V\n\rSpooledRecord\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x15\n\rprevious_hash\x18\x02 \x01(\x0c\x12\x0c\n\x04salt\x18\x03 \x01(\x0c\x12\x0e\n\x06record\x18\x04 \x01(\x0c\"E\n\x03Gap\x12\r\n\x05\x66irst\x18\x01 \x01(\x04\x12\x0c\n\x04last\x18\x02 \x01(\x04\x12\x11\n\tlast_hash\x18\x03 \x01(\x0c\x12\x0e\n\x06reason\x18\x04 \x01(\t\"\x8c\x01\n\x0eIngestResponse\x12\'\n\x07welcome\x18\x01 \x01(\x0b\x32\x14.infertap.v1.WelcomeH\x00\x12\x1f\n\x03\x61\x63k\x18\x02 \x01(\x0b\x32\x10.infertap.v1.AckH\x00\x12%\n\x06reject\x18\x03 \x01(\x0b\x32\x13.infertap.v1.RejectH\x00\x42\t\n\x07message\",\n\rSequenceRange\x12\r\n\x05\x66irst\x18\x01 \x01(\x04\x12\x0c\n\x04last\x18\x02 \x01(\x04\"7\n\x07Welcome\x12,\n\x08received\x18\x01 \x03(\x0b\x32\x1a.infertap.v1.SequenceRange\"1\n\x03\x41\x63k\x12*\n\x06ranges\x18\x01 \x03(\x0b\x32\x1a.infertap.v1.SequenceRange\"*\n\x06Reject\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x0e\n\x06reason\x18\x02 \x01(\t2V\n\rIngestService\x12\x45\n\x06Ingest\x12\x1a.infertap.v1.IngestRequest\x1a\x1b.infertap.v1.IngestResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n infertap/v1/ingest_service.proto\x12\x0binfertap.v1\x1a\x18infertap/v1/record.proto\"\x90\x01\n\rIngestRequest\x12#\n\x05hello\x18\x01 \x01(\x0b\x32\x12.infertap.v1.HelloH\x00\x12#\n\x05\x62\x61tch\x18\x02 \x01(\x0b\x32\x12.infertap.v1.BatchH\x00\x12*\n\tin_flight\x18\x03 \x01(\x0b\x32\x15.infertap.v1.InFlightH\x00\x42\t\n\x07message\"t\n\x05Hello\x12\x10\n\x08spool_id\x18\x01 \x01(\x0c\x12\x0b\n\x03pod\x18\x02 \x01(\t\x12\x11\n\tnamespace\x18\x03 \x01(\t\x12\x0c\n\x04node\x18\x04 \x01(\t\x12\x11\n\tcontainer\x18\x05 \x01(\t\x12\x18\n\x10infertap_version\x18\x06 \x01(\t\",\n\x05\x42\x61tch\x12#\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x12.infertap.v1.Entry\"_\n\x05\x45ntry\x12,\n\x06record\x18\x01 \x01(\x0b\x32\x1a.infertap.v1.SpooledRecordH\x00\x12\x1f\n\x03gap\x18\x02 \x01(\x0b\x32\x10.infertap.v1.GapH\x00\x42\x07\n\x05\x65ntry\"V\n\rSpooledRecord\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x15\n\rprevious_hash\x18\x02 \x01(\x0c\x12\x0c\n\x04salt\x18\x03 \x01(\x0c\x12\x0e\n\x06record\x18\x04 \x01(\x0c\"E\n\x03Gap\x12\r\n\x05\x66irst\x18\x01 \x01(\x04\x12\x0c\n\x04last\x18\x02 \x01(\x04\x12\x11\n\tlast_hash\x18\x03 \x01(\x0c\x12\x0e\n\x06reason\x18\x04 \x01(\t\"\x8c\x01\n\x0eIngestResponse\x12\'\n\x07welcome\x18\x01 \x01(\x0b\x32\x14.infertap.v1.WelcomeH\x00\x12\x1f\n\x03\x61\x63k\x18\x02 \x01(\x0b\x32\x10.infertap.v1.AckH\x00\x12%\n\x06reject\x18\x03 \x01(\x0b\x32\x13.infertap.v1.RejectH\x00\x42\t\n\x07message\",\n\rSequenceRange\x12\r\n\x05\x66irst\x18\x01 \x01(\x04\x12\x0c\n\x04last\x18\x02 \x01(\x04\"P\n\x07Welcome\x12,\n\x08received\x18\x01 \x03(\x0b\x32\x1a.infertap.v1.SequenceRange\x12\x17\n\x0ftakes_in_flight\x18\x02 \x01(\x08\"1\n\x03\x41\x63k\x12*\n\x06ranges\x18\x01 \x03(\x0b\x32\x1a.infertap.v1.SequenceRange\"*\n\x06Reject\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x0e\n\x06reason\x18\x02 \x01(\t\"f\n\x08InFlight\x12\"\n\x05\x63\x61lls\x18\x01 \x03(\x0b\x32\x13.infertap.v1.Record\x12\'\n\x08progress\x18\x02 \x03(\x0b\x32\x15.infertap.v1.Progress\x12\r\n\x05\x65nded\x18\x03 \x03(\x0c\"\x8f\x01\n\x08Progress\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\x0c\x12\x0e\n\x06\x61ge_us\x18\x02 \x01(\x03\x12\x1e\n\x16\x66irst_response_byte_us\x18\x03 \x01(\x03\x12\x13\n\x0bhttp_status\x18\x04 \x01(\x05\x12\x15\n\rrequest_bytes\x18\x05 \x01(\x04\x12\x16\n\x0eresponse_bytes\x18\x06 \x01(\x04\x32V\n\rIngestService\x12\x45\n\x06Ingest\x12\x1a.infertap.v1.IngestRequest\x1a\x1b.infertap.v1.IngestResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'infertap.v1.ingest_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_INGESTREQUEST']._serialized_start=49
-  _globals['_INGESTREQUEST']._serialized_end=149
-  _globals['_HELLO']._serialized_start=151
-  _globals['_HELLO']._serialized_end=267
-  _globals['_BATCH']._serialized_start=269
-  _globals['_BATCH']._serialized_end=313
-  _globals['_ENTRY']._serialized_start=315
-  _globals['_ENTRY']._serialized_end=410
-  _globals['_SPOOLEDRECORD']._serialized_start=412
-  _globals['_SPOOLEDRECORD']._serialized_end=498
-  _globals['_GAP']._serialized_start=500
-  _globals['_GAP']._serialized_end=569
-  _globals['_INGESTRESPONSE']._serialized_start=572
-  _globals['_INGESTRESPONSE']._serialized_end=712
-  _globals['_SEQUENCERANGE']._serialized_start=714
-  _globals['_SEQUENCERANGE']._serialized_end=758
-  _globals['_WELCOME']._serialized_start=760
-  _globals['_WELCOME']._serialized_end=815
-  _globals['_ACK']._serialized_start=817
-  _globals['_ACK']._serialized_end=866
-  _globals['_REJECT']._serialized_start=868
-  _globals['_REJECT']._serialized_end=910
-  _globals['_INGESTSERVICE']._serialized_start=912
-  _globals['_INGESTSERVICE']._serialized_end=998
+  _globals['_INGESTREQUEST']._serialized_start=76
+  _globals['_INGESTREQUEST']._serialized_end=220
+  _globals['_HELLO']._serialized_start=222
+  _globals['_HELLO']._serialized_end=338
+  _globals['_BATCH']._serialized_start=340
+  _globals['_BATCH']._serialized_end=384
+  _globals['_ENTRY']._serialized_start=386
+  _globals['_ENTRY']._serialized_end=481
+  _globals['_SPOOLEDRECORD']._serialized_start=483
+  _globals['_SPOOLEDRECORD']._serialized_end=569
+  _globals['_GAP']._serialized_start=571
+  _globals['_GAP']._serialized_end=640
+  _globals['_INGESTRESPONSE']._serialized_start=643
+  _globals['_INGESTRESPONSE']._serialized_end=783
+  _globals['_SEQUENCERANGE']._serialized_start=785
+  _globals['_SEQUENCERANGE']._serialized_end=829
+  _globals['_WELCOME']._serialized_start=831
+  _globals['_WELCOME']._serialized_end=911
+  _globals['_ACK']._serialized_start=913
+  _globals['_ACK']._serialized_end=962
+  _globals['_REJECT']._serialized_start=964
+  _globals['_REJECT']._serialized_end=1006
+  _globals['_INFLIGHT']._serialized_start=1008
+  _globals['_INFLIGHT']._serialized_end=1110
+  _globals['_PROGRESS']._serialized_start=1113
+  _globals['_PROGRESS']._serialized_end=1256
+  _globals['_INGESTSERVICE']._serialized_start=1258
+  _globals['_INGESTSERVICE']._serialized_end=1344
 # @@protoc_insertion_point(module_scope)

@@ -7,6 +7,7 @@ From the sidecars' spools into storage.
   storage → Welcome                    which sequences of that spool it has
   sidecar → Batch, Batch, …            several may be under way
   storage → Ack, Ack, …                after the engine's commit; order is that of the batches
+  sidecar → InFlight, InFlight, …      beside them, about once a second: calls that have not ended
 
 An entry is identified for ever by (spool id, sequence): one that was received before is acknowledged again
 and stored once.
@@ -17,6 +18,7 @@ import collections.abc
 import google.protobuf.descriptor
 import google.protobuf.internal.containers
 import google.protobuf.message
+import infertap.v1.record_pb2
 import sys
 import typing
 
@@ -33,19 +35,25 @@ class IngestRequest(google.protobuf.message.Message):
 
     HELLO_FIELD_NUMBER: builtins.int
     BATCH_FIELD_NUMBER: builtins.int
+    IN_FLIGHT_FIELD_NUMBER: builtins.int
     @property
     def hello(self) -> Global___Hello: ...
     @property
     def batch(self) -> Global___Batch: ...
+    @property
+    def in_flight(self) -> Global___InFlight:
+        """Only where the welcome says that storage takes it."""
+
     def __init__(
         self,
         *,
         hello: Global___Hello | None = ...,
         batch: Global___Batch | None = ...,
+        in_flight: Global___InFlight | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["batch", b"batch", "hello", b"hello", "message", b"message"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["batch", b"batch", "hello", b"hello", "message", b"message"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["message", b"message"]) -> typing.Literal["hello", "batch"] | None: ...
+    def HasField(self, field_name: typing.Literal["batch", b"batch", "hello", b"hello", "in_flight", b"in_flight", "message", b"message"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["batch", b"batch", "hello", b"hello", "in_flight", b"in_flight", "message", b"message"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["message", b"message"]) -> typing.Literal["hello", "batch", "in_flight"] | None: ...
 
 Global___IngestRequest: typing_extensions.TypeAlias = IngestRequest
 
@@ -224,6 +232,9 @@ class Welcome(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     RECEIVED_FIELD_NUMBER: builtins.int
+    TAKES_IN_FLIGHT_FIELD_NUMBER: builtins.int
+    takes_in_flight: builtins.bool
+    """InFlight is understood."""
     @property
     def received(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___SequenceRange]:
         """Sequences of this spool that storage has, ascending and disjoint."""
@@ -232,8 +243,9 @@ class Welcome(google.protobuf.message.Message):
         self,
         *,
         received: collections.abc.Iterable[Global___SequenceRange] | None = ...,
+        takes_in_flight: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["received", b"received"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["received", b"received", "takes_in_flight", b"takes_in_flight"]) -> None: ...
 
 Global___Welcome: typing_extensions.TypeAlias = Welcome
 
@@ -272,3 +284,72 @@ class Reject(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["reason", b"reason", "sequence", b"sequence"]) -> None: ...
 
 Global___Reject: typing_extensions.TypeAlias = Reject
+
+@typing.final
+class InFlight(google.protobuf.message.Message):
+    """Calls that last, as far as they have come. Told at the sidecar's leisure, kept in memory only, never
+    acknowledged. What a stream told counts until it says otherwise, the call's record comes, or the stream has
+    been gone for a while.
+    """
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    CALLS_FIELD_NUMBER: builtins.int
+    PROGRESS_FIELD_NUMBER: builtins.int
+    ENDED_FIELD_NUMBER: builtins.int
+    @property
+    def calls(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[infertap.v1.record_pb2.Record]:
+        """Calls not told of on this stream before: state INFERENCING without bodies, or FAILED with the code
+        RELAY_LOST where a call has no relay any more.
+        """
+
+    @property
+    def progress(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Progress]:
+        """How far calls have come that were told of before."""
+
+    @property
+    def ended(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.bytes]:
+        """Calls that are in flight no more, by call id as 16 bytes; their records, if any, come as records."""
+
+    def __init__(
+        self,
+        *,
+        calls: collections.abc.Iterable[infertap.v1.record_pb2.Record] | None = ...,
+        progress: collections.abc.Iterable[Global___Progress] | None = ...,
+        ended: collections.abc.Iterable[builtins.bytes] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["calls", b"calls", "ended", b"ended", "progress", b"progress"]) -> None: ...
+
+Global___InFlight: typing_extensions.TypeAlias = InFlight
+
+@typing.final
+class Progress(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    CALL_ID_FIELD_NUMBER: builtins.int
+    AGE_US_FIELD_NUMBER: builtins.int
+    FIRST_RESPONSE_BYTE_US_FIELD_NUMBER: builtins.int
+    HTTP_STATUS_FIELD_NUMBER: builtins.int
+    REQUEST_BYTES_FIELD_NUMBER: builtins.int
+    RESPONSE_BYTES_FIELD_NUMBER: builtins.int
+    call_id: builtins.bytes
+    """16 bytes."""
+    age_us: builtins.int
+    """Since the start of the call."""
+    first_response_byte_us: builtins.int
+    http_status: builtins.int
+    request_bytes: builtins.int
+    response_bytes: builtins.int
+    def __init__(
+        self,
+        *,
+        call_id: builtins.bytes = ...,
+        age_us: builtins.int = ...,
+        first_response_byte_us: builtins.int = ...,
+        http_status: builtins.int = ...,
+        request_bytes: builtins.int = ...,
+        response_bytes: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["age_us", b"age_us", "call_id", b"call_id", "first_response_byte_us", b"first_response_byte_us", "http_status", b"http_status", "request_bytes", b"request_bytes", "response_bytes", b"response_bytes"]) -> None: ...
+
+Global___Progress: typing_extensions.TypeAlias = Progress

@@ -7,6 +7,7 @@ From the sidecars' spools into storage.
   storage → Welcome                    which sequences of that spool it has
   sidecar → Batch, Batch, …            several may be under way
   storage → Ack, Ack, …                after the engine's commit; order is that of the batches
+  sidecar → InFlight, InFlight, …      beside them, about once a second: calls that have not ended
 
 An entry is identified for ever by (spool id, sequence): one that was received before is acknowledged again
 and stored once.

@@ -56,21 +56,25 @@ class RecordServiceServicer:
     """Missing associated documentation comment in .proto file."""
 
     def GetRecord(self, request, context):
-        """One record by its call id. NOT_FOUND where there is none.
+        """One record by its call id, or the call as far as it has come. NOT_FOUND where there is neither.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListRecords(self, request, context):
-        """Records that match, newest first, page by page (google.aip.dev/158).
+        """Records that match, newest first, page by page (google.aip.dev/158). Where the filter names the state
+        INFERENCING, calls in flight that match come before them; where it names FAILED, also those that a relay
+        took with it within the last minute. Neither has a sequence.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def TailRecords(self, request, context):
-        """The latest `backlog` records that match, then every new one as it arrives, until the caller cancels.
+        """The latest `backlog` records that match, then every new one as it arrives, until the caller cancels. A
+        call that lasts over a second is told of while it is in flight (state INFERENCING), and again by its
+        record.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

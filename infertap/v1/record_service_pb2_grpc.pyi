@@ -108,13 +108,19 @@ class RecordServiceStub(typing.Generic[_RecordServiceGetRecordType, _RecordServi
     ], channel: grpc.aio.Channel) -> None: ...
 
     GetRecord: _RecordServiceGetRecordType
-    """One record by its call id. NOT_FOUND where there is none."""
+    """One record by its call id, or the call as far as it has come. NOT_FOUND where there is neither."""
 
     ListRecords: _RecordServiceListRecordsType
-    """Records that match, newest first, page by page (google.aip.dev/158)."""
+    """Records that match, newest first, page by page (google.aip.dev/158). Where the filter names the state
+    INFERENCING, calls in flight that match come before them; where it names FAILED, also those that a relay
+    took with it within the last minute. Neither has a sequence.
+    """
 
     TailRecords: _RecordServiceTailRecordsType
-    """The latest `backlog` records that match, then every new one as it arrives, until the caller cancels."""
+    """The latest `backlog` records that match, then every new one as it arrives, until the caller cancels. A
+    call that lasts over a second is told of while it is in flight (state INFERENCING), and again by its
+    record.
+    """
 
 RecordServiceAsyncStub: typing_extensions.TypeAlias = RecordServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
@@ -138,7 +144,7 @@ class RecordServiceServicer(metaclass=abc.ABCMeta):
         request: infertap.v1.record_service_pb2.GetRecordRequest,
         context: _ServicerContext,
     ) -> typing.Union[infertap.v1.record_pb2.Record, collections.abc.Awaitable[infertap.v1.record_pb2.Record]]:
-        """One record by its call id. NOT_FOUND where there is none."""
+        """One record by its call id, or the call as far as it has come. NOT_FOUND where there is neither."""
 
     @abc.abstractmethod
     def ListRecords(
@@ -146,7 +152,10 @@ class RecordServiceServicer(metaclass=abc.ABCMeta):
         request: infertap.v1.record_service_pb2.ListRecordsRequest,
         context: _ServicerContext,
     ) -> typing.Union[infertap.v1.record_service_pb2.ListRecordsResponse, collections.abc.Awaitable[infertap.v1.record_service_pb2.ListRecordsResponse]]:
-        """Records that match, newest first, page by page (google.aip.dev/158)."""
+        """Records that match, newest first, page by page (google.aip.dev/158). Where the filter names the state
+        INFERENCING, calls in flight that match come before them; where it names FAILED, also those that a relay
+        took with it within the last minute. Neither has a sequence.
+        """
 
     @abc.abstractmethod
     def TailRecords(
@@ -154,6 +163,9 @@ class RecordServiceServicer(metaclass=abc.ABCMeta):
         request: infertap.v1.record_service_pb2.TailRecordsRequest,
         context: _ServicerContext,
     ) -> typing.Union[collections.abc.Iterator[infertap.v1.record_pb2.Record], collections.abc.AsyncIterator[infertap.v1.record_pb2.Record]]:
-        """The latest `backlog` records that match, then every new one as it arrives, until the caller cancels."""
+        """The latest `backlog` records that match, then every new one as it arrives, until the caller cancels. A
+        call that lasts over a second is told of while it is in flight (state INFERENCING), and again by its
+        record.
+        """
 
 def add_RecordServiceServicer_to_server(servicer: RecordServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...
