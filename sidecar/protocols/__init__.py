@@ -13,7 +13,8 @@ from sidecar.protocols.hpack import (
     HpackError,
     literal_without_indexing,
 )
-from sidecar.protocols.http1 import MAX_HEAD, Event, Kind, RequestFramer, ResponseFramer, Stop
+from sidecar.protocols.http1 import RequestFramer, ResponseFramer
+from sidecar.protocols.http1_events import MAX_HEAD, Event, Kind, Stop
 from sidecar.protocols.http1_heads import (
     CHUNKED,
     TUNNEL,
@@ -37,6 +38,14 @@ from sidecar.protocols.http2 import (
 )
 from sidecar.protocols.sniff import HTTP2_PREFACE, Sniffed, sniff_client, sniff_model
 from sidecar.protocols.sse import SseEvent, SseParser, parse_sse
+from sidecar.protocols.websocket import (
+    Deflate,
+    MessageKind,
+    WebSocketMessage,
+    WebSocketReader,
+    read_close,
+    read_deflate,
+)
 
 __all__ = [
     "CHUNKED",
@@ -47,6 +56,7 @@ __all__ = [
     "TUNNEL",
     "UNTIL_CLOSE",
     "Answer",
+    "Deflate",
     "Event",
     "FrameError",
     "HeaderBlock",
@@ -54,6 +64,7 @@ __all__ = [
     "HpackError",
     "Kind",
     "Message",
+    "MessageKind",
     "Messages",
     "ParsedHead",
     "RequestFramer",
@@ -64,6 +75,8 @@ __all__ = [
     "SseEvent",
     "SseParser",
     "Stop",
+    "WebSocketMessage",
+    "WebSocketReader",
     "append_to_block",
     "decode_status_message",
     "find_header_block",
@@ -72,6 +85,8 @@ __all__ = [
     "parse_head",
     "parse_sse",
     "parse_trailers",
+    "read_close",
+    "read_deflate",
     "read_request_head",
     "read_response_head",
     "read_settings_frame",
