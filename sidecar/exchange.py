@@ -9,8 +9,9 @@ may reach a disk, a log or another host.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import IntEnum
+from typing import Any, Final
 
 
 class Protocol(IntEnum):
@@ -45,25 +46,43 @@ class Reason(IntEnum):
     DEBUG = 5
 
 
+# Looked up once: an enum's attributes are slow.
+_OPEN: Final = EndedBy.OPEN
+_NOT_KEPT: Final = Reason.NOT_KEPT
+
 # At most this many pieces of a body have their time kept.
 PIECE_TIMES = 1024
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, init=False)
 class Body:
     """What passed in one direction: captured bytes up to the cap, true size always."""
 
     # Captured bytes in order; their total is `captured`.
-    captured_pieces: list[bytes] = field(default_factory=list)
-    captured: int = 0
+    captured_pieces: list[bytes]
+    captured: int
     # True size: HTTP/1 body bytes without chunk framing, HTTP/2 DATA without padding.
-    size: int = 0
+    size: int
     # (time, bytes) of each piece as it passed, the first PIECE_TIMES of them; `piece_count` counts all.
-    piece_times: list[tuple[int, int]] = field(default_factory=list)
-    piece_count: int = 0
+    piece_times: list[tuple[int, int]]
+    piece_count: int
+
+    def __init__(
+        self,
+        captured_pieces: list[bytes] | None = None,
+        captured: int = 0,
+        size: int = 0,
+        piece_times: list[tuple[int, int]] | None = None,
+        piece_count: int = 0,
+    ) -> None:
+        self.captured_pieces = [] if captured_pieces is None else captured_pieces
+        self.captured = captured
+        self.size = size
+        self.piece_times = [] if piece_times is None else piece_times
+        self.piece_count = piece_count
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, init=False)
 class Exchange:
     """One call. See the module's docstring for times and bytes."""
 
@@ -74,50 +93,95 @@ class Exchange:
     route: int
     protocol: Protocol
     started: int
-    started_wall_ns: int = 0
-    upstream_connected: int = -1
-    request_completed: int = -1
-    first_response_byte: int = -1
-    ended: int = -1
-    ended_by: EndedBy = EndedBy.OPEN
+    started_wall_ns: int
+    upstream_connected: int
+    request_completed: int
+    first_response_byte: int
+    ended: int
+    ended_by: EndedBy
     # "ip:port" of the peer.
-    client_address: str = ""
+    client_address: str
     # The id the call goes by: the caller's where it can serve, else the tap's own.
-    request_id: bytes = b""
+    request_id: bytes
     # The caller's, where it could not serve; cut to 128 bytes.
-    client_request_id: bytes = b""
+    client_request_id: bytes
     # The model's, where it answered with one of its own.
-    model_request_id: bytes = b""
-    traceparent: bytes = b""
-    method: bytes = b""
+    model_request_id: bytes
+    traceparent: bytes
+    method: bytes
     # Request target as sent: path with query, or absolute form.
-    target: bytes = b""
+    target: bytes
     # Final status; 0 where none was seen. grpc_status -1 where none was seen.
-    status: int = 0
-    grpc_status: int = -1
-    grpc_message: bytes = b""
+    status: int
+    grpc_status: int
+    grpc_message: bytes
     # Header fields in order, names as sent, without the pseudo-headers and without what the tap added.
     # HTTP/1 leaves these empty and keeps the head's bytes in *_head: parsing them is the recorder's work.
-    request_headers: Sequence[tuple[bytes, bytes]] = ()
-    response_headers: Sequence[tuple[bytes, bytes]] = ()
-    request_head: bytes = b""
-    response_head: bytes = b""
-    request_trailers: Sequence[tuple[bytes, bytes]] = ()
-    response_trailers: Sequence[tuple[bytes, bytes]] = ()
-    request: Body = field(default_factory=Body)
-    response: Body = field(default_factory=Body)
+    request_headers: Sequence[tuple[bytes, bytes]]
+    response_headers: Sequence[tuple[bytes, bytes]]
+    request_head: bytes
+    response_head: bytes
+    request_trailers: Sequence[tuple[bytes, bytes]]
+    response_trailers: Sequence[tuple[bytes, bytes]]
+    request: Body
+    response: Body
     # Error code of RST_STREAM, either side; -1 without one.
-    reset_code: int = -1
-    reason: Reason = Reason.NOT_KEPT
-    sampling_fraction: float = 1.0
+    reset_code: int
+    reason: Reason
+    sampling_fraction: float
     # Marks for the record, e.g. "framing_ambiguous", "capture_budget_spent".
-    flags: list[str] = field(default_factory=list)
+    flags: list[str]
     # When the connection was accepted; `started` is when the call's first byte came.
-    accepted: int = -1
+    accepted: int
     # Nanoseconds that its heads waited in the relay: for the model's connection, or for their own ends.
-    relay_wait_ns: int = 0
+    relay_wait_ns: int
     # A call that lasts is recorded in segments, counted from 0; all but the last are continued by another.
-    segment: int = 0
-    is_continued: bool = False
+    segment: int
+    is_continued: bool
     # It has been told to the recorder as a call in flight. Stays in the relay.
-    is_reported: bool = False
+    is_reported: bool
+
+    # Written out, as one is made for every call: what `dataclass` would write stays interpreted where this
+    # module is compiled.
+    def __init__(  # noqa: PLR0917  (by position, as keywords cost)
+        self,
+        call_number: int,
+        route: int,
+        protocol: Protocol,
+        started: int,
+        started_wall_ns: int = 0,
+        upstream_connected: int = -1,
+        client_address: str = "",
+        accepted: int = -1,
+        **later: Any,
+    ) -> None:
+        """What is known when a call begins; `later` are other fields, by name."""
+        self.call_number = call_number
+        self.route = route
+        self.protocol = protocol
+        self.started = started
+        self.started_wall_ns = started_wall_ns
+        self.upstream_connected = upstream_connected
+        self.request_completed = self.first_response_byte = self.ended = -1
+        self.ended_by = _OPEN
+        self.client_address = client_address
+        self.request_id = self.client_request_id = self.model_request_id = self.traceparent = b""
+        self.method = self.target = b""
+        self.status = 0
+        self.grpc_status = -1
+        self.grpc_message = b""
+        self.request_headers = self.response_headers = ()
+        self.request_head = self.response_head = b""
+        self.request_trailers = self.response_trailers = ()
+        self.request = Body()
+        self.response = Body()
+        self.reset_code = -1
+        self.reason = _NOT_KEPT
+        self.sampling_fraction = 1.0
+        self.flags = []
+        self.accepted = accepted
+        self.relay_wait_ns = self.segment = 0
+        self.is_continued = self.is_reported = False
+        if later:
+            for name, value in later.items():
+                setattr(self, name, value)

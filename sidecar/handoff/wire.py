@@ -15,6 +15,7 @@ Numbers count the hand-overs of one slot from 1 without holes, over all relays t
 
 import struct
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any, Final
 
 import msgpack
@@ -31,6 +32,9 @@ _NUMBERED: Final = struct.Struct(">BQ")
 _PART: Final = struct.Struct(">BQII")
 _BODY_FIELDS: Final = 5
 _EXCHANGE_FIELDS: Final = 31
+# An exchange is made of its first fields by position, and the others, less what stays in the relay, by name.
+_KNOWN_FIRST: Final = 6
+_KNOWN_LATER: Final = tuple(field.name for field in fields(Exchange))[_KNOWN_FIRST:-1]
 # A slice for each PART, and room for exchanges in each BATCH beside the longest array header (5 bytes).
 PART_BYTES: Final = MAX_PACKET_BYTES - _PART.size
 BATCH_BYTES: Final = MAX_PACKET_BYTES - _NUMBERED.size - 5
@@ -174,7 +178,7 @@ def _exchange(row: Any) -> Exchange:
         row[27] = _body(row[27])
         row[29] = Reason(row[29])
         row[30:] = row[30]
-        return Exchange(*row)
+        return Exchange(*row[:_KNOWN_FIRST], **dict(zip(_KNOWN_LATER, row[_KNOWN_FIRST:], strict=True)))
     except (TypeError, ValueError) as error:
         # The error's own text could quote a value of the call.
         raise WireError(f"exchange has another shape ({type(error).__name__})") from None
