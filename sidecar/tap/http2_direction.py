@@ -272,6 +272,9 @@ class Direction:
         if len(self._announced) >= 64:
             raise FrameError("settings that nobody acknowledges")
         self._announced.append(settings)
+        self._lower(settings)
+
+    def _lower(self, settings: dict[int, int]) -> None:
         self.frame_most = min(self.frame_most, settings.get(http2.MAX_FRAME_SIZE, self.frame_most))
         self.list_most = min(self.list_most, settings.get(http2.MAX_HEADER_LIST_SIZE, self.list_most))
 
@@ -282,5 +285,7 @@ class Direction:
         settings = self._announced.pop(0)
         self.frame_most = settings.get(http2.MAX_FRAME_SIZE, self.frame_most)
         self.list_most = settings.get(http2.MAX_HEADER_LIST_SIZE, self.list_most)
+        for later in self._announced:
+            self._lower(later)
         if http2.HEADER_TABLE_SIZE in settings:
             decoder.allow_table(settings[http2.HEADER_TABLE_SIZE])
