@@ -50,7 +50,18 @@ RELAY_COUNTERS: Final = (
     "bodies_cut",
     "bytes_from_client",
     "bytes_from_model",
+    "segments",
     "accepting",
+    "connections_refused",
+    "head_too_slow",
+    "state_budget_spent",
+    "accepting_paused",
+    "handshakes_dropped",
+    "not_redirected",
+    "model_wait_ns",
+    "state_bytes",
+    "loop_lag_ns",
+    "loop_lag_max_ns",
 )
 
 RECORDER_COUNTERS: Final = (
@@ -83,6 +94,9 @@ RECORDER_COUNTERS: Final = (
     "storage_connected",
     "storage_batches_sent",
     "storage_reconnects",
+    "in_flight",
+    "in_flight_dropped",
+    "started_monotonic_ns",
     "heartbeat_monotonic_ns",
 )
 

@@ -4,14 +4,16 @@ socket.
 Pure: packets in, arrivals and losses out. It promises that every number of the slot is told exactly once, as
 `Arrived` or inside a `Lost`, in rising order, and that it holds at most `max_exchange_bytes` of an exchange
 that is not yet complete. A packet that can't be read is counted in `faults`; its numbers become a `Lost` as
-soon as a later packet shows the hole.
+soon as a later packet shows the hole. What it tells of calls in flight has no numbers, and no promise.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from sidecar.exchange import Exchange
-from sidecar.handoff import wire
+from sidecar.handoff import report_packets, wire
+from sidecar.handoff.report_packets import Round
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,28 @@ class Lost:
         return self.last - self.first + 1
 
 
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A relay has begun: what the slot had in flight before is lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """Calls in flight, without their bodies."""
+
+    calls: list[Exchange]
+
+
+@dataclass(frozen=True, slots=True)
+class EndedUnrecorded:
+    """Calls, by their numbers in the slot, that were reported and will have no record."""
+
+    call_numbers: list[int]
+
+
+InFlight = Begun | Reported | Round | EndedUnrecorded
+
+
 class Inbox:
     """The receiving end of one slot."""
 
@@ -49,6 +73,20 @@ class Inbox:
         self._parts: list[bytes] = []
         self._parts_number = 0
         self._parts_bytes = 0
+
+    def take_in_flight(self, packet: bytes) -> InFlight | None:
+        """What one packet tells of calls in flight; None where it tells of hand-overs, which are for `take`.
+
+        Never raises on bad bytes.
+        """
+        read = _IN_FLIGHT.get(packet[0]) if packet else None
+        if read is None:
+            return None
+        try:
+            return read(packet)
+        except wire.WireError:
+            self.faults += 1
+            return Reported([])
 
     def take(self, packet: bytes) -> list[Arrived | Lost]:
         """What one packet tells, in the order of the numbers; never raises on bad bytes."""
@@ -100,3 +138,11 @@ class Inbox:
         self._parts = []
         self._parts_number = 0
         self._parts_bytes = 0
+
+
+_IN_FLIGHT: Final[Mapping[int, Callable[[bytes], InFlight]]] = {
+    report_packets.BEGUN: lambda _: Begun(),
+    report_packets.REPORT: lambda packet: Reported(report_packets.read_report(packet)),
+    report_packets.PROGRESS: report_packets.read_progress,
+    report_packets.ENDED: lambda packet: EndedUnrecorded(report_packets.read_ended(packet)),
+}

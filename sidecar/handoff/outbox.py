@@ -115,6 +115,18 @@ class Outbox:
             self._loop.call_later(FLUSH_SECONDS, self._step)
         return True
 
+    def send_aside(self, packet: bytes) -> bool:
+        """Send a packet that is no hand-over now, or not at all: False where there is no room, or where
+        hand-overs wait for it.
+        """
+        if self._packets or self._closed:
+            return False
+        try:
+            self._pair.send(packet)
+        except OSError:
+            return False
+        return True
+
     async def drain(self) -> None:
         """Return once all that is queued has been sent. Does not return while the recorder takes nothing."""
         while self._packets or self._queue:

@@ -33,9 +33,20 @@ RELAY_MEANINGS: Final[Mapping[str, tuple[str, str]]] = {
     "tap_faults": ("counter", "Connections whose recording ended by a fault of the tap."),
     "id_not_added": ("counter", "Messages that lacked a request id and could not be given one."),
     "bodies_cut": ("counter", "Bodies captured only in part."),
+    "segments": ("counter", "Segments beyond the first of calls that last."),
     "bytes_from_client": ("counter", "Bytes received from clients."),
     "bytes_from_model": ("counter", "Bytes received from the model."),
     "accepting": ("gauge", "1 where the relay accepts connections."),
+    "connections_refused": ("counter", "Connections closed since the settings refuse what they held."),
+    "head_too_slow": ("counter", "Connections no longer followed since a head came too slowly."),
+    "state_budget_spent": ("counter", "Connections no longer followed since all of them held too much."),
+    "accepting_paused": ("counter", "Times that accepting paused for too many clients, or no descriptors."),
+    "handshakes_dropped": ("counter", "Clients reset in their TLS handshake, to make room for others."),
+    "not_redirected": ("counter", "Clients reset in redirect mode that came to the sidecar's own address."),
+    "model_wait_ns": ("counter", "Nanoseconds that clients waited for their connection to the model."),
+    "state_bytes": ("gauge", "Bytes kept of unfinished heads and header tables, at the latest look."),
+    "loop_lag_ns": ("gauge", "Nanoseconds that the relay's loop was late at the latest look."),
+    "loop_lag_max_ns": ("gauge", "The most that it was ever late, in nanoseconds."),
 }
 
 RECORDER_MEANINGS: Final[Mapping[str, tuple[str, str]]] = {
@@ -64,6 +75,9 @@ RECORDER_MEANINGS: Final[Mapping[str, tuple[str, str]]] = {
     "storage_connected": ("gauge", "1 where the stream to storage is up."),
     "storage_batches_sent": ("counter", "Batches sent to storage."),
     "storage_reconnects": ("counter", "Times the stream to storage was opened again."),
+    "in_flight": ("gauge", "Calls in flight that the recorder was told of."),
+    "in_flight_dropped": ("counter", "Calls in flight that the recorder's table had no room for."),
+    "started_monotonic_ns": ("gauge", "Monotonic time at which the recorder started."),
     "heartbeat_monotonic_ns": ("gauge", "Monotonic time of the recorder's latest sign of life."),
 }
 

@@ -24,10 +24,9 @@ from sidecar.account import close_books
 from sidecar.config import Route, Settings
 from sidecar.counters import CounterPage
 from sidecar.event_log import log_event
-from sidecar.handoff import Outbox
 from sidecar.relay.dialling import Dialler
 from sidecar.relay.listener import Listener
-from sidecar.relay.recording import open_recording
+from sidecar.relay.recording import Recording, open_recording
 from sidecar.relay.traffic import Traffic
 from sidecar.tls import ClientContexts, ServerContexts
 
@@ -81,7 +80,8 @@ class Relay:
     def __init__(self, settings: Settings, inheritance: Inheritance) -> None:
         self._settings = settings
         self._inheritance = inheritance
-        self._row = CounterPage(inheritance.counters, inheritance.slots).relay(inheritance.slot)
+        page = CounterPage(inheritance.counters, inheritance.slots)
+        self._row, self._recorder_row = page.relay(inheritance.slot), page.recorder()
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
 
@@ -90,7 +90,7 @@ class Relay:
         lost = close_books(self._row)
         self._watch_parent()
         self._watch_signals()
-        recording = open_recording(self._settings, self._inheritance.handoff, self._row)
+        recording = open_recording(self._settings, self._inheritance.handoff, self._row, self._recorder_row)
         traffic = Traffic(self._row, recording.open_tap)
         listeners = self._listen(traffic)
         log_event("relay", "accepting", slot=self._inheritance.slot, calls_lost_before=lost)
@@ -100,7 +100,7 @@ class Relay:
             listener.stop()
         self._row["accepting"] = 0
         await self._finish(traffic, listeners)
-        await self._empty(recording.outbox)
+        await self._empty(recording)
         log_event("relay", "ended", slot=self._inheritance.slot)
 
     def _listen(self, traffic: Traffic) -> list[Listener]:
@@ -166,13 +166,14 @@ class Relay:
             log_event("relay", "drain time is up", slot=self._inheritance.slot, calls_broken_off=broken_off)
         await asyncio.sleep(_POLL_SECONDS)  # closing happens in the loop's next turns
 
-    async def _empty(self, outbox: Outbox) -> None:
+    async def _empty(self, recording: Recording) -> None:
         try:
             async with asyncio.timeout(_OUTBOX_SECONDS):
-                await outbox.drain()
+                await recording.outbox.drain()
         except TimeoutError:
             log_event("relay", "recorder takes nothing: calls are lost", slot=self._inheritance.slot)
-        outbox.close()
+        recording.reports.close()
+        recording.outbox.close()
 
 
 def _settle_memory() -> None:

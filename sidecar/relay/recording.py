@@ -13,7 +13,7 @@ from typing import Final
 
 from sidecar.config import Settings
 from sidecar.counters import Row
-from sidecar.handoff import Outbox
+from sidecar.handoff import Outbox, Reports
 from sidecar.relay.connection import OpenTap
 from sidecar.tap import CaptureBudget, TapContext, TapSettings, sniffing
 
@@ -27,19 +27,24 @@ class Recording:
 
     open_tap: OpenTap
     outbox: Outbox
+    reports: Reports
 
 
-def open_recording(settings: Settings, handoff_descriptor: int, row: Row) -> Recording:
-    """A tap for each connection, and the outbox that their calls go to."""
+def open_recording(settings: Settings, handoff_descriptor: int, row: Row, recorder: Row) -> Recording:
+    """A tap for each connection, and the outbox that their calls go to.
+
+    `row` is the relay's of the counters page, `recorder` the recorder's.
+    """
     tap_settings = TapSettings.of(settings)
     budget = CaptureBudget(tap_settings.capture_budget_bytes, tap_settings.body_limit_bytes)
     pair = socket.socket(fileno=handoff_descriptor)
     pair.setblocking(False)
     # At most half the budget waits for the recorder: a stopped one leaves room to the calls in flight.
     outbox = Outbox(pair, budget, row["handed_over"], settings.capture_budget_bytes // 2)
-    context = TapContext.make(tap_settings, row, outbox.hand_over, os.urandom, budget)
+    reports = Reports(outbox.send_aside, lambda: recorder["started_monotonic_ns"])
+    context = TapContext.make(tap_settings, row, outbox.hand_over, os.urandom, budget, reports=reports)
     _keep_wall_clock(context)
-    return Recording(functools.partial(sniffing, context), outbox)
+    return Recording(functools.partial(sniffing, context), outbox, reports)
 
 
 def _keep_wall_clock(context: TapContext) -> None:
