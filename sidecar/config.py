@@ -30,12 +30,14 @@ from sidecar.setting_values import (
     REDACTION_CLASSES,
     FieldRule,
     OpaqueRule,
+    Original,
     Route,
     read_field_rules,
     read_opaque_rules,
     read_redaction,
     read_routes,
     read_statuses,
+    read_upstream,
 )
 
 MIB = 1 << 20
@@ -59,11 +61,11 @@ class Settings:
         endpoint,
         "Where the sidecar takes the model's traffic: `host:port`, `tls:host:port`, or `unix:/path`.",
     )
-    upstream: Endpoint | None = setting(
+    upstream: Endpoint | Original | None = setting(
         "INFERTAP_UPSTREAM",
         "127.0.0.1:8000",
-        off_or(endpoint),
-        "Where the model listens: `host:port`, `tls:host:port`, or `unix:/path`.",
+        off_or(read_upstream),
+        "Where the model listens: `host:port`, `tls:host:port`, `unix:/path`, or `original` (redirect mode).",
     )
     routes: tuple[Route, ...] = setting(
         "INFERTAP_ROUTES",
@@ -152,6 +154,18 @@ class Settings:
         "64MiB",
         size_bytes(MIB, 1 << 40),
         "How much all captured bodies of one relay may hold at a time.",
+    )
+    state_budget_bytes: int = setting(
+        "INFERTAP_STATE_BUDGET_BYTES",
+        "128MiB",
+        size_bytes(MIB, 1 << 40),
+        "How much one relay may keep of unfinished heads and header tables, over all its connections.",
+    )
+    max_connections: int = setting(
+        "INFERTAP_MAX_CONNECTIONS",
+        "10000",
+        integer(1, 1_000_000),
+        "Clients connected to one relay at a time; more wait to be accepted.",
     )
     redact: frozenset[str] = setting(
         "INFERTAP_REDACT",
@@ -259,6 +273,13 @@ class Settings:
             raise ValueError(
                 "INFERTAP_TLS_CERT_FILE, INFERTAP_TLS_KEY_FILE: a tls: address needs both to listen"
             )
+        if any(
+            isinstance(route.upstream, Original) and not isinstance(route.listen, Address)
+            for route in self.all_routes()
+        ):
+            raise ValueError(
+                "INFERTAP_UPSTREAM, INFERTAP_ROUTES: clients of a unix: address aren't redirected"
+            )
         fixed = [route.listen for route in self.all_routes() if getattr(route.listen, "port", None) != 0]
         if len(set(fixed)) != len(fixed):
             raise ValueError("INFERTAP_ROUTES: an address to listen on is listed twice")
@@ -281,6 +302,7 @@ __all__ = [
     "REDACTION_CLASSES",
     "FieldRule",
     "OpaqueRule",
+    "Original",
     "Route",
     "Settings",
     "SettingsError",

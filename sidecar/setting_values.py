@@ -27,11 +27,21 @@ PROTOCOLS = ("http/1.1", "h2", "auto")
 
 
 @dataclass(frozen=True, slots=True)
+class Original:
+    """Instead of a model's address: where the client wanted to go before it was redirected here."""
+
+    tls: bool = False
+
+    def __str__(self) -> str:
+        return f"{'tls:' * self.tls}original"
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
     """One listening address in front of one model address."""
 
     listen: Endpoint
-    upstream: Endpoint
+    upstream: Endpoint | Original
     # What the model speaks, one of PROTOCOLS; None: as INFERTAP_PROTOCOL says. Only ALPN needs to know.
     protocol: str | None = None
 
@@ -41,7 +51,7 @@ class Route:
 
     @property
     def dials_with_tls(self) -> bool:
-        return isinstance(self.upstream, Address) and self.upstream.tls
+        return isinstance(self.upstream, Address | Original) and self.upstream.tls
 
     def __str__(self) -> str:
         listen = self.listen.port if isinstance(self.listen, Address) else self.listen
@@ -78,7 +88,7 @@ def read_statuses(value: str) -> frozenset[int]:
 
 
 def read_routes(value: str) -> tuple[Route, ...]:
-    """`9000=127.0.0.1:8000,unix:/run/in.sock=unix:/run/model.sock,tls:9443=127.0.0.1:8001;h2`."""
+    """`9000=127.0.0.1:8000,unix:/run/in.sock=unix:/run/model.sock,tls:9443=127.0.0.1:8001;h2,9001=original`."""
     return tuple(_read_route(item) for item in comma_list(value))
 
 
@@ -92,7 +102,14 @@ def _read_route(value: str) -> Route:
     scheme, colon, port = listen.rpartition(":")
     if port.isdecimal() and scheme in ("", "tls"):
         listen = f"{scheme}{colon}0.0.0.0:{port}"
-    return Route(endpoint(listen), endpoint(upstream), protocol or None)
+    return Route(endpoint(listen), read_upstream(upstream), protocol or None)
+
+
+def read_upstream(value: str) -> Endpoint | Original:
+    """An endpoint, or `original` or `tls:original`: where the client wanted to go."""
+    if value in ("original", "tls:original"):
+        return Original(tls=value.startswith("tls:"))
+    return endpoint(value)
 
 
 def read_redaction(value: str) -> frozenset[str]:
