@@ -53,6 +53,7 @@ RELAY_COUNTERS: Final = (
     "segments",
     "accepting",
     "connections_refused",
+    "budget_exceeded",
     "head_too_slow",
     "state_budget_spent",
     "accepting_paused",

@@ -38,6 +38,10 @@ RELAY_MEANINGS: Final[Mapping[str, tuple[str, str]]] = {
     "bytes_from_model": ("counter", "Bytes received from the model."),
     "accepting": ("gauge", "1 where the relay accepts connections."),
     "connections_refused": ("counter", "Connections closed since the settings refuse what they held."),
+    "budget_exceeded": (
+        "counter",
+        "Connections no longer followed since their frames or headers are a flood.",
+    ),
     "head_too_slow": ("counter", "Connections no longer followed since a head came too slowly."),
     "state_budget_spent": ("counter", "Connections no longer followed since all of them held too much."),
     "accepting_paused": ("counter", "Times that accepting paused for too many clients, or no descriptors."),
