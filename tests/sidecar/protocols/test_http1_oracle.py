@@ -181,7 +181,7 @@ def same_but_for_time(whole: Reading, pieced: Reading) -> None:
     assert pieced.stopped == whole.stopped
 
 
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=250)
 @given(st.data())
 def test_requests_are_those_of_h11_or_flagged(data: st.DataObject) -> None:
     """Any stream of a client: our messages are h11's, or the framer has stopped; pieces change nothing."""
@@ -191,7 +191,7 @@ def test_requests_are_those_of_h11_or_flagged(data: st.DataObject) -> None:
     same_but_for_time(ours, our_requests(data.draw(cuts(stream))))
 
 
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=250)
 @given(st.data())
 def test_responses_are_those_of_h11_or_flagged(data: st.DataObject) -> None:
     """Any stream of a model that ends, after any requests: likewise."""
