@@ -8,6 +8,7 @@ Strings from the wire stay bytes: they may hold anything. Nothing in here is red
 may reach a disk, a log or another host.
 """
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -56,30 +57,42 @@ PIECE_TIMES = 1024
 
 @dataclass(slots=True, init=False)
 class Body:
-    """What passed in one direction: captured bytes up to the cap, true size always."""
+    """What passed in one direction: captured bytes up to the cap, true size always.
 
-    # Captured bytes in order; their total is `captured`.
+    Of a body that is too long its head and its tail are kept, with a hole between them: `captured < size`.
+    While `captured == size`, head and tail are the whole body.
+    """
+
+    # The head, in order.
     captured_pieces: list[bytes]
+    # Bytes of head and tail together.
     captured: int
     # True size: HTTP/1 body bytes without chunk framing, HTTP/2 DATA without padding.
     size: int
     # (time, bytes) of each piece as it passed, the first PIECE_TIMES of them; `piece_count` counts all.
     piece_times: list[tuple[int, int]]
     piece_count: int
+    # The body's last `tail` bytes, in order; None where the head is all that is kept.
+    tail_pieces: deque[bytes] | None
+    tail: int
 
-    def __init__(
+    def __init__(  # noqa: PLR0917  (as a row of the hand-off has them)
         self,
         captured_pieces: list[bytes] | None = None,
         captured: int = 0,
         size: int = 0,
         piece_times: list[tuple[int, int]] | None = None,
         piece_count: int = 0,
+        tail_pieces: deque[bytes] | None = None,
+        tail: int = 0,
     ) -> None:
         self.captured_pieces = [] if captured_pieces is None else captured_pieces
         self.captured = captured
         self.size = size
         self.piece_times = [] if piece_times is None else piece_times
         self.piece_count = piece_count
+        self.tail_pieces = tail_pieces
+        self.tail = tail
 
 
 @dataclass(slots=True, init=False)
@@ -140,6 +153,10 @@ class Exchange:
     is_continued: bool
     # It has been told to the recorder as a call in flight. Stays in the relay.
     is_reported: bool
+    # When the segment began, -1 for the first; stays in the relay, as does what follows.
+    segment_started: int
+    # The response's content type is text/event-stream.
+    response_is_events: bool
 
     # Written out, as one is made for every call: what `dataclass` would write stays interpreted where this
     # module is compiled.
@@ -181,7 +198,8 @@ class Exchange:
         self.flags = []
         self.accepted = accepted
         self.relay_wait_ns = self.segment = 0
-        self.is_continued = self.is_reported = False
+        self.is_continued = self.is_reported = self.response_is_events = False
+        self.segment_started = -1
         if later:
             for name, value in later.items():
                 setattr(self, name, value)

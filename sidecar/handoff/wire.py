@@ -6,14 +6,18 @@ One SOCK_SEQPACKET pair for each relay slot carries packets of at most MAX_PACKE
     PART    0x02 | number u64be | index u32be | count u32be | slice of the msgpack of one exchange
     MARK    0x03 | number u64be          every number up to it has been sent, or is lost
 
+Kinds from 0x04 tell of calls in flight: see `report_packets`.
+
 An exchange is a msgpack array of its fields in the order of the dataclass, each body an array of its own
-fields. Both ends are of one version, as the parent starts them from the same installation; an array of
-another length is a WireError. Strings of the wire are bin, text of ours is str.
+fields, with its tail only where it has one. Both ends are of one version, as the parent starts them from the
+same installation; an array of another length is a WireError. Strings of the wire are bin, text of ours is
+str.
 
 Numbers count the hand-overs of one slot from 1 without holes, over all relays that hold the slot in a run.
 """
 
 import struct
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any, Final
@@ -30,11 +34,13 @@ MARK: Final = 3
 
 _NUMBERED: Final = struct.Struct(">BQ")
 _PART: Final = struct.Struct(">BQII")
-_BODY_FIELDS: Final = 5
+# Without its tail, which few bodies have, and with it.
+_BODY_FIELDS: Final = (5, 7)
 _EXCHANGE_FIELDS: Final = 31
 # An exchange is made of its first fields by position, and the others, less what stays in the relay, by name.
 _KNOWN_FIRST: Final = 6
-_KNOWN_LATER: Final = tuple(field.name for field in fields(Exchange))[_KNOWN_FIRST:-1]
+_STAYS: Final = 3
+_KNOWN_LATER: Final = tuple(field.name for field in fields(Exchange))[_KNOWN_FIRST:-_STAYS]
 # A slice for each PART, and room for exchanges in each BATCH beside the longest array header (5 bytes).
 PART_BYTES: Final = MAX_PACKET_BYTES - _PART.size
 BATCH_BYTES: Final = MAX_PACKET_BYTES - _NUMBERED.size - 5
@@ -47,7 +53,8 @@ class WireError(ValueError):
 
 
 def _body_row(body: Body) -> tuple[Any, ...]:
-    return (body.captured_pieces, body.captured, body.size, body.piece_times, body.piece_count)
+    head = (body.captured_pieces, body.captured, body.size, body.piece_times, body.piece_count)
+    return head if body.tail_pieces is None else (*head, list(body.tail_pieces), body.tail)
 
 
 def pack_exchange(call: Exchange) -> bytes:
@@ -100,15 +107,16 @@ def pack_exchange(call: Exchange) -> bytes:
 
 def batch_packet(first: int, packed: Sequence[bytes]) -> bytes:
     """A BATCH of exchanges that are packed already; their total must not exceed BATCH_BYTES."""
-    count = len(packed)
-    # msgpack array header: fixarray, array 16, array 32.
+    return b"".join((_NUMBERED.pack(BATCH, first), array_header(len(packed)), *packed))
+
+
+def array_header(count: int) -> bytes:
+    """What stands before the items of a msgpack array: fixarray, array 16, array 32."""
     if count < 16:
-        head = bytes((0x90 | count,))
-    elif count < 1 << 16:
-        head = b"\xdc" + count.to_bytes(2, "big")
-    else:
-        head = b"\xdd" + count.to_bytes(4, "big")
-    return b"".join((_NUMBERED.pack(BATCH, first), head, *packed))
+        return bytes((0x90 | count,))
+    if count < 1 << 16:
+        return b"\xdc" + count.to_bytes(2, "big")
+    return b"\xdd" + count.to_bytes(4, "big")
 
 
 def part_packets(number: int, packed: bytes) -> list[bytes]:
@@ -147,18 +155,24 @@ def read_part(packet: bytes) -> tuple[int, int, bytes]:
 
 def read_batch(packet: bytes) -> list[Exchange]:
     """The exchanges of a BATCH; raises WireError."""
-    rows = _unpack(memoryview(packet)[_NUMBERED.size :])
+    return read_exchanges(memoryview(packet)[_NUMBERED.size :])
+
+
+def read_exchanges(packed: memoryview) -> list[Exchange]:
+    """A msgpack array of exchanges; raises WireError."""
+    rows = unpack(packed)
     if not isinstance(rows, list):
-        raise WireError("batch is not an array")
+        raise WireError("no array of exchanges")
     return [_exchange(row) for row in rows]
 
 
 def unpack_exchange(packed: bytes) -> Exchange:
     """The inverse of `pack_exchange`; raises WireError."""
-    return _exchange(_unpack(packed))
+    return _exchange(unpack(packed))
 
 
-def _unpack(packed: bytes | memoryview) -> Any:
+def unpack(packed: bytes | memoryview) -> Any:
+    """The value that `packed` says; raises WireError."""
     # Bounded by the packet (or by Inbox's limit for parts): msgpack refuses lengths beyond its input.
     try:
         return msgpack.unpackb(packed, raw=False, use_list=True, strict_map_key=True)
@@ -185,7 +199,8 @@ def _exchange(row: Any) -> Exchange:
 
 
 def _body(row: Any) -> Body:
-    if not isinstance(row, list) or len(row) != _BODY_FIELDS:
+    if not isinstance(row, list) or len(row) not in _BODY_FIELDS:
         raise WireError("body has another shape")
     row[3] = [(time, size) for time, size in row[3]]
+    row[5:6] = map(deque, row[5:6])
     return Body(*row)

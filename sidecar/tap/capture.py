@@ -4,10 +4,18 @@ Pure. It promises that captured bytes never exceed the body limit for each body 
 and queued calls of the process (law 5); that the true size of a body is always counted; and that a cut is
 marked: `captured < size`, and the flag "capture_budget_spent" where the budget was the reason.
 
+Of a body that is longer than its limit two parts are kept:
+
+    |<---- head, 3/4 of the limit ---->|        hole        |<- tail, half of 1/4 to 1/4 ->|
+
+The tail is a ring of the latest pieces: usage, finish reasons and late errors come at the end. Where the
+budget is spent the hole begins sooner, and the tail holds what came since there was room again.
+
 Who holds an exchange's bytes last gives them back: the ledger for calls that are not kept, the hand-off for
 the others, once they are sent or refused.
 """
 
+from collections import deque
 from typing import Final
 
 from sidecar.exchange import PIECE_TIMES, Body, Exchange
@@ -25,11 +33,12 @@ _JOINED_PIECE: Final = 4096
 class CaptureBudget:
     """What all captured bodies of one process hold, and may hold."""
 
-    __slots__ = ("_body_limit", "_limit", "cut", "used")
+    __slots__ = ("_head_limit", "_limit", "_tail_limit", "cut", "used")
 
     def __init__(self, limit_bytes: int, body_limit_bytes: int) -> None:
         self._limit = limit_bytes
-        self._body_limit = body_limit_bytes
+        self._tail_limit = body_limit_bytes // 4
+        self._head_limit = body_limit_bytes - self._tail_limit
         self.used = 0
         # Bodies cut so far, for either reason.
         self.cut = 0
@@ -38,15 +47,11 @@ class CaptureBudget:
         """Keep a non-empty `piece` of `body`, which belongs to `call`, as far as it may be kept."""
         size = body.size
         length = len(piece)
-        body.size = size + length
-        if body.captured != size:  # already cut: what follows a hole is of no use
+        body.size = after = size + length
+        if body.captured != size or after > self._head_limit or self.used + length > self._limit:
+            self._capture_beyond(call, body, piece, size)
             return
-        if size + length > self._body_limit or self.used + length > self._limit:
-            piece = self._cut(call, piece, size)
-            length = len(piece)
-            if not length:
-                return
-        body.captured = size + length
+        body.captured = after
         self.used += length
         pieces = body.captured_pieces
         if length < _SMALL_PIECE and pieces and len(pieces[-1]) < _JOINED_PIECE:
@@ -75,9 +80,65 @@ class CaptureBudget:
         """`call` is no longer open: its piece times are bounded by the queue it goes to."""
         self.used -= PIECE_TIME_BYTES * (len(call.request.piece_times) + len(call.response.piece_times))
 
-    def _cut(self, call: Exchange, piece: bytes, size: int) -> bytes:
-        self.cut += 1
-        room = self._limit - self.used
-        if room < min(len(piece), self._body_limit - size) and BUDGET_SPENT not in call.flags:
-            call.flags.append(BUDGET_SPENT)
-        return piece[: max(0, min(room, self._body_limit - size))]
+    # -- beyond the head, or beyond the budget
+
+    def _capture_beyond(self, call: Exchange, body: Body, piece: bytes, size: int) -> None:
+        was_whole = body.captured == size
+        if was_whole and not body.tail:
+            piece = self._end_head(body, piece, size)
+        if piece:
+            self._extend_tail(call, body, piece)
+        if was_whole and body.captured != body.size:
+            self.cut += 1
+
+    def _end_head(self, body: Body, piece: bytes, size: int) -> bytes:
+        """Fill the head; what of `piece` has no place there."""
+        room = min(self._head_limit - size, self._limit - self.used)
+        if room > 0:
+            kept = piece[:room]
+            body.captured_pieces.append(kept)
+            body.captured += len(kept)
+            self.used += len(kept)
+            piece = piece[room:]
+        return piece
+
+    def _extend_tail(self, call: Exchange, body: Body, piece: bytes) -> None:
+        most = self._tail_limit
+        length = len(piece)
+        if length > most:
+            piece = piece[length - most :]
+            length = most
+        pieces = body.tail_pieces
+        if pieces is None:
+            pieces = body.tail_pieces = deque()
+        if self.used + length - body.tail > self._limit:  # what it would push out is not enough
+            self._drop_tail(body, pieces)
+            if BUDGET_SPENT not in call.flags:
+                call.flags = [*call.flags, BUDGET_SPENT]
+            return
+        if length < _SMALL_PIECE and pieces and len(pieces[-1]) < _JOINED_PIECE:
+            pieces[-1] += piece
+        elif length:
+            pieces.append(piece)
+        self._hold(body, length)
+        while body.tail > most or self.used > self._limit:
+            self._shorten_tail(body, pieces)
+
+    def _shorten_tail(self, body: Body, pieces: "deque[bytes]") -> None:
+        """Drop the oldest piece; of one that is large so much stays that half of the limit is kept."""
+        oldest = pieces.popleft()
+        self._hold(body, -len(oldest))
+        wanted = self._tail_limit // 2 - body.tail
+        if wanted > 0 and self.used + wanted <= self._limit:
+            kept = oldest[-wanted:]
+            pieces.appendleft(kept)
+            self._hold(body, len(kept))
+
+    def _drop_tail(self, body: Body, pieces: "deque[bytes]") -> None:
+        pieces.clear()
+        self._hold(body, -body.tail)
+
+    def _hold(self, body: Body, length: int) -> None:
+        body.tail += length
+        body.captured += length
+        self.used += length

@@ -16,7 +16,7 @@ from sidecar.config import Settings
 from sidecar.counters import Row
 from sidecar.exchange import EndedBy, Exchange
 from sidecar.tap.capture import CaptureBudget
-from sidecar.tap.ledger import Ledger, Reports
+from sidecar.tap.ledger import SEGMENT_AFTER_NS, Ledger, Reports
 from sidecar.tap.request_id import RequestIds
 from sidecar.tap.sampling import Sampling, SamplingRules
 
@@ -132,7 +132,7 @@ class TapSettings:
     # Calls that last longer are told to the recorder while they are open.
     report_after_ns: int = 1_000_000_000
     # Calls that last longer are recorded in segments.
-    segment_after_ns: int = 300_000_000_000
+    segment_after_ns: int = SEGMENT_AFTER_NS
 
     @classmethod
     def of(cls, settings: Settings) -> "TapSettings":
@@ -191,7 +191,14 @@ class TapContext:
         """
         if budget is None:
             budget = CaptureBudget(settings.capture_budget_bytes, settings.body_limit_bytes)
-        ledger = Ledger(row, budget, Sampling(settings.sampling), hand_over, reports=reports)
+        ledger = Ledger(
+            row,
+            budget,
+            Sampling(settings.sampling),
+            hand_over,
+            reports=reports,
+            segment_after_ns=settings.segment_after_ns,
+        )
         return cls(settings, row, budget, ledger, RequestIds(random_bytes).new, _skip_test(settings))
 
 

@@ -5,13 +5,17 @@ Pure but for the counters row it writes. After every method,
 """
 
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
 from typing import Protocol as Interface
 
 from sidecar.counters import Row
-from sidecar.exchange import EndedBy, Exchange, Protocol
-from sidecar.tap.capture import CaptureBudget
+from sidecar.exchange import Body, EndedBy, Exchange, Protocol
+from sidecar.tap.capture import BUDGET_SPENT, CaptureBudget
 from sidecar.tap.connection_facts import ConnectionFacts
 from sidecar.tap.sampling import Sampling
+
+SEGMENT_AFTER_NS: Final = 300_000_000_000
 
 
 class Reports(Interface):
@@ -42,6 +46,8 @@ class Ledger:
         "_reports",
         "_sampling",
         "_seen",
+        "_segment_after_ns",
+        "_segments",
         "_shed_fault",
         "_shed_full",
         "_skipped",
@@ -57,6 +63,7 @@ class Ledger:
         hand_over: Callable[[Exchange], bool],
         *,
         reports: Reports | None = None,
+        segment_after_ns: int = SEGMENT_AFTER_NS,
     ) -> None:
         self.row = row
         # Wall clock less monotonic clock, nanoseconds; the relay keeps it right.
@@ -65,6 +72,7 @@ class Ledger:
         self._sampling = sampling
         self._hand_over = hand_over
         self._reports = reports
+        self._segment_after_ns = segment_after_ns
         self._cells = row.cells
         index = row.index
         self._seen = index["seen"]
@@ -76,6 +84,7 @@ class Ledger:
         self._shed_full = index["shed_handoff_full"]
         self._shed_fault = index["shed_tap_fault"]
         self._bodies_cut = index["bodies_cut"]
+        self._segments = index["segments"]
 
     def open(self, protocol: Protocol, facts: ConnectionFacts, now: int) -> Exchange:
         """A call has begun: counted as open, and to be settled or shed exactly once."""
@@ -130,12 +139,30 @@ class Ledger:
         if self._reports is not None:
             self._reports.end(call, is_recorded)
 
-    def next_segment(self, call: Exchange, now: int) -> Exchange:  # noqa: ARG002
-        """`call` has been open for very long: what it has so far is a record; the exchange to go on with.
+    def next_segment(self, call: Exchange, now: int) -> Exchange:
+        """`call` has been open for very long: what it has so far becomes a record, a segment of the call; the
+        exchange to go on with. That is `call` itself where its segment is not over, or nothing passed in it.
 
         Each segment is counted as a call (`seen`, and `segments` beside it): law 4 counts records to come.
         """
-        return call
+        since = call.started if call.segment_started < 0 else call.segment_started
+        if now - since < self._segment_after_ns:
+            return call
+        if call.segment and not call.request.size and not call.response.size:
+            call.segment_started = now
+            return call
+        ended, is_reported = call.ended, call.is_reported
+        call.is_continued, call.is_reported = True, False  # the report goes on with what follows
+        cells = self._cells
+        cells[self._seen] += 1
+        cells[self._open] += 1
+        cells[self._segments] += 1
+        self.settle(call, EndedBy.OPEN, now)
+        following = _following(call, ended, now)
+        following.is_reported = is_reported
+        if is_reported and self._reports is not None:
+            self._reports.go_on(following)
+        return following
 
     def shed_fault(self, call: Exchange) -> None:
         """An open `call` will have no record, as its tap failed."""
@@ -155,3 +182,17 @@ class Ledger:
         """From here a connection is relayed without being followed, and without a record."""
         self._cells[self._seen] += 1
         self._cells[self._opaque] += 1
+
+
+def _following(call: Exchange, ended: int, now: int) -> Exchange:
+    """What `call` goes on as: the same call, with nothing captured."""
+    return replace(
+        call,
+        segment=call.segment + 1,
+        segment_started=now,
+        ended=ended,
+        is_continued=False,
+        flags=[flag for flag in call.flags if flag != BUDGET_SPENT],
+        request=Body(),
+        response=Body(),
+    )

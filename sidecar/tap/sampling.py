@@ -23,6 +23,8 @@ _HASHES: Final = 1 << 64
 _BY_MODEL: Final = EndedBy.MODEL
 _GRPC: Final = Protocol.GRPC
 _RATE: Final = Reason.RATE
+_NOT_KEPT: Final = Reason.NOT_KEPT
+_UNANSWERED: Final = (Protocol.OPAQUE, Protocol.WEBSOCKET)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +50,19 @@ class Sampling:
         self._keeps_all_good = rules.rate == 1 and rules.max_per_second is None
 
     def keeps(self, call: Exchange) -> bool:
-        """Whether to keep `call`, which has ended; sets its reason and fraction."""
+        """Whether to keep `call`, which has ended; sets its reason and fraction.
+
+        Of a call in segments the first decides: all are kept, or none but a last one that failed.
+        """
         if self.has_failed(call):
+            if call.segment and call.reason is not _NOT_KEPT:
+                return True
             share, reason = self._failed, Reason.ERROR
         elif self._keeps_all_good:
             call.reason = _RATE
             return True
+        elif call.segment:
+            return call.reason is not _NOT_KEPT
         else:
             share, reason = self._good, Reason.RATE
         if share.admits(call):
@@ -71,8 +80,9 @@ class Sampling:
         A reset after a complete answer fails only with an error code (RFC 9113, section 8.1).
         """
         if call.ended_by is not _BY_MODEL:
-            # An opaque connection has no answer that our own closing could cut.
-            return not (call.protocol is Protocol.OPAQUE and call.ended_by is EndedBy.RELAY)
+            # A segment goes on; an opaque connection has no answer that our own closing could cut.
+            by = call.ended_by
+            return by is not EndedBy.OPEN and not (call.protocol in _UNANSWERED and by is EndedBy.RELAY)
         if call.protocol is _GRPC:
             return call.grpc_status != 0  # a missing status, -1, is a failure too
         return call.status in self._failed_statuses or call.grpc_status > 0 or call.reset_code > 0

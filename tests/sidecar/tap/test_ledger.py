@@ -59,7 +59,72 @@ def test_numbers_go_on(make_rig):
     assert opened(rig).call_number == 42
 
 
-@given(st.lists(st.sampled_from(["open", "settle", "fail", "fault", "skip", "unfollowed", "fill", "empty"])))
+SEGMENT = 300_000_000_000
+
+
+def test_segments(make_rig):
+    """A call that lasts is recorded in segments of one call number; each is counted, and captures anew."""
+    rig = make_rig()
+    ledger = rig.context.ledger
+    first = opened(rig)
+    first.request_head, first.flags, first.is_reported = b"head", ["mark", "capture_budget_spent"], True
+    second = ledger.next_segment(first, first.started + SEGMENT)
+    assert second is not first
+    assert (second.call_number, second.started, second.request_head) == (1, first.started, b"head")
+    assert (second.response.size, second.flags, second.is_reported, second.ended) == (0, ["mark"], True, -1)
+    rig.context.budget.capture(second, second.request, b"more")
+    ledger.settle(second, EndedBy.MODEL, first.started + SEGMENT + 9)
+    assert [(each.segment, each.is_continued, each.ended_by) for each in rig.kept] == [
+        (0, True, EndedBy.OPEN),
+        (1, False, EndedBy.MODEL),
+    ]
+    assert rig.count() == {"seen": 2, "handed_over": 2, "segments": 1}
+    assert rig.budget.used == 0
+
+
+def test_segments_that_are_not_over(make_rig):
+    """A segment lasts its time, and goes on where nothing passed in it."""
+    rig = make_rig()
+    ledger = rig.context.ledger
+    call = opened(rig)
+    assert ledger.next_segment(call, call.started + SEGMENT - 1) is call
+    second = ledger.next_segment(call, call.started + SEGMENT)
+    assert ledger.next_segment(second, call.started + 2 * SEGMENT) is second
+    rig.context.budget.capture(second, second.request, b"more")
+    assert ledger.next_segment(second, call.started + 3 * SEGMENT - 1) is second
+    assert ledger.next_segment(second, call.started + 3 * SEGMENT).segment == 2
+
+
+def test_an_answer_that_ended_before_its_request(make_rig):
+    """The end that the tap noted goes on with the call."""
+    rig = make_rig()
+    call = opened(rig)
+    call.ended = 5
+    assert rig.context.ledger.next_segment(call, call.started + SEGMENT).ended == 5
+
+
+@pytest.mark.parametrize(
+    ("rate", "by", "kept"),
+    [("1", EndedBy.MODEL, 3), ("0", EndedBy.MODEL, 0), ("0", EndedBy.CLIENT, 1), ("1", EndedBy.CLIENT, 3)],
+)
+def test_segments_are_sampled_alike(make_rig, rate, by, kept):
+    """What the first segment decides holds for all; of a call that is not kept the last is, if it failed."""
+    rig = make_rig(sample_rate=rate)
+    ledger = rig.context.ledger
+    call = opened(rig)
+    for number in (1, 2):
+        call = ledger.next_segment(call, call.started + number * SEGMENT)
+        rig.context.budget.capture(call, call.request, b"more")
+    ledger.settle(call, by, rig.now())
+    assert len(rig.kept) == kept
+    rig.check_balance()
+
+
+@given(
+    st.lists(
+        st.sampled_from(["open", "settle", "fail", "fault", "skip", "unfollowed", "fill", "empty", "segment"])
+    )
+)
 def test_balance(make_rig, steps):
     """After any sequence of acts the account balances; once all is settled the budget is free."""
     rig = make_rig(sample_rate="0.5")
@@ -70,6 +135,8 @@ def test_balance(make_rig, steps):
             calls.append(opened(rig))
         elif step in ("settle", "fail") and calls:
             ledger.settle(calls.pop(), EndedBy.MODEL if step == "settle" else EndedBy.CLIENT, rig.now())
+        elif step == "segment" and calls:
+            calls.append(ledger.next_segment(calls.pop(0), rig.now() + SEGMENT))
         elif step == "fault" and calls:
             ledger.shed_fault(calls.pop())
         elif step == "skip":
