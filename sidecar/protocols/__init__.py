@@ -11,18 +11,21 @@ from sidecar.protocols.hpack import (
     STATIC_FIELD_BYTES,
     HpackDecoder,
     HpackError,
+    ListLimitError,
     literal_without_indexing,
 )
 from sidecar.protocols.http1 import RequestFramer, ResponseFramer
 from sidecar.protocols.http1_events import MAX_HEAD, Event, Kind, Stop
 from sidecar.protocols.http1_heads import (
     CHUNKED,
+    CROWDED,
     TUNNEL,
     UNTIL_CLOSE,
     Answer,
     ParsedHead,
     RequestHead,
     ResponseHead,
+    is_crowded,
     parse_head,
     parse_trailers,
     read_request_head,
@@ -30,6 +33,7 @@ from sidecar.protocols.http1_heads import (
     request_line,
 )
 from sidecar.protocols.http2 import (
+    BlockLimitError,
     FrameError,
     HeaderBlock,
     append_to_block,
@@ -49,6 +53,7 @@ from sidecar.protocols.websocket import (
 
 __all__ = [
     "CHUNKED",
+    "CROWDED",
     "FIELD_OVERHEAD",
     "HTTP2_PREFACE",
     "MAX_HEAD",
@@ -56,6 +61,7 @@ __all__ = [
     "TUNNEL",
     "UNTIL_CLOSE",
     "Answer",
+    "BlockLimitError",
     "Deflate",
     "Event",
     "FrameError",
@@ -63,6 +69,7 @@ __all__ = [
     "HpackDecoder",
     "HpackError",
     "Kind",
+    "ListLimitError",
     "Message",
     "MessageKind",
     "Messages",
@@ -81,6 +88,7 @@ __all__ = [
     "decode_status_message",
     "find_header_block",
     "http2",
+    "is_crowded",
     "literal_without_indexing",
     "parse_head",
     "parse_sse",

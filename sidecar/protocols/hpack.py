@@ -20,11 +20,13 @@ DEFAULT_TABLE_BYTES: Final = 4096
 FIELD_OVERHEAD: Final = 32
 # No name and value of the static table are longer than this together.
 STATIC_FIELD_BYTES: Final = 28
-# More than any server takes; beside what the block itself is long.
-_MOST_LIST_BYTES: Final = 256 << 10
-_MOST_FIELDS: Final = 2048
-# Tables larger than this are refused by ending the decoding: they would be ours to keep, for each connection.
-_MOST_TABLE_BYTES: Final = 256 << 10
+# More than any server takes. Of the list only what its table gives to it is limited here, which a byte can
+# ask for again and again; the block itself is as long as its reader lets it be.
+_MOST_REFERRED_BYTES: Final = 64 << 10
+_MOST_FIELDS: Final = 1000
+# Tables larger than this are refused by ending the decoding: they would be ours to keep, for each connection,
+# and small entries weigh five times in memory what they count.
+_MOST_TABLE_BYTES: Final = 128 << 10
 # RFC 7541, section 5.1: integers beyond what any limit here allows are not read on.
 _MOST_INTEGER_BYTES: Final = 5
 # RFC 7541, section 4.2: the smallest size since the last block, and the final one.
@@ -33,6 +35,11 @@ _MEMO_BLOCKS: Final = 64
 _MEMO_BLOCK_BYTES: Final = 1 << 10
 # A byte can name a field: without this, what is remembered would weigh far more than the blocks.
 _MEMO_BLOCK_FIELDS: Final = 64
+# What an entry of a table weighs in memory beyond what it counts.
+_ENTRY_BYTES: Final = 140
+# What remembered blocks weigh at most in all, and each field of one.
+_MEMO_BYTES: Final = 128 << 10
+_MEMO_FIELD: Final = 160
 
 # RFC 7541, appendix A.
 _STATIC: Final[tuple[Field, ...]] = (
@@ -106,6 +113,10 @@ class HpackError(ValueError):
     """The block can't be decoded, or goes beyond a limit. Never holds what was in it."""
 
 
+class ListLimitError(HpackError):
+    """A header list, or a table, larger than what is read."""
+
+
 class HpackDecoder:
     """Decodes the blocks of one direction, in order."""
 
@@ -113,6 +124,7 @@ class HpackDecoder:
         "_allowed_bytes",
         "_entries",
         "_memo",
+        "_memo_bytes",
         "_owed_bytes",
         "_table_bytes",
         "_used_bytes",
@@ -131,6 +143,12 @@ class HpackDecoder:
         # What the names and values of the last list hold at most, less what the static table gives to it.
         self.list_bytes = 0
         self._memo: dict[bytes, tuple[list[Field], int]] = {}
+        self._memo_bytes = 0
+
+    @property
+    def weight(self) -> int:
+        """Roughly how many bytes of memory the table and what is remembered take."""
+        return self._used_bytes + len(self._entries) * _ENTRY_BYTES + self._memo_bytes
 
     def allow_table(self, size: int) -> None:
         """The receiver's SETTINGS_HEADER_TABLE_SIZE is `size`, and the sender has acknowledged it.
@@ -141,7 +159,7 @@ class HpackDecoder:
         self._allowed_bytes = size
         if size < (self._table_bytes if self._owed_bytes is None else self._owed_bytes):
             self._owed_bytes = size
-            self._memo.clear()
+            self._forget()
 
     def decode(self, block: bytes) -> list[Field]:
         """The fields of a whole header block, in order; not to be changed. Raises HpackError."""
@@ -203,20 +221,30 @@ class HpackDecoder:
                     changes = True
                 fields.append(field)
             if may_be_many and len(fields) > _MOST_FIELDS:
-                raise HpackError("header list is too large")
-        if referred > _MOST_LIST_BYTES:
-            raise HpackError("header list is too large")
+                raise ListLimitError("header list is too large")
+        if referred > _MOST_REFERRED_BYTES:
+            raise ListLimitError("header list is too large")
         # Section 5.2: no Huffman code is shorter than five bits.
         self.list_bytes = referred + 2 * end
         if not changes and end <= _MEMO_BLOCK_BYTES and len(fields) <= _MEMO_BLOCK_FIELDS:
-            if len(self._memo) >= _MEMO_BLOCKS:
-                self._memo.clear()
-            self._memo[block] = (fields, self.list_bytes)
+            self._remember(block, fields)
         return fields
+
+    def _remember(self, block: bytes, fields: list[Field]) -> None:
+        weight = 3 * len(block) + len(fields) * _MEMO_FIELD
+        if len(self._memo) >= _MEMO_BLOCKS or self._memo_bytes + weight > _MEMO_BYTES:
+            self._forget()
+        self._memo[block] = (fields, self.list_bytes)
+        self._memo_bytes += weight
+
+    def _forget(self) -> None:
+        self._memo.clear()
+        self._memo_bytes = 0
 
     def _insert(self, field: Field) -> None:
         """Section 4.4: an entry larger than the table empties it."""
-        self._memo.clear()
+        if self._memo:
+            self._forget()
         self._entries.append(field)
         self._used_bytes += len(field[0]) + len(field[1]) + FIELD_OVERHEAD
         if self._used_bytes > self._table_bytes:
@@ -246,14 +274,16 @@ class HpackDecoder:
     def _update_size(self, block: bytes, place: int, size: int) -> int:
         if size == 0x1F:
             size, place = _read_integer(block, place, 0x1F)
-        if size > self._allowed_bytes or size > _MOST_TABLE_BYTES:
+        if size > self._allowed_bytes:
             raise HpackError("table is larger than allowed")
+        if size > _MOST_TABLE_BYTES:
+            raise ListLimitError("table is too large")
         if self._owed_bytes is not None:
             if size > self._owed_bytes:
                 raise HpackError("table was not made small enough")
             self._owed_bytes = None
         self._table_bytes = size
-        self._memo.clear()
+        self._forget()
         self._evict()
         return place
 

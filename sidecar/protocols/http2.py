@@ -14,23 +14,34 @@ HEAD_BYTES: Final = 9
 
 DATA: Final = 0
 HEADERS: Final = 1
+PRIORITY: Final = 2
 RST_STREAM: Final = 3
 SETTINGS: Final = 4
 PUSH_PROMISE: Final = 5
+PING: Final = 6
 GOAWAY: Final = 7
+WINDOW_UPDATE: Final = 8
 CONTINUATION: Final = 9
 
+# Flags.
 END_STREAM: Final = 0x01
 ACK: Final = 0x01
 END_HEADERS: Final = 0x04
 PADDED: Final = 0x08
-PRIORITY: Final = 0x20
+HAS_PRIORITY: Final = 0x20
 
 # Identifiers of settings (section 6.5.2), and what holds before any is sent.
 HEADER_TABLE_SIZE: Final = 1
 MAX_FRAME_SIZE: Final = 5
 MAX_HEADER_LIST_SIZE: Final = 6
 DEFAULT_FRAME_BYTES: Final = 16 << 10
+
+# Error codes (section 7).
+NO_ERROR: Final = 0
+PROTOCOL_ERROR: Final = 1
+REFUSED_STREAM: Final = 7
+ENHANCE_YOUR_CALM: Final = 11
+LAST_STREAM: Final = (1 << 31) - 1
 
 _SETTING: Final = struct.Struct(">HI")
 # A header block, with the frames it comes in; more is nothing that a server takes.
@@ -40,6 +51,10 @@ _MOST_BLOCK_FRAMES: Final = 128
 
 class FrameError(ValueError):
     """Frames that break the protocol, or go beyond a limit. Never holds what was in them."""
+
+
+class BlockLimitError(FrameError):
+    """A header block in more bytes or frames than are read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +68,8 @@ class HeaderBlock:
     # Head of the last frame, and where the last fragment ends: before its padding.
     last_frame: int
     fragment_end: int
+    # How many frames it came in.
+    frames: int = 1
 
 
 def find_header_block(data: bytes, start: int) -> HeaderBlock | None:
@@ -65,12 +82,12 @@ def find_header_block(data: bytes, start: int) -> HeaderBlock | None:
     fragments: list[bytes] = []
     while True:
         if frame - start > _MOST_BLOCK_BYTES or len(fragments) > _MOST_BLOCK_FRAMES:
-            raise FrameError("header block is too large")
+            raise BlockLimitError("header block is too large")
         if len(data) - frame < HEAD_BYTES:
             return None
         length = int.from_bytes(data[frame : frame + 3], "big")
         if length > _MOST_BLOCK_BYTES:
-            raise FrameError("header block is too large")
+            raise BlockLimitError("header block is too large")
         if frame > start and (data[frame + 3] != CONTINUATION or data[frame + 5 : frame + 9] != stream):
             raise FrameError("header block is interrupted")  # section 6.10
         end = frame + HEAD_BYTES + length
@@ -80,7 +97,7 @@ def find_header_block(data: bytes, start: int) -> HeaderBlock | None:
         fragments.append(data[first:last])
         if data[frame + 4] & END_HEADERS:
             fragment = fragments[0] if len(fragments) == 1 else b"".join(fragments)
-            return HeaderBlock(end, fragment, frame, last)
+            return HeaderBlock(end, fragment, frame, last, len(fragments))
         frame = end
 
 
@@ -97,7 +114,7 @@ def _fragment(data: bytes, frame: int, end: int) -> tuple[int, int]:
         first += 1
     if kind == PUSH_PROMISE:
         first += 4
-    elif flags & PRIORITY:
+    elif flags & HAS_PRIORITY:
         first += 5
     if first > last:
         raise FrameError("more padding than frame")
@@ -127,3 +144,14 @@ def read_settings_frame(payload: bytes) -> dict[int, int]:
     if len(payload) % 6:
         raise FrameError("settings of another length")
     return dict(_SETTING.iter_unpack(payload))
+
+
+def goaway_frame(last_stream: int, code: int) -> bytes:
+    """GOAWAY (section 6.8) without debug data."""
+    return (
+        b"\0\0\x08" + bytes((GOAWAY, 0)) + bytes(4) + last_stream.to_bytes(4, "big") + code.to_bytes(4, "big")
+    )
+
+
+# SETTINGS that change nothing: what a server's connection may begin with (section 3.4).
+EMPTY_SETTINGS: Final = b"\0\0\0" + bytes((SETTINGS, 0)) + bytes(4)

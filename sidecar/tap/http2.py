@@ -1,298 +1,123 @@
 """HTTP/2 tap: follows streams, adds the request id to header blocks, captures bodies; gRPC among them.
 
 Pure. Besides what every tap promises: frames pass verbatim, but for the literal at the end of a first header
-block; both dynamic tables stay as they were. What can't be followed ends the following of the connection, and
-is counted; what it keeps of open streams is bounded by OPEN_BYTES.
+block, and one GOAWAY when the relay drains; both dynamic tables stay as they were. What can't be followed,
+or not at a fair price, ends the following of the connection and is counted; what it keeps is bounded (under
+8 MiB for a connection, bodies apart).
 """
 
+from collections.abc import Callable
 from typing import Final
 
-from sidecar.exchange import EndedBy, Exchange, Protocol
-from sidecar.protocols import HTTP2_PREFACE, FrameError, HpackError
+from sidecar.exchange import EndedBy
+from sidecar.protocols import HTTP2_PREFACE, BlockLimitError, FrameError, HpackError, ListLimitError, http2
 from sidecar.tap.connection_facts import ConnectionFacts
-from sidecar.tap.http2_direction import Direction, Fields
-from sidecar.tap.http2_responses import is_informational, note_grpc_status, note_response
-from sidecar.tap.interface import TapContext
+from sidecar.tap.http2_direction import Direction
+from sidecar.tap.http2_floods import FloodError, Floods
+from sidecar.tap.http2_receiver import Receiver
+from sidecar.tap.http2_streams import Streams
+from sidecar.tap.interface import Refused, TapContext
 from sidecar.tap.opaque import OpaqueTap
-from sidecar.tap.request_id import HEADER, MAX_CLIENT_ID, is_usable
 
 UNREADABLE: Final = "http2_unreadable"
-TOO_MANY: Final = "too_many_open_streams"
+HEADERS_TOO_LARGE: Final = "headers_too_large"
+REFUSED: Final = "refused"
 
-# What open streams may weigh in one connection: their header lists, and so much for each.
-OPEN_BYTES: Final = 6 << 20
-_OPEN_CALL: Final = 1400
-_MOST_SKIPPED: Final = 4096
-_FIELD_BYTES: Final = 160
-
-_GRPC: Final = b"application/grpc"
-_GRPC_WEB: Final = b"application/grpc-web"
-_REQUEST_ENDED: Final = 1
-_RESPONSE_ENDED: Final = 2
-# RFC 9113, section 7: the server did not work on the stream.
-_REFUSED_STREAM: Final = 7
-# Looked up once: an enum's attributes are slow.
-_BY_MODEL: Final = EndedBy.MODEL
-_HTTP2_CALL: Final = Protocol.HTTP2
-_GRPC_CALL: Final = Protocol.GRPC
+_UNFOLLOWABLE: Final = (FrameError, HpackError, FloodError)
+# What a relay that drains says: go elsewhere, all streams so far are served (section 6.8).
+_GOODBYE: Final = http2.goaway_frame(http2.LAST_STREAM, http2.NO_ERROR)
 
 
 class Http2Tap:
     """Follows one HTTP/2 connection."""
 
     __slots__ = (
-        "_budget",
+        "_client",
         "_client_has_ended",
+        "_client_takes",
         "_context",
         "_facts",
-        "_from_client",
-        "_from_model",
-        "_highest",
-        "_ledger",
-        "_new_request_id",
-        "_open",
+        "_is_leaving",
+        "_model",
+        "_model_has_ended",
+        "_model_takes",
         "_rest",
-        "_skipped",
-        "_skips",
-        "_weight",
-        "_weights",
-        "client_held",
-        "model_held",
+        "_streams",
     )
 
     def __init__(self, context: TapContext, facts: ConnectionFacts) -> None:
-        self.client_held = b""
-        self.model_held = b""
         self._context = context
         self._facts = facts
-        self._ledger = context.ledger
-        self._budget = context.budget
-        self._client_has_ended = False
-        self._new_request_id = context.new_request_id
-        self._skips = context.skips
-        # Open calls by stream, what each weighs, and all of them.
-        self._open: dict[int, Exchange] = {}
-        self._weights: dict[int, int] = {}
-        self._weight = 0
-        # Open streams that are not recorded: which sides have ended.
-        self._skipped: dict[int, int] = {}
-        self._highest = 0
-        self._from_client = Direction(_Requests(self), len(HTTP2_PREFACE), self._count_not_added)
-        self._from_model = Direction(_Responses(self), 0, self._count_not_added)
-        self._from_client.other = self._from_model
-        self._from_model.other = self._from_client
+        self._client_takes, self._model_takes = Receiver(), Receiver()
+        floods = Floods(facts.accepted)
+        self._streams = streams = Streams(context, facts, floods, self._client_takes, self._model_takes)
+        self._client = Direction(
+            _Requests(streams),
+            self._client_takes,
+            self._model_takes,
+            floods=floods,
+            work=streams,
+            skip=len(HTTP2_PREFACE),
+        )
+        self._model = Direction(
+            _Responses(streams), self._model_takes, self._client_takes, floods=floods, work=streams, skip=0
+        )
+        self._client_has_ended = self._model_has_ended = False
         # Follows the rest of the connection, once this tap no longer can.
         self._rest: OpaqueTap | None = None
-
-    def _count_not_added(self) -> None:
-        self._context.row.add("id_not_added")
+        # The client has still to be told that the relay ends.
+        self._is_leaving = False
 
     # -- bytes
 
     def from_client(self, data: bytes, now: int) -> bytes:
         """See Tap."""
-        if self.client_held:
-            data = self.client_held + data
         if self._rest is not None:
-            self._rest.from_client(data, now)
-            self.client_held = b""
-            return data
+            return _pass_on(self._client, self._rest.from_client, data, now)
         try:
-            out, used = self._from_client.follow(data, now)
-        except (FrameError, HpackError):
-            self._stop(UNREADABLE, now).from_client(data, now)
-            self.client_held = b""
-            return data
-        if self._weight > OPEN_BYTES or len(self._skipped) > _MOST_SKIPPED:
-            self._stop(TOO_MANY, now)
-        self.client_held = data[used:] if used < len(data) else b""
-        return out
+            return self._client.follow(data, now)
+        except _UNFOLLOWABLE as error:
+            rest = self._stop_for(error, now)
+            return _pass_on(self._client, rest.from_client, data, now)
 
     def from_model(self, data: bytes, now: int) -> bytes:
         """See Tap."""
-        if self.model_held:
-            data = self.model_held + data
         if self._rest is not None:
-            self._rest.from_model(data, now)
-            self.model_held = b""
-            return data
+            return _pass_on(self._model, self._rest.from_model, data, now)
         try:
-            out, used = self._from_model.follow(data, now)
-        except (FrameError, HpackError):
-            self._stop(UNREADABLE, now).from_model(data, now)
-            self.model_held = b""
-            return data
-        if self._weight > OPEN_BYTES:
-            self._stop(TOO_MANY, now)
-        self.model_held = data[used:] if used < len(data) else b""
-        return out
+            return self._leave(data, now) if self._is_leaving else self._model.follow(data, now)
+        except _UNFOLLOWABLE as error:
+            rest = self._stop_for(error, now)
+            return _pass_on(self._model, rest.from_model, data, now)
 
-    # -- requests
+    @property
+    def client_held(self) -> bytes:
+        """See Tap."""
+        return self._client.held
 
-    def request_fields(  # noqa: PLR0912  (flat: paid for by every call)
-        self, number: int, fields: Fields, weight: int, ends: int, now: int
-    ) -> bytes | None:
-        """A header block of the client; the id to add to it."""
-        if number <= self._highest or not number & 1:
-            self._request_trailers(number, fields, weight, ends, now)
-            return None
-        self._highest = number
-        target = method = traceparent = b""
-        caller_id = None
-        protocol = _HTTP2_CALL
-        kept: Fields = []
-        for field in fields:
-            name, value = field
-            if name == b":path":
-                target = value
-            elif name == b":method":
-                method = value
-            elif name == b":authority":
-                kept.append((b"host", value))  # RFC 9113, section 8.3.1: the same thing
-            elif name[:1] != b":":
-                kept.append(field)
-                if name == b"content-type":
-                    if value.startswith(_GRPC) and not value.startswith(_GRPC_WEB):
-                        protocol = _GRPC_CALL
-                elif name == HEADER:
-                    caller_id = value
-                elif name == b"traceparent":
-                    traceparent = value
-        if self._skips(target):
-            self._ledger.skip()
-            self._skipped[number] = _REQUEST_ENDED if ends else 0
-            return None
-        call = self._ledger.open(protocol, self._facts, now)
-        call.target = target
-        call.method = method
-        call.traceparent = traceparent
-        call.request_headers = kept
-        if ends:
-            call.request_completed = now
-        weight += _OPEN_CALL + len(kept) * _FIELD_BYTES
-        self._open[number] = call
-        self._weights[number] = weight
-        self._weight += weight
-        if caller_id is None:
-            call.request_id = made = self._new_request_id()
-            return made
-        self._note_caller_id(call, caller_id)
-        return None
+    @property
+    def model_held(self) -> bytes:
+        """See Tap."""
+        return self._model.held
 
-    def _note_caller_id(self, call: Exchange, caller_id: bytes) -> None:
-        if is_usable(caller_id):
-            call.request_id = caller_id
-        else:
-            call.client_request_id = caller_id[:MAX_CLIENT_ID]
-            call.request_id = self._new_request_id()
+    @property
+    def held_since(self) -> int:
+        """See Tap. What is held when the tap has stopped is to be given up at once."""
+        held = [each.held_since for each in (self._client, self._model) if each.held]
+        if held and self._rest is not None:
+            return 0
+        return min(held, default=-1)
 
-    def _request_trailers(self, number: int, fields: Fields, weight: int, ends: int, now: int) -> None:
-        call = self._open.get(number)
-        if call is not None:
-            self._weigh(number, fields, weight)
-            call.request_trailers = fields
-        if ends:
-            self.request_data(number, b"", ends, now)
-
-    def _weigh(self, number: int, fields: Fields, weight: int) -> None:
-        """An open call keeps one more list."""
-        weight += len(fields) * _FIELD_BYTES
-        self._weights[number] += weight
-        self._weight += weight
-
-    def request_data(self, number: int, piece: bytes, ends: int, now: int) -> None:
-        """A piece of the client's body, its last where it `ends`."""
-        call = self._open.get(number)
-        if call is None:
-            if ends:
-                self._skipped_ended(number, _REQUEST_ENDED)
-            return
-        if piece:
-            if call.protocol is _GRPC_CALL:  # a stream of messages, whose times tell something
-                self._budget.capture_timed(call, call.request, piece, now)
-            else:
-                self._budget.capture(call, call.request, piece)
-        if ends and call.request_completed < 0:
-            call.request_completed = now
-            if call.ended >= 0:
-                self._settle(number, call, _BY_MODEL, now)
-
-    # -- responses
-
-    def response_fields(self, number: int, fields: Fields, weight: int, ends: int, now: int) -> bytes | None:
-        """A header block of the model; the id to add to it."""
-        call = self._open.get(number)
-        if call is None:
-            if ends:
-                self._skipped_ended(number, _RESPONSE_ENDED)
-            return None
-        wanted = None
-        if call.first_response_byte >= 0:
-            call.response_trailers = fields
-            note_grpc_status(call, fields)
-        elif is_informational(fields):
-            return None
-        else:
-            wanted = note_response(call, fields, now)
-        if not ends:
-            self._weigh(number, fields, weight)
-        elif call.ended < 0:
-            call.ended = now
-            if call.request_completed >= 0:
-                self._settle(number, call, _BY_MODEL, now)
-            else:  # it stays open, with what it has
-                self._weigh(number, fields, weight)
-        return wanted
-
-    def response_data(self, number: int, piece: bytes, ends: int, now: int) -> None:
-        """A piece of the model's body, its last where it `ends`."""
-        call = self._open.get(number)
-        if call is None:
-            if ends:
-                self._skipped_ended(number, _RESPONSE_ENDED)
-            return
-        if piece:
-            self._budget.capture_timed(call, call.response, piece, now)
-        if ends and call.ended < 0:
-            call.ended = now
-            if call.request_completed >= 0:
-                self._settle(number, call, _BY_MODEL, now)
+    @property
+    def weight(self) -> int:
+        """See Tap."""
+        return self._client.weight + self._model.weight + self._streams.weight
 
     # -- ends
 
-    def _skipped_ended(self, number: int, side: int) -> None:
-        """A side of a call that is not recorded has ended, or of one that is over."""
-        ended = self._skipped.get(number)
-        if ended is None:
-            return
-        self._skipped[number] = ended = ended | side
-        if ended == _REQUEST_ENDED | _RESPONSE_ENDED:
-            del self._skipped[number]
-
-    def reset(self, number: int, code: int, by: EndedBy, now: int) -> None:
-        """RST_STREAM; after a complete answer it is how servers say that they read no further."""
-        call = self._open.get(number)
-        if call is None:
-            self._skipped.pop(number, None)
-            return
-        call.reset_code = code
-        self._settle(number, call, _BY_MODEL if call.ended >= 0 else by, now)
-
-    def going_away(self, last_stream: int, now: int) -> None:
-        """The model takes no stream above `last_stream` (section 6.8)."""
-        # Streams are opened in ascending order: the latest are the ones, and no frame costs a walk over all.
-        for streams in (self._open, self._skipped):
-            while streams and (latest := next(reversed(streams))) > last_stream:
-                self.reset(latest, _REFUSED_STREAM, EndedBy.MODEL_ABORTED, now)
-
-    def _settle(self, number: int, call: Exchange, by: EndedBy, now: int) -> None:
-        del self._open[number]
-        self._weight -= self._weights.pop(number)
-        self._ledger.settle(call, by, now)
-
     def client_ended(self, now: int) -> bytes:
         """See Tap."""
-        held, self.client_held = self.client_held, b""
+        held = self._client.take_held()
         self._client_has_ended = True
         if self._rest is not None:
             self._rest.from_client(held, now)
@@ -301,93 +126,135 @@ class Http2Tap:
 
     def model_ended(self, now: int) -> bytes:
         """See Tap."""
-        held, self.model_held = self.model_held, b""
+        held = self._model.take_held()
+        self._model_has_ended = True
         if self._rest is not None:
             self._rest.from_model(held, now)
             self._rest.model_ended(now)
         else:
-            self._settle_open(self._broken_off_by(EndedBy.MODEL_ABORTED), now)
+            self._streams.settle_all(self._broken_off_by(EndedBy.MODEL_ABORTED), now)
         return held
 
     def lost(self, by: EndedBy, now: int) -> None:
         """See Tap."""
         if self._rest is not None:
             self._rest.lost(by, now)
-        self._settle_open(self._broken_off_by(by), now)
+        self._streams.settle_all(self._broken_off_by(by), now)
 
     def _broken_off_by(self, by: EndedBy) -> EndedBy:
         """Who ended the open calls: a model that ends once its client has ended only follows it."""
         return EndedBy.CLIENT if self._client_has_ended and by is EndedBy.MODEL_ABORTED else by
 
     @property
-    def held_since(self) -> int:
-        """See Tap."""
-        return -1
-
-    @property
     def is_idle(self) -> bool:
         """See Tap."""
-        return not self._open and not self.client_held and not self.model_held
+        if self._rest is not None:
+            return self._rest.is_idle
+        return self._streams.are_all_over and not self._client.held and not self._model.held
 
     def tick(self, now: int) -> None:
         """See Tap."""
-
-    def drain(self, now: int) -> bytes:  # noqa: ARG002
-        """See Tap."""
-        return b""
-
-    def give_up(self, why: str, now: int) -> tuple[bytes, bytes]:
-        """See Tap."""
-        held = self.client_held, self.model_held
-        self.client_held = self.model_held = b""
-        self._stop(why, now)
-        return held
+        self._streams.tick(now)
+        if self._rest is not None:
+            self._rest.tick(now)
 
     def abandon(self, now: int) -> None:
         """See Tap."""
-        for call in self._forget_open():
-            self._ledger.shed_fault(call)
+        self._streams.shed_all()
         if self._rest is None:
             self._rest = OpaqueTap.counting(self._context)
         else:
             self._rest.abandon(now)
 
-    def _settle_open(self, by: EndedBy, now: int, flag: str | None = None) -> None:
-        for call in self._forget_open():
-            if flag is not None:
-                call.flags = [*call.flags, flag]
-            # A whole answer is the model's end, though the request never ended.
-            self._ledger.settle(call, _BY_MODEL if call.ended >= 0 else by, now)
+    # -- what can't be followed any more
 
-    def _forget_open(self) -> list[Exchange]:
-        calls = list(self._open.values())
-        self._open.clear()
-        self._weights.clear()
-        self._skipped.clear()
-        self._weight = 0
-        return calls
+    def give_up(self, why: str, now: int) -> tuple[bytes, bytes]:
+        """See Tap."""
+        if self._rest is None:
+            self._stop(why, now)
+        return self._client.take_held(), self._model.take_held()
 
-    def _stop(self, flag: str, now: int) -> OpaqueTap:
-        """Follow nothing any more: the calls that are open are cut, the rest of the connection is opaque."""
-        self._settle_open(EndedBy.RELAY, now, flag)
-        self._rest = OpaqueTap.recording(self._context, self._facts, now)
-        assert self._rest.call is not None
-        self._rest.call.flags = [*self._rest.call.flags, flag]
-        return self._rest
+    def _stop_for(self, error: Exception, now: int) -> OpaqueTap:
+        if isinstance(error, FloodError | BlockLimitError | ListLimitError):
+            self._context.row.add("budget_exceeded")
+            return self._stop(error.flag if isinstance(error, FloodError) else HEADERS_TOO_LARGE, now)
+        return self._stop(UNREADABLE, now, http2.PROTOCOL_ERROR)
+
+    def _stop(self, flag: str, now: int, code: int = http2.ENHANCE_YOUR_CALM) -> OpaqueTap:
+        """Follow nothing any more: the calls that are open are cut, the rest of the connection is opaque.
+
+        Raises Refused where the settings would rather end it; `code` is told to the client then.
+        """
+        refuses = self._context.settings.refuses_unrecordable
+        flags = (flag, REFUSED) if refuses else (flag,)
+        self._streams.settle_all(EndedBy.RELAY, now, flags)
+        self._rest = rest = OpaqueTap.recording(self._context, self._facts, now)
+        assert rest.call is not None
+        rest.call.flags.extend(flags)
+        if refuses:
+            rest.lost(EndedBy.RELAY, now)
+            raise Refused(answer=self._farewell(code))
+        return rest
+
+    def _farewell(self, code: int) -> bytes:
+        """GOAWAY to the client, where it would not land within a frame."""
+        if self._model.left_of_frame or self._model_has_ended:
+            return b""
+        goaway = http2.goaway_frame(self._streams.highest, code)
+        return goaway if self._model_takes.has_spoken else http2.EMPTY_SETTINGS + goaway
+
+    # -- draining
+
+    def drain(self, now: int) -> bytes:  # noqa: ARG002
+        """See Tap."""
+        if self._rest is not None or self._model_has_ended or self._streams.model_is_leaving:
+            return b""
+        if self._may_leave():
+            return _GOODBYE
+        self._is_leaving = True
+        return b""
+
+    def _may_leave(self) -> bool:
+        """What was sent to the client ends between frames, and GOAWAY would not be the first of them."""
+        return self._model_takes.has_spoken and not self._model.left_of_frame
+
+    def _leave(self, data: bytes, now: int) -> bytes:
+        """Follow `data` of the model, with GOAWAY at the first boundary of frames that is in it."""
+        rest_of_frame = self._model.left_of_frame
+        out = b""
+        if 0 < rest_of_frame <= len(data):
+            out = self._model.follow(data[:rest_of_frame], now)
+            data = data[rest_of_frame:]
+        if self._may_leave():
+            self._is_leaving = False
+            return out + _GOODBYE + self._model.follow(data, now)
+        out += self._model.follow(data, now)
+        if self._streams.model_is_leaving:  # it says so itself
+            self._is_leaving = False
+        elif self._may_leave():
+            self._is_leaving = False
+            out += _GOODBYE
+        return out
+
+
+def _pass_on(direction: Direction, follow: Callable[[bytes, int], bytes], data: bytes, now: int) -> bytes:
+    """What was held of a direction and `data`, in full; `follow` is told of it."""
+    data = direction.held + data
+    follow(data, now)
+    direction.take_held()
+    return data
 
 
 class _Requests:
     """What the client's direction tells."""
 
-    __slots__ = ("data", "fields", "tap")
+    __slots__ = ("data", "fields", "late_fields", "reset")
 
-    def __init__(self, tap: Http2Tap) -> None:
-        self.tap = tap
-        self.fields = tap.request_fields
-        self.data = tap.request_data
-
-    def reset(self, stream: int, code: int, now: int) -> None:
-        self.tap.reset(stream, code, EndedBy.CLIENT, now)
+    def __init__(self, streams: Streams) -> None:
+        self.fields = streams.request_fields
+        self.late_fields = streams.late_request
+        self.data = streams.request_data
+        self.reset = streams.client_resets
 
     def going_away(self, last_stream: int, now: int) -> None:
         """Of no interest: it speaks of pushed streams."""
@@ -396,13 +263,11 @@ class _Requests:
 class _Responses:
     """What the model's direction tells."""
 
-    __slots__ = ("data", "fields", "going_away", "tap")
+    __slots__ = ("data", "fields", "going_away", "late_fields", "reset")
 
-    def __init__(self, tap: Http2Tap) -> None:
-        self.tap = tap
-        self.fields = tap.response_fields
-        self.data = tap.response_data
-        self.going_away = tap.going_away
-
-    def reset(self, stream: int, code: int, now: int) -> None:
-        self.tap.reset(stream, code, EndedBy.MODEL_ABORTED, now)
+    def __init__(self, streams: Streams) -> None:
+        self.fields = streams.response_fields
+        self.late_fields = streams.late_response
+        self.data = streams.response_data
+        self.reset = streams.model_resets
+        self.going_away = streams.model_goes_away

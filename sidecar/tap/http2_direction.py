@@ -2,26 +2,24 @@
 
 Pure. It walks over the frames of each read: DATA and what it need not know pass at once, also in pieces;
 header blocks, and the few frames that it reads, are held until they are complete. What a frame means is the
-tap's business, which it tells.
+listener's business, which it tells. Frames without a call are counted (`Floods`).
 """
 
 import struct
-from collections.abc import Callable
 from typing import Final, Protocol
 
 from sidecar.protocols import (
-    FIELD_OVERHEAD,
-    STATIC_FIELD_BYTES,
+    BlockLimitError,
     FrameError,
     HeaderBlock,
     HpackDecoder,
     append_to_block,
     find_header_block,
     http2,
-    literal_without_indexing,
     read_settings_frame,
 )
-from sidecar.tap.request_id import HEADER, MAX_CLIENT_ID
+from sidecar.tap.http2_floods import CONTINUATION_FLOOD, EMPTY_DATA_FLOOD, Floods, Work
+from sidecar.tap.http2_receiver import Receiver
 
 Fields = list[tuple[bytes, bytes]]
 
@@ -38,29 +36,26 @@ _END_STREAM: Final = http2.END_STREAM
 _END_HEADERS: Final = http2.END_HEADERS
 _PADDED: Final = http2.PADDED
 # What makes a block more than the payload of one frame, where END_HEADERS is not alone.
-_ODD_BLOCK: Final = _END_HEADERS | _PADDED | http2.PRIORITY
+_ODD_BLOCK: Final = _END_HEADERS | _PADDED | http2.HAS_PRIORITY
 _MOST_BLOCK_BYTES: Final = 256 << 10
+# A block needs another frame for so many bytes at most: more frames than that do nothing.
+_CONTINUATION_BYTES: Final = 4 << 10
 # Length in two parts, kind, flags, stream.
 _read_head: Final = struct.Struct(">BHBBI").unpack_from
-_NO_LIMIT: Final = 1 << 62
-# What a field weighs at most in a list beside what its block holds, and what the id does: while these stay
-# below the limit, nothing need be summed up.
-_FIELD_MOST: Final = FIELD_OVERHEAD + STATIC_FIELD_BYTES
-_ID_MOST: Final = FIELD_OVERHEAD + len(HEADER) + MAX_CLIENT_ID
-# What comes before an id of the length that most have.
-_MADE_ID: Final = 36
-_BEFORE_MADE_ID: Final = literal_without_indexing(HEADER, bytes(_MADE_ID))[:-_MADE_ID]
 # Frames that are read whole; larger ones are none that a peer needs.
 _MOST_READ_BYTES: Final = 16 << 10
 
 
 class Listener(Protocol):
-    """Who is told what a direction sends."""
+    """Who is told what a direction sends. `ends` is not 0 where the stream ends with it in this direction."""
 
-    def fields(self, stream: int, fields: Fields, weight: int, ends: int, now: int) -> bytes | None:
-        """A header block whose names and values hold up to `weight` bytes; the request id to append to it,
-        None for none. `ends` (here and below) is not 0 where the stream ends with it in this direction.
-        """
+    def fields(self, stream: int, fields: Fields, weight: int, ends: int, now: int) -> bytes:
+        """A header block whose names and values hold up to `weight` bytes; what is to be appended to it."""
+
+    def late_fields(
+        self, stream: int, fields: Fields, weight: int, ends: int, times: tuple[int, int]
+    ) -> bytes:
+        """The same of a block that began with an earlier read, at the first of `times`, and ends now."""
 
     def data(self, stream: int, piece: bytes, ends: int, now: int) -> None:
         """A piece of a body, without padding; empty only where it ends."""
@@ -73,50 +68,64 @@ class Listener(Protocol):
 
 
 class Direction:
-    """One side's frames. `other` is the opposite direction, whose receiver this side is."""
+    """One side's frames, and what is held of them."""
 
     __slots__ = (
-        "_announced",
         "_data_ends",
         "_data_left",
         "_data_stream",
         "_decoder",
-        "_id_not_added",
+        "_floods",
         "_listener",
+        "_own",
+        "_peer",
         "_skip",
         "_tell_data",
         "_tell_fields",
-        "frame_most",
-        "list_most",
-        "other",
+        "_work",
+        "held",
+        "held_since",
     )
 
-    other: "Direction"
-
-    def __init__(self, listener: Listener, skip: int, id_not_added: Callable[[], None]) -> None:
-        """`skip` bytes come before the first frame."""
+    def __init__(
+        self, listener: Listener, own: Receiver, peer: Receiver, *, floods: Floods, work: Work, skip: int
+    ) -> None:
+        """`own` and `peer`: what this and the other side take. `skip` bytes come before the first frame."""
         # Bound once: each is called for every call of a model.
         self._tell_fields = listener.fields
         self._tell_data = listener.data
         self._listener = listener
-        self._id_not_added = id_not_added
+        self._own = own
+        self._peer = peer
+        self._floods = floods
+        self._work = work
         # Bytes that pass unread: the preface, the rest of a frame, padding.
         self._skip = skip
         self._data_left = 0
         self._data_stream = 0
         self._data_ends = 0
         self._decoder = HpackDecoder()
-        # This side's settings, sent and not acknowledged by the other side yet.
-        self._announced: list[dict[int, int]] = []
-        # What this side takes as a receiver: of each frame's payload, and of a header list.
-        self.frame_most = http2.DEFAULT_FRAME_BYTES
-        self.list_most = _NO_LIMIT
+        # What came and was not sent on: the beginning of a frame, or of a header block; since when.
+        self.held = b""
+        self.held_since = -1
 
-    def follow(self, data: bytes, now: int) -> tuple[bytes, int]:  # noqa: PLR0912, PLR0915  (flat: the hot path)
-        """What is to be sent on of `data`, and how many of its bytes that is made of; the rest is held.
+    @property
+    def left_of_frame(self) -> int:
+        """How much the frame that is being sent on lacks; 0 between frames."""
+        return self._data_left + self._skip
 
-        Raises FrameError and HpackError, with nothing sent on.
+    @property
+    def weight(self) -> int:
+        """Roughly how many bytes are kept of it."""
+        return len(self.held) + self._decoder.weight
+
+    def follow(self, data: bytes, now: int) -> bytes:  # noqa: PLR0912, PLR0915  (flat: the hot path)
+        """What is to be sent on, now that `data` came; the rest is held.
+
+        Raises FrameError, HpackError and FloodError: then nothing is sent on of `data` or of what was held.
         """
+        if self.held:
+            data = self._go_on(data)
         out: list[bytes] = []
         place = copied = 0
         size = len(data)
@@ -145,23 +154,25 @@ class Direction:
                     ends = flags & _END_STREAM
                     if ends or end > place + _HEAD:
                         self._tell_data(stream, data[place + _HEAD : end], ends, now)
+                    else:
+                        self._floods.frames(1, EMPTY_DATA_FLOOD, self._work, now)
                     place = end
             elif kind == _HEADERS and flags & _ODD_BLOCK == _END_HEADERS:
                 if end > size:
                     if end - place > _MOST_BLOCK_BYTES:
-                        raise FrameError("header block is too large")
+                        raise BlockLimitError("header block is too large")
                     break
                 fields = decoder.decode(data[place + _HEAD : end])
-                wanted = self._tell_fields(stream, fields, decoder.list_bytes, flags & _END_STREAM, now)
-                if wanted is not None and (added := self._literal(fields, wanted)):
+                added = self._tell_fields(stream, fields, decoder.list_bytes, flags & _END_STREAM, now)
+                if added:
                     length = end - place - _HEAD + len(added)
-                    if length <= self.other.frame_most:
+                    if length <= self._peer.frame_most:
                         out += (data[copied:place], length.to_bytes(3, "big"), data[place + 3 : end], added)
                     else:
                         found = HeaderBlock(end, b"", place, end)
                         out += (
                             data[copied:place],
-                            append_to_block(data, place, found, added, self.other.frame_most),
+                            append_to_block(data, place, found, added, self._peer.frame_most),
                         )
                     copied = end
                 place = end
@@ -169,15 +180,11 @@ class Direction:
                 block = find_header_block(data, place)
                 if block is None:
                     break
-                fields = decoder.decode(block.fragment)
-                # Of what is pushed only its effect on the table matters: it is not recorded.
-                wanted = None
-                if kind != _PUSH_PROMISE:
-                    wanted = self._tell_fields(stream, fields, decoder.list_bytes, flags & _END_STREAM, now)
-                if wanted is not None and (added := self._literal(fields, wanted)):
+                added = self._read_block(block, kind, stream, flags & _END_STREAM, now)
+                if added:
                     out += (
                         data[copied:place],
-                        append_to_block(data, place, block, added, self.other.frame_most),
+                        append_to_block(data, place, block, added, self._peer.frame_most),
                     )
                     copied = block.end
                 place = block.end
@@ -186,10 +193,40 @@ class Direction:
                 if place < 0:
                     place = ~place
                     break
+        if place < size or self.held:
+            self._hold(data, place, now)
         if not copied:
-            return (data if place == size else data[:place]), place
+            return data if place == size else data[:place]
         out.append(data[copied:place])
-        return b"".join(out), place
+        return b"".join(out)
+
+    # -- what is held
+
+    def _go_on(self, data: bytes) -> bytes:
+        """What was held and `data`; a header block that was held began when its first byte came."""
+        data = self.held + data
+        if len(data) > 3 and data[3] == _HEADERS:
+            self._tell_fields = self._tell_late_fields
+        return data
+
+    def _tell_late_fields(self, stream: int, fields: Fields, weight: int, ends: int, now: int) -> bytes:
+        self._tell_fields = self._listener.fields
+        return self._listener.late_fields(stream, fields, weight, ends, (self.held_since, now))
+
+    def _hold(self, data: bytes, place: int, now: int) -> None:
+        """Hold `data` from `place` on."""
+        if place == len(data):
+            self.held_since = -1
+        elif not self.held or place >= len(self.held):
+            self.held_since = now
+        self._tell_fields = self._listener.fields
+        self.held = data[place:]
+
+    def take_held(self) -> bytes:
+        """What is held, to be sent on: it is no longer."""
+        held, self.held = self.held, b""
+        self.held_since = -1
+        return held
 
     # -- DATA (section 6.1) that is padded, or comes in pieces
 
@@ -210,8 +247,11 @@ class Direction:
         self._data_left = length
         self._data_ends = flags & _END_STREAM
         self._skip = padding
-        if not length and self._data_ends:
-            self._tell_data(self._data_stream, b"", self._data_ends, now)
+        if not length:
+            if self._data_ends:
+                self._tell_data(self._data_stream, b"", self._data_ends, now)
+            else:
+                self._floods.frames(1, EMPTY_DATA_FLOOD, self._work, now)
         return place
 
     def _pass_data(self, data: bytes, place: int, now: int) -> int:
@@ -220,22 +260,18 @@ class Direction:
         self._tell_data(self._data_stream, piece, 0 if self._data_left else self._data_ends, now)
         return place + len(piece)
 
-    # -- header blocks
+    # -- header blocks of several frames, or with padding or priority
 
-    def _literal(self, fields: Fields, wanted: bytes) -> bytes:
-        """What is to be appended to the block of `fields`; empty where that would make a list too large."""
-        most = self._decoder.list_bytes + len(fields) * _FIELD_MOST + _ID_MOST
-        if most > self.other.list_most and self._exceeds_list(fields, wanted):
-            self._id_not_added()
+    def _read_block(self, block: HeaderBlock, kind: int, stream: int, ends: int, now: int) -> bytes:
+        """What is to be appended to it."""
+        idle = block.frames - 1 - len(block.fragment) // _CONTINUATION_BYTES
+        if idle > 0:
+            self._floods.frames(idle, CONTINUATION_FLOOD, self._work, now)
+        decoder = self._decoder
+        fields = decoder.decode(block.fragment)
+        if kind == _PUSH_PROMISE:  # only its effect on the table matters: what is pushed is not recorded
             return b""
-        if len(wanted) == _MADE_ID:
-            return _BEFORE_MADE_ID + wanted
-        return literal_without_indexing(HEADER, wanted)
-
-    def _exceeds_list(self, fields: Fields, wanted: bytes) -> bool:
-        """Section 6.5.2: whether the receiver would find the list too large with the id in it."""
-        size = sum(len(name) + len(value) + FIELD_OVERHEAD for name, value in fields)
-        return size + len(HEADER) + len(wanted) + FIELD_OVERHEAD > self.other.list_most
+        return self._tell_fields(stream, fields, decoder.list_bytes, ends, now)
 
     # -- the rest
 
@@ -246,6 +282,7 @@ class Direction:
         if kind == _CONTINUATION:
             raise FrameError("continuation of nothing")
         if kind not in (_SETTINGS, _RST_STREAM, _GOAWAY):
+            self._floods.frame(kind, self._work, now)
             self._skip = end - start
             return start
         if end - start > _MOST_READ_BYTES:
@@ -257,35 +294,13 @@ class Direction:
         return end
 
     def _read_control(self, kind: int, flags: int, stream: int, payload: bytes, now: int) -> None:
-        if kind == _SETTINGS:
-            if flags & http2.ACK:
-                self.other.acknowledged(self._decoder)
-            else:
-                self._announce(read_settings_frame(payload))
-        elif kind == _RST_STREAM:
+        if kind == _RST_STREAM:  # the listener knows what it is worth
             self._listener.reset(stream, int.from_bytes(payload[:4], "big"), now)
-        else:
-            self._listener.going_away(int.from_bytes(payload[:4], "big") & 0x7FFFFFFF, now)
-
-    def _announce(self, settings: dict[int, int]) -> None:
-        """Smaller limits are kept at once, larger ones once they are acknowledged."""
-        if len(self._announced) >= 64:
-            raise FrameError("settings that nobody acknowledges")
-        self._announced.append(settings)
-        self._lower(settings)
-
-    def _lower(self, settings: dict[int, int]) -> None:
-        self.frame_most = min(self.frame_most, settings.get(http2.MAX_FRAME_SIZE, self.frame_most))
-        self.list_most = min(self.list_most, settings.get(http2.MAX_HEADER_LIST_SIZE, self.list_most))
-
-    def acknowledged(self, decoder: HpackDecoder) -> None:
-        """The other side has acknowledged this side's oldest settings; `decoder` decodes what it sends."""
-        if not self._announced:
             return
-        settings = self._announced.pop(0)
-        self.frame_most = settings.get(http2.MAX_FRAME_SIZE, self.frame_most)
-        self.list_most = settings.get(http2.MAX_HEADER_LIST_SIZE, self.list_most)
-        for later in self._announced:
-            self._lower(later)
-        if http2.HEADER_TABLE_SIZE in settings:
-            decoder.allow_table(settings[http2.HEADER_TABLE_SIZE])
+        self._floods.frame(kind, self._work, now)
+        if kind == _GOAWAY:
+            self._listener.going_away(int.from_bytes(payload[:4], "big") & 0x7FFFFFFF, now)
+        elif flags & http2.ACK:
+            self._peer.acknowledged(self._decoder)
+        else:
+            self._own.announce(read_settings_frame(payload))

@@ -22,7 +22,7 @@ def sequence(
     if kind == http2.PUSH_PROMISE:
         first = b"\0\0\0\x02" + first
     elif has_priority:
-        flags |= http2.PRIORITY
+        flags |= http2.HAS_PRIORITY
         first = b"\0\0\0\x03\x10" + first
     if padding is not None:
         flags |= http2.PADDED
@@ -93,7 +93,7 @@ def cut_frames(data: bytes) -> list[bytes]:
         frame(http2.HEADERS, 0, b"") + frame(http2.DATA, 0, b""),
         frame(http2.HEADERS, http2.PADDED | 4, b""),
         frame(http2.HEADERS, http2.PADDED | 4, b"\x05abc"),
-        frame(http2.HEADERS, http2.PRIORITY | 4, b"abc"),
+        frame(http2.HEADERS, http2.HAS_PRIORITY | 4, b"abc"),
         frame(http2.PUSH_PROMISE, 4, b"abc"),
         frame(http2.HEADERS, 0, b"") + frame(http2.CONTINUATION, 0, b"") * 200,
         b"\xff\xff\xff\x01\x04" + STREAM,

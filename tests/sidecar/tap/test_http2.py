@@ -432,6 +432,11 @@ def test_skipped_paths(make_rig: "MakeRig") -> None:
     wire.rig.check_balance()
 
 
+FLAGS = {
+    "block without end": "headers_too_large",
+    "huge block": "headers_too_large",
+    "settings that nobody acknowledges": "settings_flood",
+}
 BROKEN = {
     "continuation of nothing": header_frame(1, b"", 4, kind=9),
     "data padded beyond its frame": b"\0\0\x02\0\x08\0\0\0\x01\x05x",
@@ -460,7 +465,8 @@ def test_what_cannot_be_followed_passes(
     assert wire.tap.client_held == b""
     wire.tap.lost(EndedBy.CLIENT, rig.now())
     assert [call.protocol for call in rig.kept] == [Protocol.HTTP2, Protocol.OPAQUE]
-    assert all(call.flags == ["http2_unreadable"] for call in rig.kept)
+    assert all(call.flags == [FLAGS.get(name, "http2_unreadable")] for call in rig.kept)
+    assert rig.row["budget_exceeded"] == (name in FLAGS)
     rig.check_balance()
 
 
