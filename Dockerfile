@@ -5,13 +5,18 @@ ARG PYTHON=3.12-slim-bookworm
 
 FROM python:${PYTHON} AS build
 WORKDIR /source
+# --build-arg COMPILE=1 compiles the hot modules; the image runs the same source without.
+ARG COMPILE=0
+RUN if [ "$COMPILE" = 1 ]; then \
+      apt-get update -q && apt-get install -qy --no-install-recommends gcc libc6-dev; \
+    fi
 # First what the project needs, which seldom changes; then the project itself, from a wheel of this source.
 RUN python -m venv /opt/infertap
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml setup.py README.md LICENSE ./
 COPY infertap infertap
 COPY sidecar sidecar
 COPY storage storage
-RUN pip wheel --no-cache-dir --no-deps --wheel-dir /wheels . \
+RUN INFERTAP_COMPILE=$COMPILE pip wheel --no-cache-dir --no-deps --wheel-dir /wheels . \
  && /opt/infertap/bin/pip install --no-cache-dir --disable-pip-version-check \
       "infertap[storage] @ file://$(ls /wheels/infertap-*.whl)" \
  && /opt/infertap/bin/pip uninstall --yes pip

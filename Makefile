@@ -30,6 +30,19 @@ demo: $(STAMP) ## run the main job for real (ONCE=1 ends by itself)
 test: $(STAMP) ## run the tests
 	@$(BIN)/python -m pytest -q
 
+# What `INFERTAP_COMPILE=1 pip install .` installs, apart from the source, which it would shadow.
+COMPILED := $(CURDIR)/build/compiled
+.PHONY: compiled
+compiled: $(STAMP) ## compile the hot modules into build/compiled (a minute; needs a C compiler)
+	@rm -rf $(COMPILED) build/mypyc build/lib* build/bdist*
+	@INFERTAP_COMPILE=1 $(BIN)/pip install --quiet --disable-pip-version-check --no-deps --target $(COMPILED) .
+
+.PHONY: test-compiled
+test-compiled: compiled ## the tests of the hot modules, compiled
+	@TEST_COMPILED=1 PYTHONSAFEPATH=1 PYTHONPATH=$(COMPILED) $(BIN)/python -m pytest -q \
+		tests/structure/test_compiled.py tests/sidecar/protocols tests/sidecar/tap tests/sidecar/handoff \
+		tests/sidecar/relay tests/journeys/test_byte_law.py tests/journeys/test_byte_law_http2.py
+
 .PHONY: lint
 lint: $(STAMP) ## format, lint, types, fresh generated code
 	@$(BIN)/ruff format --check .

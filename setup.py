@@ -1,0 +1,49 @@
+"""Setup: what pyproject.toml can't say. With INFERTAP_COMPILE=1 a wheel has its hot modules compiled (mypyc).
+
+The Python source stays the truth and is in the wheel too: Python prefers the compiled module beside it. An
+editable installation is never compiled, so a checkout runs what it shows. See docs/decisions/0010.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from setuptools import setup
+
+# Where the relay spends time of its own for each call.
+HOT = (
+    "sidecar/exchange.py",
+    "sidecar/protocols/*.py",
+    "sidecar/tap/*.py",
+    "sidecar/handoff/outbox.py",
+    "sidecar/handoff/wire.py",
+    "sidecar/relay/connection.py",
+)
+# One version, as what it makes is what is tested.
+COMPILER = ("mypy[mypyc]==2.4.1", "msgpack-types>=0.8")
+
+
+def hot_modules() -> list[str]:
+    """Their paths. Doors (`__init__.py`) only re-export: compiling them gains nothing."""
+    paths = []
+    for pattern in HOT:
+        found = [str(path) for path in sorted(Path().glob(pattern)) if path.name != "__init__.py"]
+        if not found:
+            raise FileNotFoundError(pattern)
+        paths += found
+    return paths
+
+
+def compiled_modules() -> list[object]:
+    """The extension modules of a wheel, made into C here and now."""
+    from mypyc.build import mypycify  # noqa: PLC0415  (installed where `setup_requires` asked for it)
+
+    return mypycify(hot_modules(), target_dir="build/mypyc", group_name="infertap")
+
+
+is_asked_for = os.environ.get("INFERTAP_COMPILE") == "1"
+is_wheel = "bdist_wheel" in sys.argv
+setup(
+    setup_requires=COMPILER if is_asked_for else (),
+    ext_modules=compiled_modules() if is_asked_for and is_wheel else [],
+)
