@@ -16,8 +16,8 @@ import re2
 
 from sidecar.recorder.redaction.events import NOT_JSON, EventsRedaction
 from sidecar.recorder.redaction.fields import is_secret_name
+from sidecar.recorder.redaction.finder import Finder
 from sidecar.recorder.redaction.findings import Findings
-from sidecar.recorder.redaction.folding import is_foldable
 from sidecar.recorder.redaction.policy import Policy
 from sidecar.recorder.redaction.text import TextRedaction, mask
 from sidecar.recorder.redaction.tree import TooDeepError, TreeRedaction, masked_by_type, repeats_a_key
@@ -35,8 +35,6 @@ class Withheld(StrEnum):
     # Cut, and can't be parsed as what it is, while rules on fields ask for that.
     CUT = "cut"
     MALFORMED = "malformed"
-    # Holds personal data under an encoding that is not understood well enough to mask it.
-    ENCODED = "encoded"
     TOO_DEEP = "too_deep"
     # Its content encoding can't be opened.
     UNREADABLE = "unreadable"
@@ -63,7 +61,6 @@ class _UnreadableError(Exception):
         self.why = why
 
 
-_JSON_ESCAPE: Final = re.compile(rb"\\u00[0-7][0-9A-Fa-f]|\\/")
 _CHARSET: Final = re.compile(r"""charset\s*=\s*["']?([\w.:-]+)""", re.IGNORECASE)
 # Control characters that no text holds.
 _CONTROLS: Final = bytes((*range(9), *range(14, 27), *range(28, 32), 127))
@@ -80,8 +77,8 @@ class BodyRedaction:
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
-        self._scanner = policy.scanner
-        self._text = TextRedaction(policy.scanner)
+        self._finder = Finder(policy.scanner)
+        self._text = TextRedaction(self._finder)
         self._tree = TreeRedaction(policy, self._text)
         self._events = EventsRedaction(self._text, self._tree)
 
@@ -155,7 +152,7 @@ class BodyRedaction:
         return RedactedBody(_dump(redacted), (redacted,))
 
     def _is_clean(self, data: bytes) -> bool:
-        return self._reads_as_text(data) and not (self._scanner.may_hold(data) or is_foldable(data))
+        return self._reads_as_text(data) and not self._finder.may_hold(data)
 
     def _reads_as_text(self, data: bytes) -> bool:
         """Whether JSON text hides nothing that shows only once it is parsed."""
@@ -259,16 +256,10 @@ class BodyRedaction:
         if value and "api_key" in self._policy.kinds and (is_secret_name(name) or name.lower() == "token"):
             findings.add("secret", where)
             return mask("secret")
-        # A value may be encoded once more.
-        return self._text.encoded(value.encode("utf-8", "replace"), where, findings).decode(
-            "utf-8", "replace"
-        )
+        return self._text.text(value, where, findings)
 
     def _plain(self, data: bytes, _cut: bool, findings: Findings) -> RedactedBody:
-        redacted = self._text.raw(data, "body", findings)
-        if _JSON_ESCAPE.search(redacted) and self._scanner.spans(_unescaped(redacted)):
-            raise _UnreadableError(Withheld.ENCODED)
-        return RedactedBody(redacted)
+        return RedactedBody(self._text.raw(data, "body", findings))
 
 
 # A member whose name may mean a secret; the tree then decides. On RE2: it is asked of every body.
@@ -279,13 +270,6 @@ _NAMES_SECRET: Final = re2.compile(
 
 def _dump(tree: Any) -> bytes:
     return json.dumps(tree, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
-
-
-def _unescaped(data: bytes) -> bytes:
-    def character(match: re.Match[bytes]) -> bytes:
-        return b"/" if match[0] == b"\\/" else bytes((int(match[0][2:], 16),))
-
-    return _JSON_ESCAPE.sub(character, data)
 
 
 def _may_be_text(media_type: str) -> bool:

@@ -65,31 +65,30 @@ _CARD_GROUP: Final = re.compile(rb"[0-9]{3,}")
 
 
 def card_spans(candidate: bytes) -> Iterator[tuple[int, int]]:
-    """Card numbers within digits that single spaces or dashes group: each begins and ends with a group."""
+    """Card numbers within digits that single spaces or dashes group: each begins and ends with a group.
+
+    Where a longer and a shorter one begin alike both are told: what follows the longer may rule it out.
+    """
     groups = [match.span() for match in _CARD_GROUP.finditer(candidate)]
     number = 0
     while number < len(groups):
-        end = _card_end(candidate, groups, number)
-        if end is None:
-            number += 1
-            continue
-        yield groups[number][0], groups[end][1]
-        number = end + 1
+        ends = list(_card_ends(candidate, groups, number))
+        for end in ends:
+            yield groups[number][0], groups[end][1]
+        number = ends[-1] + 1 if ends else number + 1
 
 
-def _card_end(candidate: bytes, groups: list[tuple[int, int]], first: int) -> int | None:
-    """The last group of the longest card number that begins with group `first`."""
+def _card_ends(candidate: bytes, groups: list[tuple[int, int]], first: int) -> Iterator[int]:
+    """The last groups of the card numbers that begin with group `first`, shortest first."""
     digits = b""
-    found = None
     for number in range(first, len(groups)):
         start, end = groups[number]
         digits += candidate[start:end]
         is_apart = number > first and start - groups[number - 1][1] > 1
         if len(digits) > 19 or is_apart:
-            break
+            return
         if len(digits) >= 13 and is_card_number(digits):
-            found = number
-    return found
+            yield number
 
 
 _IBAN_START: Final = re.compile(rb"(?<![0-9A-Za-z])(?=[A-Za-z]{2}[0-9]{2})")

@@ -1,29 +1,68 @@
-"""Folding: text in other characters of the same meaning, as the ASCII that the patterns read.
+"""Folding: characters that mean the same as ASCII ones which the patterns read.
 
-Pure. Full-width forms become ASCII, spaces of every width a space, dashes of every length a dash; characters
-without width go. So a card number in full-width digits or grouped by no-break spaces is one to the scanner.
+Pure. Compatibility forms (full-width, circled, mathematical: Unicode's NFKC) and every script's decimal
+digits become ASCII, spaces of every width a space, dashes of every length a dash; characters without width
+go. So a card number in full-width or Arabic digits, or grouped by no-break spaces, is one to the scanner.
 """
 
 import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable
 from typing import Final
 
-_WIDE: Final = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
-_SPACES: Final = dict.fromkeys((0xA0, *range(0x2000, 0x200B), 0x202F, 0x3000), " ")
-_DASHES: Final = dict.fromkeys((*range(0x2010, 0x2016), 0x2212), "-")
-_WITHOUT_WIDTH: Final = dict.fromkeys((0xAD, *range(0x200B, 0x2010), 0x2060, 0xFEFF))
-_FOLDS: Final = {**_WIDE, **_SPACES, **_DASHES, **_WITHOUT_WIDTH}
-# The same characters in UTF-8, and few others.
-_FOLDABLE: Final = re.compile(
-    rb"\xef(?:\xbc[\x81-\xbf]|\xbd[\x80-\x9e]|\xbb\xbf)|\xc2[\xa0\xad]"
-    rb"|\xe2(?:\x80[\x80-\x95\xaf]|\x81\xa0|\x88\x92)|\xe3\x80\x80"
+# Where such characters are; scanning all of Unicode would take a second of every start.
+_BLOCKS: Final = (
+    (0xA0, 0x3400),
+    (0xA620, 0xAC00),
+    (0xF900, 0x10000),
+    (0x104A0, 0x104AA),
+    (0x10D30, 0x10D3A),
+    (0x11066, 0x11DAA),
+    (0x16A60, 0x16B5A),
+    (0x1D400, 0x1D800),
+    (0x1E140, 0x1E95A),
+    (0x1F100, 0x1F16A),
+    (0x1FBF0, 0x1FBFA),
 )
+_SPACES: Final = dict.fromkeys((0xA0, *range(0x2000, 0x200B), 0x202F, 0x205F, 0x3000), " ")
+_DASHES: Final = dict.fromkeys((*range(0x2010, 0x2016), 0x2212, 0xFE58, 0xFE63), "-")
+_WITHOUT_WIDTH: Final = dict.fromkeys((0xAD, *range(0x200B, 0x2010), *range(0x2060, 0x2065), 0xFEFF), "")
 
 
-def is_foldable(data: bytes) -> bool:
-    """Whether `data`, UTF-8, holds anything to fold."""
-    return not data.isascii() and _FOLDABLE.search(data) is not None
+def _meant(character: str) -> str | None:
+    """The ASCII text that `character` stands for; None for none."""
+    digit = unicodedata.decimal(character, None)
+    if digit is not None:
+        return str(digit)
+    plain = unicodedata.normalize("NFKC", character)
+    return plain if plain.isascii() and plain.isprintable() else None
 
 
-def folded(data: bytes) -> bytes:
-    """`data`, UTF-8, folded."""
-    return data.decode("utf-8", "replace").translate(_FOLDS).encode()
+def _all_folds() -> dict[bytes, bytes]:
+    meant = {code: _meant(chr(code)) for block in _BLOCKS for code in range(*block)}
+    folds = {code: text for code, text in meant.items() if text is not None}
+    folds |= _SPACES | _DASHES | _WITHOUT_WIDTH
+    return {chr(code).encode(): text.encode() for code, text in folds.items()}
+
+
+def _one_of(characters: Iterable[bytes]) -> re.Pattern[bytes]:
+    """A pattern of these characters in UTF-8: by what all but their last bytes are."""
+    lasts: dict[bytes, list[int]] = defaultdict(list)
+    for character in characters:
+        lasts[character[:-1]].append(character[-1])
+    branches = (
+        re.escape(first) + b"[" + b"".join(b"\\x%02x" % last for last in sorted(found)) + b"]"
+        for first, found in sorted(lasts.items())
+    )
+    return re.compile(b"|".join(branches))
+
+
+_FOLDS: Final = _all_folds()
+# One character to fold, in UTF-8.
+FOLDABLE: Final = _one_of(_FOLDS)
+
+
+def folded(character: bytes) -> bytes:
+    """What a foldable character, UTF-8, stands for."""
+    return _FOLDS[character]

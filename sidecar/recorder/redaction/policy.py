@@ -12,7 +12,7 @@ from sidecar.recorder.redaction.classes import Scanner
 from sidecar.recorder.redaction.fields import FieldRules
 
 # Counted up whenever the built-in shapes change what they find.
-_SHAPES_VERSION: Final = 1
+_SHAPES_VERSION: Final = 2
 _HASH_DIGITS: Final = 32
 
 

@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl, quote
 
 from sidecar.recorder.redaction.body import BodyRedaction, RedactedBody
 from sidecar.recorder.redaction.fields import is_secret_name
+from sidecar.recorder.redaction.finder import Finder
 from sidecar.recorder.redaction.findings import Findings
 from sidecar.recorder.redaction.policy import Policy
 from sidecar.recorder.redaction.text import TextRedaction, mask
@@ -54,20 +55,20 @@ class Redactor:
 
     def __init__(self, policy: Policy) -> None:
         self.policy = policy
-        self._text = TextRedaction(policy.scanner)
+        self._text = TextRedaction(Finder(policy.scanner))
         # Header values that held nothing, and their text: most repeat from call to call.
         self._clean: dict[bytes, str] = {}
         self._body = BodyRedaction(policy)
 
     def text(self, text: str, where: str, findings: Findings) -> str:
-        """Any text, percent-encoded or not."""
+        """Any text, encoded or not."""
         return self.raw(text.encode("utf-8", "replace"), where, findings)
 
     def raw(self, data: bytes, where: str, findings: Findings) -> str:
         """The same from the wire; what is no UTF-8 is shown by replacement characters."""
         if not data:
             return ""
-        return self._text.encoded(data, where, findings).decode("utf-8", "replace")
+        return self._text.raw(data, where, findings).decode("utf-8", "replace")
 
     def headers(
         self, fields: Iterable[tuple[bytes, bytes]], where: str, findings: Findings

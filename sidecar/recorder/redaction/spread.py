@@ -10,23 +10,24 @@ from collections.abc import Sequence
 from itertools import accumulate
 from typing import Final
 
-from sidecar.recorder.redaction.classes import Scanner, Span, without_overlaps
+from sidecar.recorder.redaction.classes import Span, without_overlaps
+from sidecar.recorder.redaction.finder import Finder
 
 # An address that is whole in its piece leaves nothing to hide in the next, which need not belong to it. Of
 # the other classes what follows may be the rest of a secret.
 _WHOLE: Final = "email"
 
 
-def spans_over(scanner: Scanner, pieces: Sequence[bytes]) -> list[Span]:
+def spans_over(finder: Finder, pieces: Sequence[bytes]) -> list[Span]:
     """What was found in `pieces`, as offsets in all of them joined; in order, without overlaps."""
     ends = list(accumulate(map(len, pieces)))
     own = [
         Span(end - len(piece) + span.start, end - len(piece) + span.end, span.kind)
         for piece, end in zip(pieces, ends, strict=True)
-        for span in scanner.spans(piece)
+        for span in finder.spans(piece)
     ]
     own_ends = [span.end for span in own]
-    joined = [_clipped(span, own, own_ends, ends) for span in scanner.spans(b"".join(pieces))]
+    joined = [_clipped(span, own, own_ends, ends) for span in finder.spans(b"".join(pieces))]
     return without_overlaps(own + [span for span in joined if span is not None])
 
 

@@ -1,16 +1,11 @@
 """Text: masks what the scanner finds in a piece of text, also where it is spread over several pieces."""
 
-import re
 from collections.abc import Sequence
-from typing import Final
-from urllib.parse import unquote_to_bytes
 
-from sidecar.recorder.redaction.classes import Scanner, Span
+from sidecar.recorder.redaction.classes import Span
+from sidecar.recorder.redaction.finder import Finder
 from sidecar.recorder.redaction.findings import Findings
-from sidecar.recorder.redaction.folding import folded, is_foldable
 from sidecar.recorder.redaction.spread import spans_over
-
-_PERCENT: Final = re.compile(rb"%[0-9A-Fa-f]{2}")
 
 
 def mask(kind: str) -> str:
@@ -21,16 +16,12 @@ def mask(kind: str) -> str:
 class TextRedaction:
     """Redacts UTF-8 text."""
 
-    def __init__(self, scanner: Scanner) -> None:
-        self._scanner = scanner
+    def __init__(self, finder: Finder) -> None:
+        self._finder = finder
 
     def raw(self, data: bytes, where: str, findings: Findings) -> bytes:
         """`data` with what was found masked; the very object where nothing was."""
-        spans = self._scanner.spans(data)
-        if is_foldable(data):
-            plain = folded(data)
-            if len(plain_spans := self._scanner.spans(plain)) > len(spans):
-                data, spans = plain, plain_spans
+        spans = self._finder.spans(data)
         if not spans:
             return data
         for span in spans:
@@ -43,25 +34,12 @@ class TextRedaction:
         redacted = self.raw(data, where, findings)
         return text if redacted is data and b"?" not in data else redacted.decode("utf-8", "replace")
 
-    def encoded(self, data: bytes, where: str, findings: Findings) -> bytes:
-        """The same for percent-encoded text (RFC 3986, section 2.1): where its decoded form holds more than
-        the encoded one shows, the decoded form is masked and returned.
-        """
-        if _PERCENT.search(data) is None:
-            return self.raw(data, where, findings)
-        decoded = unquote_to_bytes(data)
-        if _PERCENT.search(decoded) is not None:  # encoded twice
-            decoded = unquote_to_bytes(decoded)
-        if not self._scanner.spans(decoded):
-            return self.raw(data, where, findings)
-        return self.raw(decoded, where, findings)
-
     def joined(self, parts: Sequence[str], where: str, findings: Findings) -> list[str]:
         """Redacts text that comes in `parts`: what spans several is masked in the first, and cut out of the
         others. As many parts are returned.
         """
         pieces = [part.encode("utf-8", "replace") for part in parts]
-        spans = spans_over(self._scanner, pieces)
+        spans = spans_over(self._finder, pieces)
         for span in spans:
             findings.add(span.kind, where)
         if not spans:

@@ -16,6 +16,7 @@ _SECRET: Final = "secret"  # noqa: S105
 _DROPPED: Final = object()
 _SMALLEST_CARD: Final = 10**12
 _NUMBERS: Final = frozenset((int, float, bool))
+_OPENS_JSON: Final = ("{", "[")
 
 
 class TooDeepError(Exception):
@@ -43,7 +44,7 @@ class TreeRedaction:
             findings.add(_FIELD, where)
             return self._by_rule(value, action)
         if isinstance(value, str):
-            return self._text.text(value, where, findings)
+            return self._string(value, path, where, findings)
         if isinstance(value, dict):
             return self._object(value, path, where, findings)
         if isinstance(value, list):
@@ -53,6 +54,15 @@ class TreeRedaction:
             return 0
         return value
 
+    def _string(self, value: str, path: list[str | int], where: str, findings: Findings) -> str:
+        """A text, or a JSON document written as one, as the arguments of a tool are."""
+        if value.lstrip()[:1] in _OPENS_JSON and (nested := _read(value)) is not None:
+            before = findings.total
+            kept = self._value(nested, path, where, findings)
+            if findings.total > before or repeats_a_key(value):
+                return json.dumps(kept, ensure_ascii=False, separators=(",", ":"))
+        return self._text.text(value, where, findings)
+
     def _object(
         self, value: dict[str, Any], path: list[str | int], where: str, findings: Findings
     ) -> dict[str, Any]:
@@ -61,9 +71,9 @@ class TreeRedaction:
         for key, member in value.items():
             path.append(key)
             kept: Any
-            if self._masks_secrets and isinstance(member, str) and member and is_secret_name(key):
+            if self._masks_secrets and _may_be_secret(member) and is_secret_name(key):
                 findings.add(_SECRET, where)
-                kept = mask(_SECRET)
+                kept = mask(_SECRET) if isinstance(member, str) else 0
             elif key == "bytes" and isinstance(member, list):
                 kept = []  # a token's text over again, as numbers that no pattern reads
             else:
@@ -102,6 +112,21 @@ class TreeRedaction:
             text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
             return self._key.hash(text.encode("utf-8", "replace"))
         return masked_by_type(value)
+
+
+def _may_be_secret(value: Any) -> bool:
+    """A text or a number that says something."""
+    return bool(value) and isinstance(value, str | int | float) and value is not True
+
+
+def _read(text: str) -> Any:
+    """The object or array that `text` is as JSON; None where it is none."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
+    except RecursionError:
+        raise TooDeepError from None
 
 
 def masked_by_type(value: Any) -> Any:

@@ -91,7 +91,6 @@ def test_field_rules(redactor: MakeRedactor) -> None:
         (JSON, b"[" * 100_000, Withheld.TOO_DEEP),
         (JSON, b"[" * 300 + b'"\\n"' + b"]" * 300, Withheld.TOO_DEEP),
         (JSON, b'{"a":"ada\\u0040example.org","a":"x"}', Withheld.MALFORMED),
-        (JSON, b'{"a":"ada\\u0040example.org"', Withheld.ENCODED),
         (JSON, b'{"password":"x"', Withheld.MALFORMED),
         ("image/png", b"\x89PNG", Withheld.DIGESTED),
         ("application/octet-stream", b"\0\1\2", Withheld.DIGESTED),

@@ -136,6 +136,11 @@ def test_neighbours() -> None:
     assert [span.kind for span in SCANNER.spans(data)] == ["email"] * 2 + ["payment_card"] * 2 + ["ipv4"] * 2
 
 
+def test_a_card_number_before_other_digits() -> None:
+    """Digits that would make a longer number, but belong to a word, don't hide the shorter one."""
+    assert [(span.start, span.end) for span in SCANNER.spans(b"3530111333300000 357a")] == [(0, 16)]
+
+
 def test_only_chosen_classes() -> None:
     """A class that isn't chosen finds nothing; with none chosen nothing is looked for."""
     data = b"ada@example.org 8.8.8.8"

@@ -1,0 +1,43 @@
+"""Finder: what the scanner finds in a text, and in what the text says once its encodings are undone.
+
+Pure. It promises that encodings within encodings are seen through up to DEPTH, in time linear in the text,
+and that every span is where the value stands in the text handed in, however it is written there.
+"""
+
+from typing import Final
+
+from sidecar.recorder.redaction.classes import Scanner, Span, without_overlaps
+from sidecar.recorder.redaction.lenses import LENSES
+
+DEPTH: Final = 3
+
+
+class Finder:
+    """Finds what belongs to the chosen classes, hidden or not."""
+
+    def __init__(self, scanner: Scanner) -> None:
+        self._scanner = scanner
+
+    def may_hold(self, data: bytes) -> bool:
+        """Whether there is any candidate in `data`."""
+        return self._may_hold(data, DEPTH)
+
+    def _may_hold(self, data: bytes, depth: int) -> bool:
+        if self._scanner.may_hold(data):
+            return True
+        views = (lens(data) for lens in LENSES) if depth else ()
+        return any(view is not None and self._may_hold(view.data, depth - 1) for view in views)
+
+    def spans(self, data: bytes) -> list[Span]:
+        """What was found, in order, without overlaps."""
+        return without_overlaps(self._spans(data, DEPTH))
+
+    def _spans(self, data: bytes, depth: int) -> list[Span]:
+        found = self._scanner.spans(data)
+        if depth:
+            for lens in LENSES:
+                view = lens(data)
+                if view is not None:
+                    hidden = self._spans(view.data, depth - 1)
+                    found += [Span(*view.origin(span.start, span.end), span.kind) for span in hidden]
+        return found
