@@ -57,6 +57,10 @@ class _ProtocolEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumT
     GRPC: _Protocol.ValueType  # 3
     OPAQUE: _Protocol.ValueType  # 4
     """Bytes the tap could not follow, one record for the connection."""
+    WEBSOCKET: _Protocol.ValueType  # 5
+    """What followed an upgrade to WebSocket, one record for the connection."""
+    GRPC_WEB: _Protocol.ValueType  # 6
+    """gRPC-Web, over either version of HTTP."""
 
 class Protocol(_Protocol, metaclass=_ProtocolEnumTypeWrapper): ...
 
@@ -66,6 +70,10 @@ HTTP2: Protocol.ValueType  # 2
 GRPC: Protocol.ValueType  # 3
 OPAQUE: Protocol.ValueType  # 4
 """Bytes the tap could not follow, one record for the connection."""
+WEBSOCKET: Protocol.ValueType  # 5
+"""What followed an upgrade to WebSocket, one record for the connection."""
+GRPC_WEB: Protocol.ValueType  # 6
+"""gRPC-Web, over either version of HTTP."""
 Global___Protocol: typing_extensions.TypeAlias = Protocol
 
 class _EndedBy:
@@ -142,9 +150,15 @@ class Record(google.protobuf.message.Message):
     SOURCE_FIELD_NUMBER: builtins.int
     LOGGING_ERROR_CODES_FIELD_NUMBER: builtins.int
     CONTEXT_FIELD_NUMBER: builtins.int
+    SEGMENT_FIELD_NUMBER: builtins.int
+    IS_CONTINUED_FIELD_NUMBER: builtins.int
+    CLOSE_CODE_FIELD_NUMBER: builtins.int
+    CLOSE_REASON_FIELD_NUMBER: builtins.int
     SEQUENCE_FIELD_NUMBER: builtins.int
     SPOOL_ID_FIELD_NUMBER: builtins.int
     STORED_AT_FIELD_NUMBER: builtins.int
+    SEGMENTS_JOINED_FIELD_NUMBER: builtins.int
+    SEGMENTS_MISSING_FIELD_NUMBER: builtins.int
     call_id: builtins.str
     """-- identity
     UUIDv7, made by infertap; unique for ever.
@@ -174,12 +188,23 @@ class Record(google.protobuf.message.Message):
     """The grpc-status; absent for other protocols and where none was seen."""
     grpc_message: builtins.str
     ended_by: Global___EndedBy.ValueType
+    segment: builtins.int
+    """A call that lasts is recorded in segments, of one call id: their number, from 0. All but the last say that
+    they are continued, and are INFERENCING. Whoever serves a call joins what it has of it into one record.
+    """
+    is_continued: builtins.bool
+    close_code: builtins.int
+    """WebSocket: what closed it (RFC 6455, section 7.4); absent where no close frame was seen."""
+    close_reason: builtins.str
     sequence: builtins.int
     """-- filled in by the server that answers, never stored in the record's bytes
     The serial number people see: position in its spool, from 1, without repeats.
     """
     spool_id: builtins.bytes
     """The spool the record came from, 16 bytes."""
+    segments_joined: builtins.int
+    """Of a call in segments: how many this record joins, and how many are not there before the latest of them."""
+    segments_missing: builtins.int
     @property
     def timing(self) -> Global___Timing: ...
     @property
@@ -234,12 +259,21 @@ class Record(google.protobuf.message.Message):
         source: Global___Source | None = ...,
         logging_error_codes: collections.abc.Iterable[builtins.str] | None = ...,
         context: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
+        segment: builtins.int = ...,
+        is_continued: builtins.bool = ...,
+        close_code: builtins.int | None = ...,
+        close_reason: builtins.str = ...,
         sequence: builtins.int = ...,
         spool_id: builtins.bytes = ...,
         stored_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        segments_joined: builtins.int = ...,
+        segments_missing: builtins.int = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_grpc_status", b"_grpc_status", "caller", b"caller", "grpc_status", b"grpc_status", "model", b"model", "request", b"request", "response", b"response", "sampling", b"sampling", "source", b"source", "stored_at", b"stored_at", "timing", b"timing"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_grpc_status", b"_grpc_status", "call_id", b"call_id", "caller", b"caller", "client_request_id", b"client_request_id", "context", b"context", "ended_by", b"ended_by", "grpc_message", b"grpc_message", "grpc_status", b"grpc_status", "http_status", b"http_status", "logging_error_codes", b"logging_error_codes", "method", b"method", "model", b"model", "model_request_id", b"model_request_id", "path", b"path", "payload_id", b"payload_id", "protocol", b"protocol", "query", b"query", "request", b"request", "request_id", b"request_id", "response", b"response", "sampling", b"sampling", "sequence", b"sequence", "source", b"source", "span_id", b"span_id", "spool_id", b"spool_id", "state", b"state", "stored_at", b"stored_at", "timing", b"timing", "trace_id", b"trace_id"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_close_code", b"_close_code", "_grpc_status", b"_grpc_status", "caller", b"caller", "close_code", b"close_code", "grpc_status", b"grpc_status", "model", b"model", "request", b"request", "response", b"response", "sampling", b"sampling", "source", b"source", "stored_at", b"stored_at", "timing", b"timing"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_close_code", b"_close_code", "_grpc_status", b"_grpc_status", "call_id", b"call_id", "caller", b"caller", "client_request_id", b"client_request_id", "close_code", b"close_code", "close_reason", b"close_reason", "context", b"context", "ended_by", b"ended_by", "grpc_message", b"grpc_message", "grpc_status", b"grpc_status", "http_status", b"http_status", "is_continued", b"is_continued", "logging_error_codes", b"logging_error_codes", "method", b"method", "model", b"model", "model_request_id", b"model_request_id", "path", b"path", "payload_id", b"payload_id", "protocol", b"protocol", "query", b"query", "request", b"request", "request_id", b"request_id", "response", b"response", "sampling", b"sampling", "segment", b"segment", "segments_joined", b"segments_joined", "segments_missing", b"segments_missing", "sequence", b"sequence", "source", b"source", "span_id", b"span_id", "spool_id", b"spool_id", "state", b"state", "stored_at", b"stored_at", "timing", b"timing", "trace_id", b"trace_id"]) -> None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_close_code", b"_close_code"]) -> typing.Literal["close_code"] | None: ...
+    @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_grpc_status", b"_grpc_status"]) -> typing.Literal["grpc_status"] | None: ...
 
 Global___Record: typing_extensions.TypeAlias = Record
@@ -259,6 +293,9 @@ class Timing(google.protobuf.message.Message):
     FIRST_RESPONSE_BYTE_US_FIELD_NUMBER: builtins.int
     MEAN_GAP_US_FIELD_NUMBER: builtins.int
     WORST_GAP_US_FIELD_NUMBER: builtins.int
+    ACCEPTED_US_FIELD_NUMBER: builtins.int
+    RELAY_WAIT_US_FIELD_NUMBER: builtins.int
+    GRPC_TIMEOUT_US_FIELD_NUMBER: builtins.int
     duration_us: builtins.int
     upstream_connected_us: builtins.int
     request_complete_us: builtins.int
@@ -266,6 +303,12 @@ class Timing(google.protobuf.message.Message):
     mean_gap_us: builtins.int
     """Times of the response's chunks or messages, capped; see Payload.pieces."""
     worst_gap_us: builtins.int
+    accepted_us: builtins.int
+    """When the connection was accepted: zero or less, as it was before."""
+    relay_wait_us: builtins.int
+    """How long the call waited in the relay: for the model's connection, and for the ends of its heads."""
+    grpc_timeout_us: builtins.int
+    """The `grpc-timeout` that the caller sent."""
     @property
     def start(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
     @property
@@ -284,9 +327,16 @@ class Timing(google.protobuf.message.Message):
         first_response_byte_us: builtins.int = ...,
         mean_gap_us: builtins.int = ...,
         worst_gap_us: builtins.int = ...,
+        accepted_us: builtins.int | None = ...,
+        relay_wait_us: builtins.int = ...,
+        grpc_timeout_us: builtins.int | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["end", b"end", "recorded_at", b"recorded_at", "start", b"start"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["duration_us", b"duration_us", "end", b"end", "first_response_byte_us", b"first_response_byte_us", "mean_gap_us", b"mean_gap_us", "recorded_at", b"recorded_at", "request_complete_us", b"request_complete_us", "start", b"start", "upstream_connected_us", b"upstream_connected_us", "worst_gap_us", b"worst_gap_us"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_accepted_us", b"_accepted_us", "_grpc_timeout_us", b"_grpc_timeout_us", "accepted_us", b"accepted_us", "end", b"end", "grpc_timeout_us", b"grpc_timeout_us", "recorded_at", b"recorded_at", "start", b"start"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_accepted_us", b"_accepted_us", "_grpc_timeout_us", b"_grpc_timeout_us", "accepted_us", b"accepted_us", "duration_us", b"duration_us", "end", b"end", "first_response_byte_us", b"first_response_byte_us", "grpc_timeout_us", b"grpc_timeout_us", "mean_gap_us", b"mean_gap_us", "recorded_at", b"recorded_at", "relay_wait_us", b"relay_wait_us", "request_complete_us", b"request_complete_us", "start", b"start", "upstream_connected_us", b"upstream_connected_us", "worst_gap_us", b"worst_gap_us"]) -> None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_accepted_us", b"_accepted_us"]) -> typing.Literal["accepted_us"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_grpc_timeout_us", b"_grpc_timeout_us"]) -> typing.Literal["grpc_timeout_us"] | None: ...
 
 Global___Timing: typing_extensions.TypeAlias = Timing
 
@@ -403,6 +453,7 @@ class Payload(google.protobuf.message.Message):
     DECODED_JSON_FIELD_NUMBER: builtins.int
     PIECES_FIELD_NUMBER: builtins.int
     PIECE_COUNT_FIELD_NUMBER: builtins.int
+    TAIL_OFFSET_FIELD_NUMBER: builtins.int
     content_type: builtins.str
     content_encoding: builtins.str
     size_bytes: builtins.int
@@ -420,6 +471,10 @@ class Payload(google.protobuf.message.Message):
     """The decoded view as JSON (redacted), where the protocol is understood."""
     piece_count: builtins.int
     """How many there were in all."""
+    tail_offset: builtins.int
+    """Of a body that was too long, head and tail are kept: the byte of `data` at which the tail begins; or, where
+    the body is shown by `decoded_json` alone, the document of that list. Absent where there is no hole.
+    """
     @property
     def headers(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Header]: ...
     @property
@@ -447,8 +502,11 @@ class Payload(google.protobuf.message.Message):
         decoded_json: builtins.str = ...,
         pieces: collections.abc.Iterable[Global___Piece] | None = ...,
         piece_count: builtins.int = ...,
+        tail_offset: builtins.int | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["captured_bytes", b"captured_bytes", "content_encoding", b"content_encoding", "content_type", b"content_type", "data", b"data", "decoded_json", b"decoded_json", "digest", b"digest", "headers", b"headers", "piece_count", b"piece_count", "pieces", b"pieces", "redactions", b"redactions", "sha256", b"sha256", "size_bytes", b"size_bytes", "trailers", b"trailers", "truncated", b"truncated"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_tail_offset", b"_tail_offset", "tail_offset", b"tail_offset"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_tail_offset", b"_tail_offset", "captured_bytes", b"captured_bytes", "content_encoding", b"content_encoding", "content_type", b"content_type", "data", b"data", "decoded_json", b"decoded_json", "digest", b"digest", "headers", b"headers", "piece_count", b"piece_count", "pieces", b"pieces", "redactions", b"redactions", "sha256", b"sha256", "size_bytes", b"size_bytes", "tail_offset", b"tail_offset", "trailers", b"trailers", "truncated", b"truncated"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_tail_offset", b"_tail_offset"]) -> typing.Literal["tail_offset"] | None: ...
 
 Global___Payload: typing_extensions.TypeAlias = Payload
 
