@@ -36,6 +36,7 @@ RELAY_COUNTERS: Final = (
     "shed_handoff_full",
     "shed_recorder_off",
     "shed_tap_fault",
+    "shed_open_streams",
     "shed_relay_lost",
     "handed_over",
     # -- beside it
@@ -45,6 +46,8 @@ RELAY_COUNTERS: Final = (
     "tls_handshakes_failed",
     "opaque_connections",
     "framing_ambiguous",
+    "heads_too_large",
+    "too_many_unanswered",
     "tap_faults",
     "id_not_added",
     "bodies_cut",

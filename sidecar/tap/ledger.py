@@ -50,6 +50,7 @@ class Ledger:
         "_segments",
         "_shed_fault",
         "_shed_full",
+        "_shed_streams",
         "_skipped",
         "row",
         "wall_offset_ns",
@@ -83,6 +84,7 @@ class Ledger:
         self._handed_over = index["handed_over"]
         self._shed_full = index["shed_handoff_full"]
         self._shed_fault = index["shed_tap_fault"]
+        self._shed_streams = index["shed_open_streams"]
         self._bodies_cut = index["bodies_cut"]
         self._segments = index["segments"]
 
@@ -166,8 +168,15 @@ class Ledger:
 
     def shed_fault(self, call: Exchange) -> None:
         """An open `call` will have no record, as its tap failed."""
+        self._shed(call, self._shed_fault)
+
+    def shed_stream(self, call: Exchange) -> None:
+        """An open `call` will have no record, as the open streams of its connection weigh too much."""
+        self._shed(call, self._shed_streams)
+
+    def _shed(self, call: Exchange, reason: int) -> None:
         self._cells[self._open] -= 1
-        self._cells[self._shed_fault] += 1
+        self._cells[reason] += 1
         self._budget.release_times(call)
         self._budget.release(call)
         if call.is_reported:
