@@ -101,6 +101,16 @@ class ResponseFramer(Framer):
         self._expected: deque[Answer] = deque()
         self.expect = self._expected.append
 
+    @property
+    def is_last(self) -> bool:
+        """Whether the latest response said that no other follows."""
+        return self._is_last
+
+    @property
+    def awaited(self) -> Answer | None:
+        """What the next response answers; None where none is awaited."""
+        return self._expected[0] if self._expected else None
+
     def whole(self, data: bytes) -> tuple[ResponseHead, int] | None:
         """Take `data` if it is just one final response: its head, and where that ends. None: `feed` it."""
         if self._step is not _at_head or self._searched or not self._expected:
@@ -138,7 +148,13 @@ class ResponseFramer(Framer):
         events.append((_END, None, at))
         self._step = Framer._nothing_more if self._is_last else Framer._head
 
-    def _stop(self, why: Stop, data: bytes, at: int, events: list[Event]) -> int:
-        if self._step is Framer._head and not self._expected:
+    def _stop(self, why: Stop, data: bytes, at: int, events: list[Event], fault: str = "") -> int:
+        if self._step is _at_head and (not self._expected or self._is_unasked_switch(data, at)):
             why = Stop.UNEXPECTED
-        return super()._stop(why, data, at, events)
+        return super()._stop(why, data, at, events, fault)
+
+    def _is_unasked_switch(self, data: bytes, at: int) -> bool:
+        """Whether a clear 101 answers a request that did not ask for it (RFC 9110, section 15.2.2)."""
+        end = data.find(b"\r\n\r\n", at) + 4
+        head = read_response_head(data[at:end], _TO_UPGRADE)
+        return head is not None and head.status == 101

@@ -8,6 +8,14 @@ from collections.abc import Callable
 from typing import Final
 
 from sidecar.protocols.http1_events import MAX_CHUNK_LINE, MAX_HEAD, Event, Kind, Stop
+from sidecar.protocols.http1_faults import (
+    NO_CHUNK_END,
+    NO_CHUNK_LINE,
+    NO_TRAILERS,
+    NOTHING_MORE,
+    TOO_LARGE,
+    head_fault,
+)
 from sidecar.protocols.http1_heads import CHUNKED, FIELDS, TOKEN, UNTIL_CLOSE
 
 _DATA: Final = Kind.DATA
@@ -33,7 +41,16 @@ class Framer:
     where the next step goes on, or -1 where the rest is to be held back.
     """
 
-    __slots__ = ("_is_last", "_left", "_line_is_checked", "_part", "_searched", "_step")
+    __slots__ = (
+        "_is_last",
+        "_left",
+        "_line_is_checked",
+        "_part",
+        "_searched",
+        "_step",
+        "fault",
+        "stopped_within",
+    )
 
     def __init__(self) -> None:
         self._step: Step = Framer._head
@@ -45,6 +62,10 @@ class Framer:
         # The consumed part of a chunk line or trailer section.
         self._part = b""
         self._is_last = False
+        # Of a stop that is AMBIGUOUS or TOO_LARGE: what is wrong, in words of ours, and whether the message
+        # had begun to pass.
+        self.fault = ""
+        self.stopped_within = False
 
     def feed(self, data: bytes) -> tuple[list[Event], int]:
         """Events of `data`, and how much of it is consumed; the rest must come again before what follows."""
@@ -64,6 +85,12 @@ class Framer:
             return []
         self._step = Framer._unfollowed
         return [(_END, None, 0)]
+
+    @property
+    def is_within(self) -> bool:
+        """Whether a message has begun to pass whose end has not."""
+        step = self._step
+        return not (step is Framer._head or step is Framer._nothing_more or step is Framer._unfollowed)
 
     # -- what the directions do differently
 
@@ -159,7 +186,7 @@ class Framer:
             line = b"" if match else data[at:after]
         if match is None:
             if line.endswith(b"\n"):
-                return self._stop(Stop.AMBIGUOUS, data, at, events)
+                return self._stop(Stop.AMBIGUOUS, data, at, events, NO_CHUNK_LINE)
             if len(line) > MAX_CHUNK_LINE:
                 return self._stop(Stop.TOO_LARGE, data, at, events)
             self._part = line
@@ -190,23 +217,24 @@ class Framer:
         if line == b"\r":
             self._part = line
             return len(data)
-        return self._stop(Stop.AMBIGUOUS, data, at, events)
+        return self._stop(Stop.AMBIGUOUS, data, at, events, NO_CHUNK_END)
 
     def _trailers(self, data: bytes, at: int, events: list[Event]) -> int:
+        searched = max(0, len(self._part) - 3)
         section = self._part + data[at:]
-        end = 2 if section.startswith(b"\r\n") else section.find(b"\r\n\r\n") + 4
+        end = 2 if section.startswith(b"\r\n") else section.find(b"\r\n\r\n", searched) + 4
         if end == 3:
             if len(section) > MAX_HEAD:
                 return self._stop(Stop.TOO_LARGE, data, at, events)
-            if _bare_line_end(section) is not None:
-                return self._stop(Stop.AMBIGUOUS, data, at, events)
+            if _bare_line_end(section, searched) is not None:
+                return self._stop(Stop.AMBIGUOUS, data, at, events, NO_TRAILERS)
             self._part = section
             return len(data)
         section = section[:end]
         if end > MAX_HEAD:
             return self._stop(Stop.TOO_LARGE, data, at, events)
         if _match_trailers(section) is None:
-            return self._stop(Stop.AMBIGUOUS, data, at, events)
+            return self._stop(Stop.AMBIGUOUS, data, at, events, NO_TRAILERS)
         after = at + end - len(self._part)
         self._part = b""
         if end > 2:
@@ -220,12 +248,14 @@ class Framer:
         """No message may follow: after the last one, or while it is open which protocol follows."""
         if self._may_skip_line(data, at):
             return at + 2
-        return self._stop(Stop.AMBIGUOUS, data, at, events)
+        return self._stop(Stop.AMBIGUOUS, data, at, events, NOTHING_MORE)
 
     def _unfollowed(self, data: bytes, _at: int, _events: list[Event]) -> int:
         return len(data)
 
-    def _stop(self, why: Stop, data: bytes, at: int, events: list[Event]) -> int:
+    def _stop(self, why: Stop, data: bytes, at: int, events: list[Event], fault: str = "") -> int:
+        self.stopped_within = self.is_within
+        self.fault = TOO_LARGE if why is Stop.TOO_LARGE else fault or head_fault(data[at:])
         self._part = b""
         events.append((_STOP, why, at))
         self._step = Framer._unfollowed

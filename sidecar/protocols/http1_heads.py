@@ -32,7 +32,7 @@ class RequestHead(NamedTuple):
     answer: Answer
     # The client sends no further request (RFC 9112, section 9.3).
     is_last: bool
-    # None where there is no such field.
+    # None where there is no such field; CROWDED where there is no room for one either.
     request_id: bytes | None
     traceparent: bytes
 
@@ -44,7 +44,10 @@ class ResponseHead(NamedTuple):
     status: int
     body: int
     is_last: bool
+    # As in a request.
     request_id: bytes | None
+    # The body is a stream of server-sent events.
+    is_event_stream: bool
 
 
 class ParsedHead(NamedTuple):
@@ -53,6 +56,17 @@ class ParsedHead(NamedTuple):
     start_line: bytes
     fields: list[tuple[bytes, bytes]]
 
+
+# Stands for the id of a head that lacks one, and to which adding one could make its reader refuse it. Readers
+# set limits at 100 fields and at multiples of 8 KiB.
+CROWDED: Final = b"\0crowded"
+_FIELDS_LIMIT: Final = 100
+_BYTES_LIMIT: Final = 8 << 10
+# What may be added: the longest id, and `Connection: close`.
+_ADDED_FIELDS: Final = 2
+_ADDED_BYTES: Final = 192
+# Heads smaller than this are not crowded in any way.
+_ROOMY: Final = 256
 
 # RFC 9110, section 5.6.2 (token) and 5.5 (a value holds no control characters; readers differ about them).
 # A name is followed by its colon at once (RFC 9112, section 5.1); a line never begins with white space (5.2).
@@ -72,13 +86,16 @@ _notable_fields: Final = re.compile(
     rb"\n(content-length|transfer-encoding|connection|upgrade|x-request-id|traceparent):[ \t]*([^\r]*)",
     re.IGNORECASE,
 ).findall
+_is_event_stream: Final = re.compile(
+    rb"\ncontent-type:[ \t]*text/event-stream[ \t]*[;\r]", re.IGNORECASE
+).search
 _LENGTH: Final = len("content-length")
 _CONNECTION: Final = len("connection")
 _UPGRADE: Final = len("upgrade")
 _REQUEST_ID: Final = len("x-request-id")
 _TRACEPARENT: Final = len("traceparent")
 # Stays below 2**63.
-_MAX_DIGITS: Final = 18
+MAX_DIGITS: Final = 18
 
 _FINAL_WHITE: Final = b" \t"
 _KEEP_ALIVE: Final = frozenset((b"keep-alive", b"Keep-Alive"))
@@ -127,6 +144,14 @@ def _is_last(connection: bytes, version: bytes) -> bool:
     return version == b"0" and b"keep-alive" not in options
 
 
+def is_crowded(raw: bytes) -> bool:
+    """Whether the head `raw` is so near to a limit of usual readers that nothing may be added."""
+    if len(raw) < _ROOMY:
+        return False
+    fields = raw.count(b"\n") - 2
+    return fields <= _FIELDS_LIMIT < fields + _ADDED_FIELDS or -len(raw) % _BYTES_LIMIT < _ADDED_BYTES
+
+
 # Length (None for none), chunked, `connection`, upgrade asked for, request id (None for none), traceparent.
 _Fields = tuple[int | None, bool, bytes, bool, bytes | None, bytes]
 
@@ -143,7 +168,7 @@ def _read_fields(raw: bytes, version: bytes) -> _Fields | None:
         size = len(name)
         if size == _LENGTH:
             # Twice, or with a transfer coding, or no plain number (RFC 9110, section 8.6).
-            if length is not None or is_chunked or len(value) > _MAX_DIGITS or not value.isdigit():
+            if length is not None or is_chunked or len(value) > MAX_DIGITS or not value.isdigit():
                 return None
             length = int(value)
         elif size == _CONNECTION:
@@ -159,6 +184,8 @@ def _read_fields(raw: bytes, version: bytes) -> _Fields | None:
             if length is not None or is_chunked or version == b"0" or value.lower() != b"chunked":
                 return None
             is_chunked = True
+    if request_id is None and is_crowded(raw):
+        request_id = CROWDED
     return length, is_chunked, connection, has_upgrade, request_id, traceparent
 
 
@@ -204,7 +231,9 @@ def read_response_head(raw: bytes, answer: Answer) -> ResponseHead | None:
         length = CHUNKED
     body = _response_body(status, length, answer)
     is_last = connection not in _KEEP_ALIVE and _is_last(connection, version)
-    return ResponseHead(raw, status, body, is_last, request_id)
+    # The cheap look is enough for nearly all: nobody spells this type otherwise.
+    is_events = b"event-stream" in raw and _is_event_stream(raw) is not None
+    return ResponseHead(raw, status, body, is_last, request_id, is_events)
 
 
 def _response_body(status: int, length: int | None, answer: Answer) -> int:

@@ -4,6 +4,7 @@ Pure. It promises to decide as soon as the bytes can be nothing else, and to cal
 sure of UNKNOWN: such a connection is relayed without being followed.
 """
 
+import re
 from enum import Enum
 from typing import Final
 
@@ -14,7 +15,13 @@ HTTP2_PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 # Longer than any registered method (UPDATEREDIRECTREF).
 _MAX_METHOD: Final = 24
 _LONG_LINE: Final = 4 << 10
-_TOKEN: Final = frozenset(b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
+# Lenient readers skip line ends and white space before a request line, and take any white space in it and
+# any line end behind it. Some still answer what HTTP/0.9 had: GET and a path.
+_METHOD: Final = rb"[\r\n\t ]*+[!#$%&'*+\-.^_`|~0-9A-Za-z]"
+_may_become_request: Final = re.compile(_METHOD + rb"{0,%d}+(?:[\t ][^\n]*+)?" % _MAX_METHOD).fullmatch
+_is_loose_request: Final = re.compile(
+    _METHOD + rb"{1,%d}+[\t ][^\n]*?HTTP/[0-9][^\n]*+\n|[\r\n]*+GET[\t ]++[^\n]*+\n" % _MAX_METHOD
+).match
 # RFC 9113, section 6.5.
 _SETTINGS_TYPE: Final = 4
 _FRAME_HEAD: Final = 9
@@ -31,7 +38,11 @@ class Sniffed(Enum):
 
 
 def sniff_client(data: bytes) -> Sniffed:
-    """The protocol whose client sent `data` first."""
+    """The protocol whose client sent `data` first.
+
+    What a lenient reader could take for a request is HTTP/1 too: the framer then says that it is none to be
+    sure of.
+    """
     if data.startswith(HTTP2_PREFACE):
         return Sniffed.HTTP2
     if HTTP2_PREFACE.startswith(data):
@@ -40,22 +51,12 @@ def sniff_client(data: bytes) -> Sniffed:
     start = 0
     while data.startswith(b"\r\n", start):
         start += 2
-    line = data[start:] if start else data
-    if request_line(line) is not None:
+    if request_line(data[start:] if start else data) is not None or _is_loose_request(data):
         return Sniffed.HTTP1
-    if not _may_become_request_line(line):
+    if not _may_become_request(data):
         return Sniffed.UNKNOWN
     # So long a line without an end is left to the framer, which does not begin anew with each read.
-    return Sniffed.UNDECIDED if len(line) <= _LONG_LINE else Sniffed.HTTP1
-
-
-def _may_become_request_line(line: bytes) -> bool:
-    if line == b"\r":
-        return True
-    if b"\n" in line or b"\r" in line[:-1]:
-        return False
-    method, space, _ = line.partition(b" ")
-    return len(method) <= _MAX_METHOD and _TOKEN.issuperset(method) and not (space and not method)
+    return Sniffed.UNDECIDED if len(data) <= _LONG_LINE else Sniffed.HTTP1
 
 
 def sniff_model(data: bytes) -> Sniffed:

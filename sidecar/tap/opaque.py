@@ -4,9 +4,13 @@ Pure. It promises one record for the stretch, with what passed each way as far a
 none is wanted, that the stretch is counted.
 """
 
+from typing import Final
+
 from sidecar.exchange import EndedBy, Exchange, Protocol
 from sidecar.tap.connection_facts import ConnectionFacts
 from sidecar.tap.interface import TapContext
+
+_WEBSOCKET: Final = Protocol.WEBSOCKET
 
 
 class OpaqueTap:
@@ -23,9 +27,11 @@ class OpaqueTap:
         self._client_has_ended = self._model_has_ended = False
 
     @classmethod
-    def recording(cls, context: TapContext, facts: ConnectionFacts, now: int) -> "OpaqueTap":
+    def recording(
+        cls, context: TapContext, facts: ConnectionFacts, now: int, protocol: Protocol = Protocol.OPAQUE
+    ) -> "OpaqueTap":
         """A tap whose stretch becomes a record."""
-        call = context.ledger.open(Protocol.OPAQUE, facts, now)
+        call = context.ledger.open(protocol, facts, now)
         call.request_id = context.new_request_id()
         context.row.add("opaque_connections")
         return cls(context, call)
@@ -36,11 +42,14 @@ class OpaqueTap:
         context.ledger.unfollowed()
         return cls(context, None)
 
-    def from_client(self, data: bytes, _now: int) -> bytes:
+    def from_client(self, data: bytes, now: int) -> bytes:
         """See Tap."""
         call = self.call
         if call is not None and data:
-            self._context.budget.capture(call, call.request, data)
+            if call.protocol is _WEBSOCKET:  # messages go both ways, so their times are of interest both ways
+                self._context.budget.capture_timed(call, call.request, data, now)
+            else:
+                self._context.budget.capture(call, call.request, data)
         return data
 
     def from_model(self, data: bytes, now: int) -> bytes:
@@ -89,8 +98,12 @@ class OpaqueTap:
 
     def tick(self, now: int) -> None:
         """See Tap."""
-        if self.call is not None:
-            self._context.ledger.report(self.call, now)
+        call, settings = self.call, self._context.settings
+        if call is None or now - call.started < settings.report_after_ns:
+            return
+        self._context.ledger.report(call, now)
+        if now - call.started >= settings.segment_after_ns:
+            self.call = self._context.ledger.next_segment(call, now)
 
     def drain(self, _now: int) -> bytes:
         """See Tap."""

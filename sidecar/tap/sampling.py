@@ -17,6 +17,9 @@ from typing import Final
 from sidecar.exchange import EndedBy, Exchange, Protocol, Reason
 from sidecar.tap.request_id import trace_id
 
+# The mark of a call that the settings refuse: it failed, whatever became of it.
+REFUSED: Final = "refused"
+
 _SECOND: Final = 1_000_000_000
 _HASHES: Final = 1 << 64
 # Looked up once: an enum's attributes are slow.
@@ -82,7 +85,8 @@ class Sampling:
         if call.ended_by is not _BY_MODEL:
             # A segment goes on; an opaque connection has no answer that our own closing could cut.
             by = call.ended_by
-            return by is not EndedBy.OPEN and not (call.protocol in _UNANSWERED and by is EndedBy.RELAY)
+            is_cut = by is not EndedBy.OPEN and not (call.protocol in _UNANSWERED and by is EndedBy.RELAY)
+            return is_cut or REFUSED in call.flags
         if call.protocol is _GRPC:
             return call.grpc_status != 0  # a missing status, -1, is a failure too
         return call.status in self._failed_statuses or call.grpc_status > 0 or call.reset_code > 0

@@ -245,7 +245,6 @@ def test_ambiguous_request_heads(head: bytes) -> None:
     [
         (Answer.PLAIN, b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n"),
         (Answer.PLAIN, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n"),
-        (Answer.PLAIN, b"HTTP/1.1 101 Switching\r\n\r\n"),
         (Answer.PLAIN, b"HTTP/1.1 20 OK\r\n\r\n"),
         (Answer.PLAIN, b"HTTP/1.1 099 OK\r\n\r\n"),
         (Answer.PLAIN, b"HTTP/1.1  200 OK\r\n\r\n"),
@@ -349,10 +348,10 @@ def test_request_head_facts() -> None:
 def test_response_head_facts() -> None:
     """A response head tells status and framing, which depend on the request."""
     raw = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nx-request-id:\r\n\r\n"
-    assert read_response_head(raw, Answer.PLAIN) == (raw, 200, CHUNKED, False, b"")
-    assert read_response_head(raw, Answer.HEAD) == (raw, 200, 0, False, b"")
+    assert read_response_head(raw, Answer.PLAIN) == (raw, 200, CHUNKED, False, b"", False)
+    assert read_response_head(raw, Answer.HEAD) == (raw, 200, 0, False, b"", False)
     plain = b"HTTP/1.0 200 OK\r\n\r\n"
-    assert read_response_head(plain, Answer.PLAIN) == (plain, 200, UNTIL_CLOSE, True, None)
+    assert read_response_head(plain, Answer.PLAIN) == (plain, 200, UNTIL_CLOSE, True, None, False)
 
 
 def test_request_line() -> None:

@@ -14,13 +14,13 @@ from sidecar.protocols import HTTP2_PREFACE, Sniffed, sniff_client, sniff_model
         (b"\r\n\r\nREPORT /a HTTP/1.0\r\nHost", Sniffed.HTTP1),
         (b"PRINT / HTTP/1.1\r\n", Sniffed.HTTP1),
         (HTTP2_PREFACE + b"\0", Sniffed.HTTP2),
-        (b"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n", Sniffed.UNKNOWN),
+        (b"EHLO host\r\n", Sniffed.UNKNOWN),
+        (b"*1\r\n$4\r\nPING\r\n", Sniffed.UNKNOWN),
         (b"\x16\x03\x01\x02\x00", Sniffed.UNKNOWN),
         (b"PING\r\n", Sniffed.UNKNOWN),
         (b"get foo\r\n", Sniffed.UNKNOWN),
-        (b"GET /\r\n", Sniffed.UNKNOWN),
-        (b"GET / HTTP/1.1\n", Sniffed.UNKNOWN),
-        (b" GET", Sniffed.UNKNOWN),
+        (b" GET", Sniffed.UNDECIDED),
+        (b"GET / HTTP/1.1\rX", Sniffed.UNDECIDED),
         (b"A" * 30, Sniffed.UNKNOWN),
         (b"GET /" + b"a" * 5000, Sniffed.HTTP1),
         (b"GET / HTTP/1.1", Sniffed.UNDECIDED),
@@ -30,6 +30,27 @@ from sidecar.protocols import HTTP2_PREFACE, Sniffed, sniff_client, sniff_model
 def test_client(data: bytes, expected: Sniffed) -> None:
     """The first bytes of a client decide its protocol as soon as they can be nothing else."""
     assert sniff_client(data) is expected
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"GET / HTTP/1.1\n",
+        b"\nGET / HTTP/1.1\r\n",
+        b" \tPOST / HTTP/1.1\r\n",
+        b"GET  / HTTP/1.1\r\n",
+        b"get\t/ HTTP/1.1\r\n",
+        b"GET / HTTP/1.1 \r\n",
+        b"GET / HTTP/1.1\rHost: a\r\n",
+        b"GET /\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n",
+    ],
+)
+def test_what_a_lenient_reader_takes_for_a_request(line: bytes) -> None:
+    """It is HTTP/1 for the framer to judge, however it is split: opaque, it would be judged by nobody."""
+    assert sniff_client(line) is Sniffed.HTTP1
+    sniffed = [sniff_client(line[:size]) for size in range(1, len(line))]
+    assert set(sniffed) <= {Sniffed.UNDECIDED, Sniffed.HTTP1}
 
 
 @pytest.mark.parametrize(

@@ -284,7 +284,7 @@ SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n"
 
 
 def test_upgrade(make_rig):
-    """101 ends the call; what follows, even in the same read, is an opaque stretch of its own."""
+    """101 ends the call; what follows, even in the same read, is a stretch of its own, linked to the call."""
     rig = make_rig()
     tap = rig.tap()
     tap.from_client(UPGRADE, 1)
@@ -294,10 +294,57 @@ def test_upgrade(make_rig):
     tap.model_ended(5)
     call, rest = rig.kept
     assert (call.protocol, call.status, call.ended_by) == (Protocol.HTTP1, 101, EndedBy.MODEL)
-    assert (rest.protocol, rest.ended_by, rest.ended) == (Protocol.OPAQUE, EndedBy.MODEL, 5)
+    assert (rest.protocol, rest.ended_by, rest.ended) == (Protocol.WEBSOCKET, EndedBy.MODEL, 5)
+    assert (rest.method, rest.target, rest.status) == (b"GET", b"/ws", 101)
+    assert (rest.request_head, rest.response_head) == (call.request_head, call.response_head)
+    assert (rest.request_id, rest.traceparent) == (call.request_id, call.traceparent)
     assert rest.request.captured_pieces == [b"GET / HTTP/1.1\r\n\r\n"]
     assert rest.response.captured_pieces == [b"\x81\1a"]
     assert rig.count() == {"seen": 2, "handed_over": 2, "opaque_connections": 1}
+
+
+@pytest.mark.parametrize(
+    ("asked", "agreed"), [(b"h2c", b"h2c"), (b"websocket", b"other"), (b"h2c, WebSocket", b"WEBSOCKET")]
+)
+def test_upgrade_to_what(make_rig, asked, agreed):
+    """Only what both heads name is WebSocket, in any case; other protocols are opaque, under the same id."""
+    rig = make_rig()
+    tap = rig.tap()
+    request = UPGRADE.replace(b"websocket", asked)
+    answer = SWITCHING.replace(b"websocket", agreed)
+    tap.from_client(request, 1)
+    assert tap.from_model(answer, 2) == stamped(answer, rig.added(0))
+    assert tap.from_model(b"x", 3) == b"x"
+    tap.lost(EndedBy.CLIENT, 4)
+    call, rest = rig.kept
+    is_websocket = agreed == b"WEBSOCKET"
+    assert rest.protocol is (Protocol.WEBSOCKET if is_websocket else Protocol.OPAQUE)
+    assert (rest.request_id, rest.target) == (call.request_id, b"/ws")
+    assert (rest.request_head == b"") is not is_websocket
+
+
+def test_upgrade_on_a_skipped_path(make_rig):
+    """What begins on a path that is never recorded is not recorded either."""
+    rig = make_rig()
+    tap = rig.tap()
+    request = UPGRADE.replace(b"/ws", b"/health")
+    assert tap.from_client(request, 1) == request
+    assert tap.from_model(SWITCHING + b"x", 2) == SWITCHING + b"x"
+    assert tap.from_client(b"y", 3) == b"y"
+    assert not tap.is_idle
+    tap.lost(EndedBy.CLIENT, 4)
+    assert rig.count() == {"seen": 2, "skipped": 2}
+
+
+def test_unasked_switch(make_rig):
+    """A 101 that no request asked for is an answer that nobody expects."""
+    rig = make_rig()
+    tap = rig.tap()
+    tap.from_client(GET, 1)
+    assert tap.from_model(SWITCHING, 2) == SWITCHING
+    tap.lost(EndedBy.RELAY, 3)
+    assert [call.flags for call in rig.kept] == [["response_unexpected"], ["response_unexpected"]]
+    assert "framing_ambiguous" not in rig.count()
 
 
 def test_upgrade_refused(make_rig):
@@ -392,7 +439,7 @@ def test_head_too_large(make_rig):
     assert tap.from_model(OK, 4) == OK
     tap.lost(EndedBy.CLIENT, 5)
     assert [call.flags for call in rig.kept] == [["head_too_large"]]
-    assert rig.count() == {"seen": 2, "handed_over": 1, "opaque": 1}
+    assert rig.count() == {"seen": 2, "handed_over": 1, "opaque": 1, "heads_too_large": 1}
 
 
 def test_too_many_unanswered(make_rig):
@@ -405,7 +452,8 @@ def test_too_many_unanswered(make_rig):
         sent += len(GET) * 10
     assert returned == sent
     assert rig.row["open"] == 0
-    assert rig.row["opaque"] == 1
+    assert rig.row["opaque"] == rig.row["too_many_unanswered"] == 1
+    assert rig.kept[0].flags == ["too_many_unanswered"]
     assert rig.row["seen"] < 2200
     rig.check_balance()
 
