@@ -5,6 +5,7 @@ The door of the room. Pure but for `abort_invalid`, which answers a gRPC call.
 
 from infertap.query.errors import InvalidArgumentError, abort_invalid
 from infertap.query.filtering import Query
+from infertap.query.in_flight import InFlightPage, Shown, page_in_flight
 from infertap.query.masks import ReadMask
 from infertap.query.paging import (
     BACKLOG_MOST,
@@ -18,11 +19,14 @@ from infertap.query.paging import (
 __all__ = [
     "BACKLOG_MOST",
     "PAGE_MOST",
+    "InFlightPage",
     "InvalidArgumentError",
     "PageTokens",
     "Query",
     "ReadMask",
+    "Shown",
     "abort_invalid",
+    "page_in_flight",
     "read_backlog",
     "read_call_id",
     "read_page_size",

@@ -17,6 +17,8 @@ _LIST_MOST: Final = 100
 _FIRST_SECOND: Final = -62_135_596_800
 _LAST_SECOND: Final = 253_402_300_799
 _NANOS: Final = 1_000_000_000
+# A call that went with its relay has failed.
+_IN_FLIGHT: Final = frozenset({v1.INFERENCING, v1.FAILED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,16 @@ class Query:
             user=asked.user,
             text=asked.text.casefold(),
         )
+
+    @property
+    def wants_in_flight(self) -> bool:
+        """Whether a list shows calls in flight too, or those just lost: only where it names their state."""
+        return bool(self.states & _IN_FLIGHT)
+
+    @property
+    def wants_records(self) -> bool:
+        """Whether a list shows more than calls in flight."""
+        return self.states != {v1.INFERENCING}
 
     @property
     def digest(self) -> bytes:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import struct
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Final, TypeAlias, TypeVar
 
@@ -16,14 +17,18 @@ from infertap.query import (
     Query,
     ReadMask,
     abort_invalid,
+    page_in_flight,
     read_backlog,
     read_call_id,
     read_page_size,
 )
+from sidecar.in_flight import CallInFlight, InFlight
 from sidecar.spool import Spool, Spooled, SpoolError
 
-# A position is the sequence of the last record looked at: what comes later does not move it.
-_POSITION: Final = struct.Struct(">Q")
+# A position is the sequence of the last record looked at: what comes later does not move it. Among calls in
+# flight, which have none, it is 0 and the call id of the last one shown.
+_POSITION: Final = struct.Struct(">Q16s")
+_NO_CALL: Final = bytes(16)
 # Records that are looked at in one step, between which others have their turn.
 _STEP: Final = 200
 # A page is also full when the next record would make it weigh more (clients of gRPC take 4 MiB unless told
@@ -39,10 +44,11 @@ Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 
 
 class Records(v1.RecordServiceServicer):
-    """Serves what the spool holds."""
+    """Serves what the spool holds, and what is in flight."""
 
-    def __init__(self, spool: Spool) -> None:
+    def __init__(self, spool: Spool, in_flight: InFlight) -> None:
         self._spool = spool
+        self._in_flight = in_flight
         self._news = asyncio.Event()
 
     def wake(self) -> None:
@@ -56,12 +62,16 @@ class Records(v1.RecordServiceServicer):
             key, mask = read_call_id(request.call_id), ReadMask(request.read_mask)
         except InvalidArgumentError as error:
             await abort_invalid(context, error)
+        # First: a call that ends in between is found as its record.
+        in_flight = self._in_flight.find(key, time.monotonic_ns())
         spooled = await self._ask(context, self._spool.find, key)
-        if spooled is None:
+        if spooled is not None:
+            return mask.apply(self._served(spooled))
+        if in_flight is None:
             await context.abort(
                 grpc.StatusCode.NOT_FOUND, f"no record of call {request.call_id} in this sidecar"
             )
-        return mask.apply(self._served(spooled))
+        return mask.apply(self._shown(in_flight))
 
     async def ListRecords(  # noqa: N802
         self, request: v1.ListRecordsRequest, context: Context
@@ -73,11 +83,18 @@ class Records(v1.RecordServiceServicer):
             position = tokens.unpack(request.page_token)
         except InvalidArgumentError as error:
             await abort_invalid(context, error)
-        below = None if position is None else _POSITION.unpack(position)[0]
-        found, last = await self._page(query, mask, below, size, context)
-        page = v1.ListRecordsResponse(records=found)
-        if last:
-            page.next_page_token = tokens.pack(_POSITION.pack(last))
+        below, below_call = (0, None) if position is None else _POSITION.unpack(position)
+        page = v1.ListRecordsResponse()
+        after: tuple[int, bytes] | None = None
+        if query.wants_in_flight and not below:
+            found, after = await self._page_in_flight(query, mask, below_call, size)
+            page.records.extend(found)
+        if query.wants_records and not page.records:
+            found, last = await self._page(query, mask, below or None, size, context)
+            page.records.extend(found)
+            after = (last, _NO_CALL) if last else None
+        if after is not None:
+            page.next_page_token = tokens.pack(_POSITION.pack(*after))
         return page
 
     async def TailRecords(  # noqa: N802
@@ -96,8 +113,15 @@ class Records(v1.RecordServiceServicer):
             earlier = await self._ask(context, self._spool.get, sequence)
             if earlier is not None:
                 yield mask.apply(self._served(earlier))
+        turn = -1
         while True:
             news = self._news
+            appeared = self._in_flight.appeared(turn)
+            for call in appeared:
+                # What was lost before the tail began is no news.
+                if (turn >= 0 or call.lost is None) and query.matches(record := self._shown(call)):
+                    yield mask.apply(record)
+            turn = appeared[-1].turn if appeared else max(turn, 0)
             if spool_id != self._spool.spool_id:  # a new spool, whose sequences begin again
                 spool_id, after = self._spool.spool_id, 0
             step = await self._ask(context, self._spool.oldest_first, after, _STEP)
@@ -108,6 +132,18 @@ class Records(v1.RecordServiceServicer):
                     yield mask.apply(record)
             if not step:
                 await _any_of(news, _TAIL_SECONDS)
+
+    async def _page_in_flight(
+        self, query: Query, mask: ReadMask, below: bytes | None, size: int
+    ) -> tuple[list[v1.Record], tuple[int, bytes] | None]:
+        """Calls in flight that match, and the position after them: records follow the last of them."""
+        now = time.monotonic_ns()
+        calls = self._in_flight.calls(now)
+        page = await asyncio.to_thread(page_in_flight, calls, now, query, below, size)
+        found = [mask.apply(self._from_here(record)) for record in page.records]
+        if page.after is not None:
+            return found, (0, page.after)
+        return found, (0, _NO_CALL) if query.wants_records else None
 
     async def _page(
         self, query: Query, mask: ReadMask, below: int | None, size: int, context: Context
@@ -152,6 +188,13 @@ class Records(v1.RecordServiceServicer):
         except SpoolError:
             await context.abort(grpc.StatusCode.UNAVAILABLE, "the spool can't be read now")
             raise
+
+    def _shown(self, call: CallInFlight) -> v1.Record:
+        return self._from_here(call.shown(time.monotonic_ns()))
+
+    def _from_here(self, record: v1.Record) -> v1.Record:
+        record.spool_id = self._spool.spool_id
+        return record
 
     def _served(self, spooled: Spooled) -> v1.Record:
         """The record, with what only its server knows."""

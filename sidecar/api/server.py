@@ -9,6 +9,7 @@ from grpc_reflection.v1alpha import reflection
 from infertap import v1
 from infertap.settings import Address
 from sidecar.api.records import Records
+from sidecar.in_flight import InFlight
 from sidecar.spool import Spool
 
 _SERVICE: Final = v1.ListRecordsRequest.DESCRIPTOR.file.services_by_name["RecordService"].full_name
@@ -27,9 +28,9 @@ _OPTIONS: Final = (
 class Api:
     """The sidecar's own gRPC API."""
 
-    def __init__(self, spool: Spool, listen: Address) -> None:
+    def __init__(self, spool: Spool, in_flight: InFlight, listen: Address) -> None:
         self._listen = listen
-        self._records = Records(spool)
+        self._records = Records(spool, in_flight)
         self._health = health.aio.HealthServicer()
         self._server: grpc.aio.Server | None = None
         # Where it listens, once it does.

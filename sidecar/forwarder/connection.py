@@ -1,9 +1,10 @@
 """Connection: one stream to storage, from hello to its end.
 
-Four tasks: *send* leases and writes batches while the window has room; *receive* reads answers; *settle*
+Five tasks: *send* leases and writes batches while the window has room; *receive* reads answers; *settle*
 writes what was answered into the spool, all that came meanwhile in one transaction, and only then opens the
-window; *watch* ends the connection when storage owes an answer for too long. Touches the spool, in threads,
-and its one call. Promises: an entry is settled in the spool only by storage's word.
+window; *watch* ends the connection when storage owes an answer for too long; *tell* writes once a second what
+is in flight, where storage takes it. Touches the spool, in threads, and its one call. Promises: an entry is
+settled in the spool only by storage's word.
 """
 
 import asyncio
@@ -18,13 +19,18 @@ import grpc.aio
 
 from infertap import v1
 from sidecar.forwarder import messages
+from sidecar.forwarder.in_flight import Snapshots
 from sidecar.forwarder.window import Range, Window
+from sidecar.in_flight import InFlight
 from sidecar.spool import Spool, SpoolError, SpoolForked
 
 MAX_ENTRIES: Final = 256
 MAX_BYTES: Final = 1 << 20
 # Answers read and not yet settled.
 _MAX_ANSWERS: Final = 64
+# Between what storage is told of calls in flight; and for its last word when all is told.
+TELL_SECONDS: Final = 1.0
+LEAVE_SECONDS: Final = 1.0
 
 if TYPE_CHECKING:
     Call = grpc.aio.StreamStreamCall[v1.IngestRequest, v1.IngestResponse]
@@ -71,9 +77,24 @@ class Tally:
 class Connection:
     """One connection. `run` it once."""
 
-    def __init__(self, spool: Spool, call: "Call", tally: Tally, timing: Timing, signals: Signals) -> None:
+    def __init__(
+        self,
+        spool: Spool,
+        call: "Call",
+        tally: Tally,
+        timing: Timing,
+        signals: Signals,
+        *,
+        in_flight: InFlight,
+    ) -> None:
         """The call is new and goes with the connection; tally and signals outlive it."""
         self._spool = spool
+        self._in_flight = in_flight
+        # What storage knows of it by this stream; None where it does not take it.
+        self._snapshots: Snapshots | None = None
+        # gRPC takes one message at a time.
+        self._writing = asyncio.Lock()
+        self._is_over = False
         self._call = call
         self._tally = tally
         self._timing = timing
@@ -89,7 +110,7 @@ class Connection:
         try:
             await self._introduce(hello)
             self._tally.connected = True
-            await _first_of(self._send(), self._receive(), self._settle(), self._watch())
+            await _first_of(self._send(), self._receive(), self._settle(), self._watch(), self._tell())
         except grpc.aio.AioRpcError as error:
             raise Trouble(f"storage: {error.code().name}") from None
         except asyncio.InvalidStateError:
@@ -112,6 +133,8 @@ class Connection:
             raise Trouble("storage: no welcome in time") from None
         if answer.WhichOneof("message") != "welcome":
             raise Trouble("storage: no welcome")
+        if answer.welcome.takes_in_flight:
+            self._snapshots = Snapshots()
         await asyncio.to_thread(self._spool.rewind, messages.ranges(answer.welcome.received))
 
     async def _read(self) -> v1.IngestResponse:
@@ -128,12 +151,14 @@ class Connection:
             if entries:
                 after = entries[-1].last
                 self._window.sent([(each.first, each.last) for each in entries], time.monotonic())
-                await self._call.write(messages.batch(entries))
+                async with self._writing:
+                    await self._call.write(messages.batch(entries))
                 self._tally.batches_sent += 1
             elif self._window.is_empty and after > 0:
                 # Something earlier may be pending again.
                 after = 0
             elif self._window.is_empty and self._draining.is_set():
+                await self._take_leave()
                 return
             else:
                 await self._wait_for_news()
@@ -148,9 +173,23 @@ class Connection:
             async with asyncio.timeout(self._timing.poll_seconds):
                 await self._news.wait()
 
+    async def _take_leave(self) -> None:
+        """Tell what has ended, and let storage read it: it ends the stream then, which *receive* hears of."""
+        if self._snapshots is not None and not self._snapshots.is_empty:
+            await self._tell_once(self._snapshots)
+            self._is_over = True
+            await self._call.done_writing()
+            await asyncio.sleep(LEAVE_SECONDS)
+
     async def _receive(self) -> None:
         while True:
-            await self._answers.put(await self._read())
+            try:
+                answer = await self._read()
+            except Trouble:
+                if self._is_over:
+                    return
+                raise
+            await self._answers.put(answer)
 
     async def _settle(self) -> None:
         while True:
@@ -186,6 +225,24 @@ class Connection:
             if patience <= 0:
                 raise Trouble(f"storage: no acknowledgement for {limit:g} s")
             await asyncio.sleep(patience)
+
+    async def _tell(self) -> None:
+        if self._snapshots is None:
+            await asyncio.Event().wait()  # for ever
+            return
+        while not self._is_over:
+            await self._tell_once(self._snapshots)
+            await asyncio.sleep(TELL_SECONDS)
+
+    async def _tell_once(self, snapshots: Snapshots) -> None:
+        """What is in flight as of now: under the lock, so that no record that it lacks was sent before."""
+        async with self._writing:
+            now = time.monotonic_ns()
+            calls = self._in_flight.calls(now)
+            if calls or not snapshots.is_empty:
+                message = await asyncio.to_thread(snapshots.next, calls, now)
+                if message is not None and not self._is_over:
+                    await self._call.write(v1.IngestRequest(in_flight=message))
 
 
 async def _first_of(*acts: Coroutine[None, None, None]) -> None:

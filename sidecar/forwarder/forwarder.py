@@ -18,6 +18,7 @@ import grpc.aio
 from infertap import v1
 from sidecar.forwarder.backoff import LONGEST_SECONDS, Backoff
 from sidecar.forwarder.connection import Connection, Signals, Tally, Timing, Trouble
+from sidecar.in_flight import InFlight
 from sidecar.spool import Spool
 
 _MIB: Final = 1 << 20
@@ -59,6 +60,7 @@ class Forwarder:
         target: str,
         hello: v1.Hello,
         *,
+        in_flight: InFlight,
         credentials: grpc.ChannelCredentials | None = None,
         welcome_timeout_seconds: float = 10.0,
         ack_timeout_seconds: float = 30.0,
@@ -66,6 +68,7 @@ class Forwarder:
     ) -> None:
         """`target` is host:port; `hello.spool_id` is filled in from the spool at each connection."""
         self._spool = spool
+        self._in_flight = in_flight
         self._target = target
         self._hello = hello
         self._credentials = credentials
@@ -121,7 +124,9 @@ class Forwarder:
         connection: Connection | None = None
         async with self._channel() as channel:
             call = v1.IngestServiceStub(channel).Ingest()
-            connection = Connection(self._spool, call, self._tally, self._timing, self._signals)
+            connection = Connection(
+                self._spool, call, self._tally, self._timing, self._signals, in_flight=self._in_flight
+            )
             try:
                 await connection.run(self._hello)
             except Trouble as trouble:

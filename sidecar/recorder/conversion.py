@@ -10,6 +10,7 @@ from typing import Final
 from infertap import v1
 from sidecar.config import Settings
 from sidecar.exchange import Exchange
+from sidecar.in_flight import CallInFlight
 from sidecar.recorder.call_id import CallIds, text_of
 from sidecar.recorder.redacted_call import CallRedaction
 from sidecar.recorder.redaction import Policy, Redactor
@@ -17,6 +18,8 @@ from sidecar.recorder.shrinking import encode
 from sidecar.recorder.to_record import RecordMaker
 
 FAILED: Final = "CONVERSION_FAILED"
+# What a call in flight may weigh: ten thousand of them are kept in memory.
+IN_FLIGHT_BYTES: Final = 16 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,17 @@ class Conversion:
             sum(side.body.withheld is not None for side in sides),
         )
 
+    def in_flight(self, slot: int, call: Exchange) -> CallInFlight:
+        """What can be told of `call`, which has not ended and whose bodies are not here."""
+        call_id = self._ids.of(slot, call.call_number, call.started_wall_ns)
+        try:
+            record = self._maker.whole(call_id, call, self._redaction.redact(call), 0)
+            encoded = encode(_open(record), IN_FLIGHT_BYTES)
+        except Exception:  # law 3: whatever it was, nothing raw goes on
+            record = v1.Record.FromString(self._bare(call_id, call, 0))
+            encoded = encode(_open(record), IN_FLIGHT_BYTES)
+        return CallInFlight(call_id, call.started, encoded)
+
     def _bare(self, call_id: bytes, call: Exchange, recorded_at_ns: int) -> bytes:
         try:
             record = self._maker.bare(call_id, call, recorded_at_ns)
@@ -66,3 +80,13 @@ class Conversion:
             record = v1.Record(call_id=text_of(call_id))
         record.logging_error_codes.append(FAILED)
         return bytes(record.SerializeToString())
+
+
+def _open(record: v1.Record) -> v1.Record:
+    """`record` less what only the end of a call tells."""
+    record.state = v1.INFERENCING
+    record.ended_by = v1.EndedBy.ENDED_BY_UNSPECIFIED
+    record.timing.ClearField("end")
+    record.timing.ClearField("recorded_at")
+    record.ClearField("sampling")
+    return record

@@ -17,8 +17,10 @@ from typing import Final
 from sidecar.counters import CounterPage
 from sidecar.event_log import log_event
 from sidecar.handoff import MAX_PACKET_BYTES, Arrived, Inbox, Lost
+from sidecar.in_flight import InFlight
 from sidecar.recorder.books import Books
 from sidecar.recorder.conversion import Conversion
+from sidecar.recorder.report_intake import ReportIntake
 from sidecar.spool import Spool, SpoolError
 
 # Group commit: whichever comes first.
@@ -39,6 +41,8 @@ class _Batch:
 
     records: list[tuple[bytes, bytes]] = field(default_factory=list)
     size: int = 0
+    # Calls that were in flight until these records, by slot and number.
+    ended: list[tuple[int, int]] = field(default_factory=list)
     # Something was settled, be it only a loss.
     changed: bool = False
     began: float = 0.0
@@ -58,6 +62,7 @@ class Pipeline:
         spool: Spool,
         *,
         books: Books,
+        in_flight: InFlight,
         on_commit: Callable[[], None],
     ) -> None:
         """`sockets` are the recorder's ends of the hand-off pairs, by slot. `on_commit` must not block."""
@@ -68,6 +73,8 @@ class Pipeline:
         self._conversion = conversion
         self._spool = spool
         self._books = books
+        self._in_flight = in_flight
+        self._reports = ReportIntake(in_flight, conversion, self._row)
         self._on_commit = on_commit
         self._earlier_appended = spool.account().appended - books.counts["appended"]
         self._batch = _Batch()
@@ -88,6 +95,7 @@ class Pipeline:
 
     def run(self) -> None:
         """Work until stopped."""
+        self._row["started_monotonic_ns"] = time.monotonic_ns()
         self._publish()
         while not self._is_over(arrived := self._receive()):
             if self._batch.is_full() or (self._batch.changed and self._is_due(arrived)):
@@ -96,6 +104,8 @@ class Pipeline:
                 self._rest()
         if self._batch.changed:
             self._commit()
+        for slot in range(self._page.slots):  # their relays are gone before
+            self._in_flight.lose(slot, time.monotonic_ns())
         self._note_relays()
         self._publish()
         self._poll.close()
@@ -140,6 +150,9 @@ class Pipeline:
 
     def _take(self, slot: int, packet: bytes) -> None:
         inbox = self._inboxes[slot]
+        if (told := inbox.take_in_flight(packet)) is not None:
+            self._reports.take(slot, told, time.monotonic_ns())
+            return
         for each in inbox.take(packet):
             if not self._batch.changed:
                 self._batch.changed, self._batch.began = True, time.monotonic()
@@ -166,6 +179,8 @@ class Pipeline:
             self._batch.size += len(converted.record)
             self._row.add("redactions", converted.redactions)
             self._row.add("bodies_withheld", converted.withheld)
+        if not arrived.exchange.is_continued:
+            self._batch.ended.append((slot, arrived.exchange.call_number))
         self._books.settle(slot, arrived.number)
 
     # -- append
@@ -180,6 +195,7 @@ class Pipeline:
             self._books.count("appended", -len(batch.records))
             self._books.count("dropped_spool_failed", len(batch.records))
             self._complain(error)
+        self._in_flight.end(batch.ended)
         self._publish()
         self._on_commit()
 
@@ -211,6 +227,7 @@ class Pipeline:
     def _publish(self) -> None:
         self._shown_at = time.monotonic()
         row = self._row
+        row["in_flight"] = len(self._in_flight)
         row["earlier_appended"] = self._earlier_appended
         try:
             account = self._spool.account()

@@ -30,6 +30,7 @@ from sidecar.counters import CounterPage, Row
 from sidecar.event_log import log_event
 from sidecar.forwarder import Forwarder
 from sidecar.hash_key import read_hash_key
+from sidecar.in_flight import InFlight
 from sidecar.recorder.books import Books
 from sidecar.recorder.conversion import Conversion
 from sidecar.recorder.pipeline import Pipeline
@@ -99,6 +100,7 @@ class Recorder:
         self._inheritance = inheritance
         self._spool = spool
         self._page = CounterPage(inheritance.counters, inheritance.slots)
+        self._in_flight = InFlight()
         self._stop = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._failed = False
@@ -107,7 +109,7 @@ class Recorder:
         """Record until told to end; False where a part of it failed and the parent should start it anew."""
         loop = asyncio.get_running_loop()
         forwarder = self._forwarder()
-        api = Api(self._spool, self._settings.api_listen)
+        api = Api(self._spool, self._in_flight, self._settings.api_listen)
 
         def committed() -> None:
             if forwarder is not None:
@@ -136,7 +138,15 @@ class Recorder:
             self._settings, read_hash_key(self._settings.hash_key_file), inheritance.run_id
         )
         books = Books.open(inheritance.run_id, inheritance.slots, self._spool.notes())
-        return Pipeline(sockets, self._page, conversion, self._spool, books=books, on_commit=committed)
+        return Pipeline(
+            sockets,
+            self._page,
+            conversion,
+            self._spool,
+            books=books,
+            in_flight=self._in_flight,
+            on_commit=committed,
+        )
 
     def _work(self, pipeline: Pipeline, loop: asyncio.AbstractEventLoop) -> None:
         try:
@@ -159,7 +169,7 @@ class Recorder:
             container=settings.source_container,
             infertap_version=infertap.__version__,
         )
-        return Forwarder(self._spool, str(settings.storage), hello)
+        return Forwarder(self._spool, str(settings.storage), hello, in_flight=self._in_flight)
 
     def _begin(self, forwarder: Forwarder | None, api: Api) -> None:
         self._start("api", self._serve(api))

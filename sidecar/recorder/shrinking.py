@@ -19,16 +19,16 @@ _KEPT_BYTES: Final = (1 << 20, 256 << 10, 16 << 10, 0)
 _TEXT: Final = 1 << 10
 
 
-def encode(record: v1.Record) -> bytes:
-    """The bytes of `record`, at most RECORD_BYTES; `record` is changed where it has to be smaller."""
+def encode(record: v1.Record, most: int = RECORD_BYTES) -> bytes:
+    """The bytes of `record`, at most so many; `record` is changed where it has to be smaller."""
     encoded = bytes(record.SerializeToString())
-    if len(encoded) <= RECORD_BYTES:
+    if len(encoded) <= most:
         return encoded
     record.logging_error_codes.append(TOO_LARGE)
     for step in _STEPS:
         step(record)
         encoded = bytes(record.SerializeToString())
-        if len(encoded) <= RECORD_BYTES:
+        if len(encoded) <= most:
             return encoded
     raise ValueError("a record of ids and numbers alone is too large")
 

@@ -1,6 +1,7 @@
 """The sidecar's own API over a real spool and a real channel: found, listed, tailed, refused."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from grpc_status import rpc_status
 from infertap import v1
 from infertap.settings import Address
 from sidecar.api import Api
+from sidecar.in_flight import CallInFlight, InFlight
 from sidecar.recorder.call_id import text_of
 from sidecar.spool import Spool
 
@@ -47,9 +49,17 @@ class Served:
     spool: Spool
     api: Api
     channel: grpc.aio.Channel
+    in_flight: InFlight
 
     def __post_init__(self) -> None:
         self.records = v1.RecordServiceStub(self.channel)
+
+    def begin(self, number: int, path: str = "/v1/slow") -> None:
+        """Call `number` is in flight."""
+        made = v1.Record(call_id=text_of(key_of(number)), path=path)
+        assert self.in_flight.add(
+            0, number, CallInFlight(key_of(number), time.monotonic_ns(), made.SerializeToString())
+        )
 
     def append(self, *records: tuple[bytes, bytes]) -> None:
         """As the pipeline does it."""
@@ -82,10 +92,11 @@ class Served:
 async def served(tmp_path: Path) -> AsyncIterator[Served]:
     """An API over an empty ring."""
     spool = Spool.open(tmp_path / "spool", QUOTA_BYTES, ring=True)
-    api = Api(spool, Address("127.0.0.1", 0))
+    in_flight = InFlight()
+    api = Api(spool, in_flight, Address("127.0.0.1", 0))
     assert await api.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{api.port}") as channel:
-        yield Served(spool, api, channel)
+        yield Served(spool, api, channel, in_flight)
     await api.stop()
     spool.close()
 
@@ -266,7 +277,7 @@ async def test_health_and_reflection(served: Served) -> None:
 
 async def test_taken_port(served: Served) -> None:
     """An address that somebody else has is no error of the process: it can be tried again."""
-    other = Api(served.spool, Address("127.0.0.1", served.api.port))
+    other = Api(served.spool, served.in_flight, Address("127.0.0.1", served.api.port))
     assert not await other.start()
     await other.stop()
     await served.api.stop()
@@ -279,3 +290,104 @@ async def test_request_too_large(served: Served) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await served.page(filter=v1.RecordFilter(text="x" * 100_000))
     assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+INFERENCING = v1.RecordFilter(states=[v1.INFERENCING])
+
+
+def ids(records: Any) -> list[str]:
+    return [each.call_id for each in records]
+
+
+async def test_in_flight_by_its_id(served: Served) -> None:
+    """A call in flight is found, until its record is."""
+    served.begin(1)
+    asked = v1.GetRecordRequest(call_id=text_of(key_of(1)))
+    found = await served.records.GetRecord(asked)
+    assert (found.state, found.sequence, found.spool_id) == (v1.INFERENCING, 0, served.spool.spool_id)
+    assert found.timing.duration_us >= 0
+    served.append(record(1))
+    assert (await served.records.GetRecord(asked)).sequence == 1
+
+
+async def test_lists_of_calls_in_flight(served: Served) -> None:
+    """They are listed where their state is asked for, newest first, and stand in no other list."""
+    served.append(record(1))
+    for number in (5, 3, 4):
+        served.begin(number)
+    listed = await served.page(filter=INFERENCING)
+    assert ids(listed.records) == [text_of(key_of(number)) for number in (5, 4, 3)]
+    assert not listed.next_page_token
+    assert await served.list_all() == [1]
+    assert ids((await served.page(filter=v1.RecordFilter(states=[v1.COMPLETED]))).records) == []
+
+
+async def test_pages_of_calls_in_flight(served: Served) -> None:
+    """Pages go on below the last call shown, whatever begins or ends meanwhile, and records come after."""
+    made = v1.Record(call_id=text_of(key_of(1)), state=v1.COMPLETED)
+    served.append((key_of(1), made.SerializeToString()))
+    for number in range(2, 7):
+        served.begin(number)
+    both = v1.RecordFilter(states=[v1.INFERENCING, v1.COMPLETED])
+    found: list[str] = []
+    token = ""
+    for _ in range(10):
+        page = await served.page(filter=both, page_size=2, page_token=token)
+        found += ids(page.records)
+        if not (token := page.next_page_token):
+            break
+        served.begin(100 + len(found))
+        served.in_flight.end([(0, 4)])
+    assert found == [text_of(key_of(number)) for number in (6, 5, 3, 2, 1)]
+
+
+async def test_conditions_hold_for_calls_in_flight(served: Served) -> None:
+    """Whatever else is asked for must hold as well; a mask leaves what is asked for."""
+    served.begin(1, "/v1/slow")
+    served.begin(2, "/v2/slow")
+    asked = v1.RecordFilter(states=[v1.INFERENCING], path="/v2/*")
+    page = await served.page(filter=asked, read_mask=FieldMask(paths=["path"]))
+    assert list(page.records) == [v1.Record(path="/v2/slow")]
+
+
+async def test_calls_that_went_with_their_relay(served: Served) -> None:
+    """They are among the failed, with the reason, for a minute."""
+    served.begin(1)
+    served.in_flight.lose(0, time.monotonic_ns())
+    failed = v1.RecordFilter(states=[v1.FAILED])
+    (lost,) = (await served.page(filter=failed)).records
+    assert (lost.state, list(lost.logging_error_codes)) == (v1.FAILED, ["RELAY_LOST"])
+    assert not (await served.page(filter=INFERENCING)).records
+
+
+async def test_tail_tells_of_calls_in_flight(served: Served) -> None:
+    """A tail tells of a call when it appears, and again by its record; or that its relay took it along."""
+    served.begin(1)
+    tail = served.records.TailRecords(v1.TailRecordsRequest())
+
+    async def next_two() -> tuple[str, int]:
+        async with asyncio.timeout(WAIT_SECONDS):
+            told = await tail.read()
+        return told.call_id, told.state
+
+    assert await next_two() == (text_of(key_of(1)), v1.INFERENCING)
+    served.begin(2)
+    assert await next_two() == (text_of(key_of(2)), v1.INFERENCING)
+    served.append(record(1))
+    served.in_flight.end([(0, 1)])
+    assert await next_two() == (text_of(key_of(1)), 0)
+    served.in_flight.lose(0, time.monotonic_ns())
+    assert await next_two() == (text_of(key_of(2)), v1.FAILED)
+    tail.cancel()
+
+
+async def test_tail_of_other_states(served: Served) -> None:
+    """A tail of completed calls is not told of those in flight."""
+    served.begin(1)
+    tail = served.records.TailRecords(
+        v1.TailRecordsRequest(filter=v1.RecordFilter(states=[v1.COMPLETED]), backlog=1)
+    )
+    made = v1.Record(call_id=text_of(key_of(2)), state=v1.COMPLETED)
+    served.append((key_of(2), made.SerializeToString()))
+    assert (await take(tail, 1)) == [1]
+    tail.cancel()

@@ -11,9 +11,11 @@ import pytest
 import pytest_asyncio
 
 from infertap import v1
-from sidecar.forwarder import Forwarder
+from sidecar.forwarder import Forwarder, connection
 from sidecar.forwarder.connection import Connection, Signals, Tally, Timing, Trouble
 from sidecar.forwarder.window import MAX_BATCHES
+from sidecar.handoff import Progress, Round
+from sidecar.in_flight import CallInFlight, InFlight
 from sidecar.spool import Spool
 
 WAIT_SECONDS = 15.0
@@ -30,6 +32,8 @@ class FakeStorage(v1.IngestServiceServicer):
         self.kept: dict[int, v1.Entry] = {}
         self.received: list[tuple[int, int]] = []
         self.welcomes = True
+        self.takes_in_flight = True
+        self.in_flight: list[v1.InFlight] = []
         self.acks = True
         self.rejects: set[int] = set()
         # Refused with every batch, though it was never sent.
@@ -47,7 +51,11 @@ class FakeStorage(v1.IngestServiceServicer):
                 if not self.welcomes:
                     await asyncio.sleep(WAIT_SECONDS)
                 told = [v1.SequenceRange(first=first, last=last) for first, last in self.received]
-                yield v1.IngestResponse(welcome=v1.Welcome(received=told))
+                welcome = v1.Welcome(received=told, takes_in_flight=self.takes_in_flight)
+                yield v1.IngestResponse(welcome=welcome)
+                continue
+            if request.HasField("in_flight"):
+                self.in_flight.append(request.in_flight)
                 continue
             self.batches += 1
             self.entries += request.batch.entries
@@ -95,6 +103,7 @@ class Rig:
 
     def __init__(self, spool: Spool, storage: FakeStorage) -> None:
         self.spool = spool
+        self.in_flight = InFlight()
         self.storage = storage
         self.forwarder: Forwarder
         self._tasks: list[asyncio.Task[None]] = []
@@ -111,6 +120,7 @@ class Rig:
             self.spool,
             f"127.0.0.1:{self.storage.port}",
             v1.Hello(pod="a pod"),
+            in_flight=self.in_flight,
             **({"poll_seconds": 1000.0} | timing),  # type: ignore[arg-type]
         )
         self._tasks.append(asyncio.create_task(self.forwarder.run()))
@@ -352,7 +362,7 @@ async def test_stream_that_ended_unheard(rig: Rig) -> None:
     timing = Timing(WAIT_SECONDS, WAIT_SECONDS, WAIT_SECONDS)
     call: Any = EndedCall()
     with pytest.raises(Trouble, match="ended the stream"):
-        await Connection(rig.spool, call, Tally(), timing, signals).run(v1.Hello())
+        await Connection(rig.spool, call, Tally(), timing, signals, in_flight=rig.in_flight).run(v1.Hello())
 
 
 async def test_absurd_refusal(rig: Rig) -> None:
@@ -364,3 +374,66 @@ async def test_absurd_refusal(rig: Rig) -> None:
     await rig.await_true(lambda: forwarder.status.rejected, "refusal arrived")
     assert rig.spool.account().acked == 3
     assert forwarder.status.connected
+
+
+def in_flight(number: int) -> CallInFlight:
+    """A call as the recorder's table has it."""
+    record = v1.Record(call_id=f"call {number}", path="/v1/slow")
+    return CallInFlight(number.to_bytes(16, "big"), 0, record.SerializeToString())
+
+
+async def test_calls_in_flight_are_told(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Storage hears of each call in full once, then of its progress, then that it has ended."""
+    monkeypatch.setattr(connection, "TELL_SECONDS", 0.01)
+    rig.in_flight.add(0, 1, in_flight(1))
+    rig.forward()
+    told = rig.storage.in_flight
+    await rig.await_true(lambda: told, "told in full")
+    assert [(each.call_id, each.state) for each in told[0].calls] == [("call 1", v1.INFERENCING)]
+    rig.in_flight.progress(0, Round(1, [Progress(1, 10, 20, 200, 5000)]))
+    await rig.await_true(lambda: len(told) > 1, "told how far it has come")
+    (progress,) = told[1].progress
+    assert (progress.call_id, progress.request_bytes) == ((1).to_bytes(16, "big"), 10)
+    assert (progress.response_bytes, progress.http_status) == (20, 200)
+    assert progress.first_response_byte_us == 5
+    rig.in_flight.end([(0, 1)])
+    await rig.await_true(lambda: len(told) > 2, "told that it has ended")
+    assert list(told[2].ended) == [(1).to_bytes(16, "big")]
+
+
+async def test_a_new_stream_is_told_everything(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Storage that comes back knows nothing: what is in flight is told in full again, and only that."""
+    monkeypatch.setattr(connection, "TELL_SECONDS", 0.01)
+    for number in (1, 2):
+        rig.in_flight.add(0, number, in_flight(number))
+    rig.forward()
+    await rig.await_true(lambda: rig.storage.in_flight, "told")
+    await rig.storage.stop()
+    rig.storage.in_flight.clear()
+    rig.in_flight.end([(0, 1)])
+    await rig.storage.start()
+    await rig.await_true(lambda: rig.storage.in_flight, "told again")
+    assert [each.call_id for each in rig.storage.in_flight[0].calls] == ["call 2"]
+
+
+async def test_storage_that_does_not_take_calls_in_flight(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An older storage is sent records only."""
+    monkeypatch.setattr(connection, "TELL_SECONDS", 0.001)
+    rig.storage.takes_in_flight = False
+    rig.in_flight.add(0, 1, in_flight(1))
+    rig.append(5)
+    forwarder = rig.forward()
+    await rig.await_settled()
+    assert await forwarder.drain(WAIT_SECONDS)
+    assert rig.storage.in_flight == []
+
+
+async def test_last_word_at_the_drain(rig: Rig) -> None:
+    """Before the stream ends, storage hears what has ended without a record."""
+    rig.in_flight.add(0, 1, in_flight(1))
+    forwarder = rig.forward()
+    await rig.await_true(lambda: rig.storage.in_flight, "told")
+    rig.in_flight.end([(0, 1)])
+    assert await forwarder.drain(WAIT_SECONDS)
+    assert list(rig.storage.in_flight[-1].ended) == [(1).to_bytes(16, "big")]
+    assert forwarder.status.reconnects == 0

@@ -15,8 +15,9 @@ from sidecar import config
 from sidecar.account import draw_up
 from sidecar.counters import CounterPage
 from sidecar.exchange import EndedBy, Exchange, Protocol, Reason
-from sidecar.handoff import MAX_PACKET_BYTES, pack_exchange
+from sidecar.handoff import MAX_PACKET_BYTES, pack_exchange, report_packets
 from sidecar.handoff.wire import batch_packet, mark_packet, part_packets
+from sidecar.in_flight import CallInFlight, InFlight
 from sidecar.recorder.books import Books
 from sidecar.recorder.conversion import Conversion, Converted
 from sidecar.recorder.pipeline import COMMIT_BYTES, COMMIT_RECORDS, Pipeline
@@ -81,6 +82,9 @@ class Faulty:
             raise RuntimeError("a text that quotes 4111 1111 1111 1111")
         return self._conversion.convert(slot, exchange, recorded_at_ns)
 
+    def in_flight(self, slot: int, exchange: Exchange) -> CallInFlight:
+        return self._conversion.in_flight(slot, exchange)
+
 
 class Rig:
     """A pipeline in its thread, the relays' ends of its sockets, and everything that it touches."""
@@ -99,6 +103,7 @@ class Rig:
         self.spool = Spool.open(self.directory, 16 << 20, ring=True)
         self.disk = Disk(self.spool)
         conversion = Faulty(Conversion(config.read({}), None, RUN))
+        self.in_flight = InFlight()
         self.books = Books.open(RUN, self.slots, self.spool.notes())
         self.pipeline = Pipeline(
             [theirs for _, theirs in self.pairs],
@@ -106,6 +111,7 @@ class Rig:
             conversion,  # type: ignore[arg-type]
             self.disk,  # type: ignore[arg-type]
             books=self.books,
+            in_flight=self.in_flight,
             on_commit=self._committed,
         )
         self.thread = threading.Thread(target=self.pipeline.run)
@@ -369,3 +375,92 @@ def test_heartbeat_and_the_relays_account(start_rig: Callable[..., Rig]) -> None
     await_true(lambda: rig.row["heartbeat_monotonic_ns"] > before, "another")
     rig.stop()
     assert Books.open(b"n" * 16, 1, notes_of(rig.directory)).earlier["not_recorded"] == 5
+
+
+def open_call(number: int, path: bytes = b"/v1/slow") -> Exchange:
+    """A call that lasts."""
+    exchange = Exchange(number, 0, Protocol.HTTP1, 1000, 1_700_000_000_000_000_000 + number)
+    exchange.method, exchange.target = b"POST", path
+    exchange.request_head = b"POST /v1/slow HTTP/1.1\r\nuser-agent: ann@example.org\r\n\r\n"
+    exchange.request.captured_pieces, exchange.request.captured, exchange.request.size = [b"x"], 1, 1
+    return exchange
+
+
+def report(*calls: Exchange) -> bytes:
+    return report_packets.report_packet([report_packets.pack_report(each) for each in calls])
+
+
+def shown(rig: Rig) -> list[v1.Record]:
+    return [each.shown(time.monotonic_ns()) for each in rig.in_flight.calls(time.monotonic_ns())]
+
+
+def test_calls_in_flight(start_rig: Callable[..., Rig]) -> None:
+    """A call is in the table from its report to its record, redacted, with what came so far."""
+    rig = start_rig()
+    exchange = open_call(1, b"/v1/slow?mail=ann@example.org")
+    rig.send(report(exchange), report_packets.progress_packet(1, [(1, 5, 70, 200, 1_001_000)]))
+    await_true(lambda: [each.response.size_bytes for each in shown(rig)] == [70], "in flight")
+    (record,) = shown(rig)
+    assert (record.state, record.path, record.http_status) == (v1.INFERENCING, "/v1/slow", 200)
+    assert (record.request.size_bytes, record.timing.first_response_byte_us) == (5, 1000)
+    assert record.timing.duration_us > 0
+    assert not record.timing.HasField("end")
+    assert not record.logging_error_codes
+    assert b"ann@example.org" not in record.SerializeToString()
+    await_true(lambda: rig.row["in_flight"] == 1, "counted")
+    exchange.ended, exchange.ended_by, exchange.status = 2000, EndedBy.MODEL, 200
+    rig.hand_over([exchange])
+    assert rig.await_settled()["appended"] == 1
+    await_true(lambda: not shown(rig), "its record has ended it")
+    assert v1.Record.FromString(rig.spool.oldest_first(0, 1)[0].record).call_id == record.call_id
+
+
+def test_segments_end_no_call(start_rig: Callable[..., Rig]) -> None:
+    """A record that another continues leaves the call in flight."""
+    rig = start_rig()
+    exchange = open_call(1)
+    rig.send(report(exchange))
+    await_true(lambda: shown(rig), "in flight")
+    exchange.is_continued = True
+    rig.hand_over([exchange])
+    rig.await_settled()
+    assert shown(rig)
+
+
+def test_calls_that_have_no_record(start_rig: Callable[..., Rig]) -> None:
+    """The relay's word ends calls without records; a successor's first word fails what the relay had open."""
+    rig = start_rig(2)
+    rig.send(report(open_call(1), open_call(2), open_call(3)))
+    rig.send(report(open_call(1)), slot=1)
+    await_true(lambda: len(shown(rig)) == 4, "in flight")
+    rig.send(report_packets.ended_packet([2]))
+    await_true(lambda: len(shown(rig)) == 3, "one has ended")
+    rig.send(report_packets.begun_packet())
+    await_true(lambda: [each.state for each in shown(rig)].count(v1.FAILED) == 2, "two are lost")
+    lost = [each for each in shown(rig) if each.state == v1.FAILED]
+    assert all(each.logging_error_codes == ["RELAY_LOST"] for each in lost)
+    rig.send(report_packets.begun_packet())
+    assert rig.row["appended"] == 0
+
+
+def test_reports_that_can_not_be_read(start_rig: Callable[..., Rig]) -> None:
+    """They are passed over, and hand-overs go on; a PART sequence goes on past reports."""
+    rig = start_rig()
+    row = rig.page.relay(0)
+    row["seen"] = row["handed_over"] = 1
+    for kind in (report_packets.REPORT, report_packets.PROGRESS, report_packets.ENDED):
+        rig.send(bytes((kind, 0xC1)))
+    parts = part_packets(1, pack_exchange(call(1, b"word " * MAX_PACKET_BYTES)))
+    assert len(parts) > 2
+    for part in parts:
+        rig.send(report(open_call(7)), part)
+    assert rig.await_settled()["appended"] == 1
+
+
+def test_table_is_bounded(start_rig: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond its bound calls are not in the table, and counted."""
+    rig = start_rig()
+    monkeypatch.setattr(rig.in_flight, "_most_calls", 3)
+    rig.send(report(*(open_call(number) for number in range(1, 6))))
+    await_true(lambda: rig.row["in_flight_dropped"] == 2, "counted")
+    assert len(shown(rig)) == 3
