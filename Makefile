@@ -96,6 +96,17 @@ test-long: $(STAMP) ## what takes minutes: storage away for a minute
 test-protobuf: $(STAMP) ## load the generated code on protobuf 6 and on 7
 	@$(BIN)/python -m pytest -q -m protobuf_versions tests/structure
 
+FUZZ_SECONDS ?= 60
+.PHONY: fuzz
+fuzz: $(STAMP) ## fuzz what reads foreign bytes (FUZZ="hpack sse", FUZZ_SECONDS=60 for each)
+	@$(BIN)/pip install --quiet --disable-pip-version-check -e '.[fuzz]'
+	@$(BIN)/python -m tests.fuzz $(FUZZ) --seconds $(FUZZ_SECONDS)
+
+SOAK_SECONDS ?= 600
+.PHONY: soak
+soak: $(STAMP) ## mixed and hostile traffic for ten minutes (SOAK_SECONDS): nothing may leak, everything is counted
+	@$(BIN)/python -m tests.soak --seconds $(SOAK_SECONDS)
+
 .PHONY: clean
 clean: ## remove what the targets made
 	@rm -rf $(VENV) $(PROTO_VENV) build .demo bench/results
