@@ -1,9 +1,9 @@
 """Lifecycle: the sidecar from start to end, in the order it happens.
 
 Touches children, signals and what `sockets` opened. It promises: SIGTERM or SIGINT makes the sidecar unready
-at once, while it still accepts for the drain delay (endpoints lag); then the relays finish, and after them
-the recorder, so that what they captured is spooled; a second signal shortens each wait. Exit status 0 after a
-drain.
+at once, while it still accepts for the drain delay (endpoints lag); then the door is closed, the relays
+finish, and after them the recorder, so that what they captured is spooled; a second signal shortens each
+wait. Exit status 0 after a drain.
 """
 
 import asyncio
@@ -25,11 +25,14 @@ from sidecar.hash_key import read_hash_key
 from sidecar.parent import metrics
 from sidecar.parent.admin import Admin, Answer, Pages, json_answer
 from sidecar.parent.children import Child
+from sidecar.parent.door import keep_out, shut
 from sidecar.parent.sockets import OpenSockets, address_of, open_sockets
 from sidecar.tls import check as check_certificates
 
 # A heartbeat comes each second; the recorder is niced, so a late one alone is no sign of death.
 _HEARTBEAT_LATE_SECONDS: Final = 5.0
+# For handshakes under way to finish, and the relays to accept those clients.
+_DOOR_SECONDS: Final = 0.2
 # Beyond the drain time: for relays to hand over what they hold, for the recorder to commit and forward.
 _HANDOVER_SECONDS: Final = 5.0
 _RECORDER_SECONDS: Final = 10.0
@@ -142,8 +145,7 @@ class Sidecar:
         log_event("parent", "draining: not ready, accepting on", seconds=self._settings.drain_delay_seconds)
         await self._unless_hurried(self._settings.drain_delay_seconds)
         log_event("parent", "draining: relays finish", seconds=self._settings.drain_seconds)
-        for relay in self._relays:
-            relay.tell_to_stop()
+        await self._close_door()
         finishing = asyncio.gather(*(relay.ended() for relay in self._relays))
         await self._unless_hurried(self._settings.drain_seconds + _HANDOVER_SECONDS, finishing)
         await asyncio.gather(*(relay.stop(_HURRIED_SECONDS) for relay in self._relays))
@@ -151,6 +153,17 @@ class Sidecar:
         self._recorder.tell_to_stop()
         await self._unless_hurried(_RECORDER_SECONDS, self._recorder.ended())
         await self._recorder.stop(_HURRIED_SECONDS)
+
+    async def _close_door(self) -> None:
+        """Tell the relays to finish; they accept whoever is in by now, and then nobody listens any more."""
+        for listening in self._sockets.listening:
+            keep_out(listening)
+        for relay in self._relays:
+            relay.tell_to_stop()
+        await self._unless_hurried(_DOOR_SECONDS)
+        for listening in self._sockets.listening:
+            shut(listening)
+        log_event("parent", "draining: nobody listens")
 
     async def _unless_hurried(self, seconds: float, awaited: Awaitable[object] | None = None) -> None:
         """Wait for `awaited` (or just wait), at most `seconds`, and not beyond a second signal."""

@@ -83,7 +83,7 @@ def _listen_on(stack: contextlib.ExitStack, setting: str, endpoint: Endpoint) ->
     if isinstance(endpoint, Address):
         return stack.enter_context(_listen(setting, endpoint))
     listening = stack.enter_context(_listen_unix(setting, endpoint))
-    stack.callback(_remove, endpoint.path)
+    stack.callback(_remove, endpoint.path, os.stat(endpoint.path).st_ino)
     return listening
 
 
@@ -113,9 +113,11 @@ def _remove_stale(path: str) -> None:
             os.unlink(path)
 
 
-def _remove(path: str) -> None:
+def _remove(path: str, inode: int) -> None:
+    """Remove our own socket; by now a successor's may have its name."""
     with contextlib.suppress(FileNotFoundError):
-        os.unlink(path)
+        if os.stat(path).st_ino == inode:
+            os.unlink(path)
 
 
 def _listen(setting: str, address: Address) -> socket.socket:

@@ -1,25 +1,25 @@
 """Connection: one client, one model connection for its whole life, and the tap between them.
 
-Touches the two transports and the monotonic clock. It promises (laws 1 and 2): each read becomes at most one
-write; bytes leave in order, as the tap returns them; an end of input is passed on after all that came before
-it; a reset is passed on as a reset; a tap that raises is taken out, what it held is forwarded, and the
-connection goes on without it.
-
-`ClientSide` and `ModelSide` are the event loop's protocols. `data_received` is the hot path: every attribute
-that it looks up lives on the side itself.
+Touches the two transports and the monotonic clock. It promises (laws 1 and 2): bytes leave in order, as the
+tap returns them; an end of input is passed on after all that came before it; a reset is passed on as a reset;
+a tap that raises is taken out, what it held is forwarded, and the connection goes on without it; a tap that
+refuses ends the connection, after its answer. Once both sides are gone nothing holds on to the tap, so that
+its memory is free at once.
 """
 
-import asyncio
+import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from time import monotonic_ns
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final
 
 from sidecar.event_log import log_event
 from sidecar.exchange import EndedBy
-from sidecar.relay.flow_control import hold, limit_unsent, release
+from sidecar.relay.flow_control import hold, release
+from sidecar.relay.lingering import linger
 from sidecar.relay.resets import reset_transport, reset_when_delivered
-from sidecar.tap import ConnectionFacts, OpeningTap, Tap
+from sidecar.relay.side import Follow, Side
+from sidecar.tap import ConnectionFacts, OpeningTap, Refused, Tap
 
 if TYPE_CHECKING:
     from sidecar.relay.traffic import Traffic
@@ -27,80 +27,16 @@ if TYPE_CHECKING:
 
 OpenTap = Callable[[ConnectionFacts], OpeningTap]
 
+# A head of which a part came this long ago is given up: what it holds is sent on, and not followed.
+HEAD_NS: Final = 30_000_000_000
+
 
 def _pass_on(data: bytes, _now: int) -> bytes:
     return data
 
 
-class Side(asyncio.Protocol):
-    """One of the two sockets."""
-
-    __slots__ = (
-        "_bytes_cell",
-        "_cells",
-        "connection",
-        "early",
-        "ended",
-        "follow",
-        "half_closes",
-        "other",
-        "send_onward",
-        "transport",
-    )
-
-    # Both are set before the connection is joined; `transport` once this side is connected.
-    transport: asyncio.Transport
-    other: "Side"
-
-    def __init__(self, connection: "Connection", bytes_counter: str) -> None:
-        row = connection.traffic.row
-        self.connection = connection
-        self.ended = False
-        # Whether one direction can end alone; over TLS it can't.
-        self.half_closes = True
-        # What came before the connection was joined: at most one read.
-        self.early = b""
-        # From this side's bytes to what is sent to the other side.
-        self.follow: Callable[[bytes, int], bytes] = self._keep_early
-        self.send_onward: Callable[[bytes], None]
-        self._cells = row.cells
-        self._bytes_cell = row.index[bytes_counter]
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # Not isinstance: uvloop's transports are asyncio's by interface only.
-        self.transport = cast(asyncio.Transport, transport)
-        self.half_closes = self.transport.can_write_eof()
-        limit_unsent(self.transport)
-        self.connection.side_made()
-
-    def data_received(self, data: bytes) -> None:
-        self._cells[self._bytes_cell] += len(data)
-        try:
-            onward = self.follow(data, monotonic_ns())
-        except Exception as fault:
-            onward = self.connection.detach(self, data, fault)
-        if onward:
-            self.send_onward(onward)
-
-    def _keep_early(self, data: bytes, _now: int) -> bytes:
-        hold(self.transport)
-        self.early += data
-        self._cells[self._bytes_cell] -= len(data)  # counted when it comes again
-        return b""
-
-    def eof_received(self) -> bool:
-        self.connection.side_ended(self)
-        return self.half_closes  # True: keep writing, the other direction goes on
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.connection.side_lost(self, exc)
-
-    def pause_writing(self) -> None:
-        hold(self.other.transport)
-
-    def resume_writing(self) -> None:
-        if not self.other.ended:
-            release(self.other.transport)
+def _drop(_data: bytes, _now: int) -> bytes:
+    return b""
 
 
 class Connection:
@@ -110,13 +46,15 @@ class Connection:
         "_ends_passed_on",
         "_joined",
         "_open_sides",
+        "_passed_at",
         "client",
         "closing",
         "connected_at",
-        "detached",
+        "dialled_from",
         "model",
         "tap",
         "traffic",
+        "waiting_since",
     )
 
     def __init__(self, traffic: "Traffic") -> None:
@@ -128,12 +66,16 @@ class Connection:
         self.tap: Tap | None = None
         # When the model was reached, by the monotonic clock in nanoseconds.
         self.connected_at = -1
-        # The tap was taken out by a fault; bytes pass unfollowed.
-        self.detached = False
+        # Since when the client's first bytes wait in its socket; -1 where none do.
+        self.waiting_since = -1
+        # Our own end of the model's connection, where that matters (redirect mode).
+        self.dialled_from = ("", 0)
         self.closing = False
         self._joined = False
         self._open_sides = 0
         self._ends_passed_on = 0
+        # When bytes last passed; kept while the relay drains, else 0.
+        self._passed_at = 0
 
     def join(self, facts: ConnectionFacts) -> None:
         """Both sides are connected: relay between them through a tap."""
@@ -145,8 +87,16 @@ class Connection:
         self.client.send_onward = self.model.transport.write
         self.model.send_onward = self.client.transport.write
         self._open_tap(facts)
+        if self.traffic.is_draining:
+            self.drain(monotonic_ns())
+        if self.traffic.is_scarce:
+            self.read_in_pieces(small=True)
         for side in (self.client, self.model):
-            self._relay_early(side)
+            side.relay_early()
+            if side.ended:
+                self.side_ended(side)
+            else:
+                release(side.transport)
 
     def _open_tap(self, facts: ConnectionFacts) -> None:
         self.client.follow = self.model.follow = _pass_on
@@ -158,12 +108,17 @@ class Connection:
             self.traffic.row.add("seen")
             self.traffic.row.add("opaque")
         else:
-            self.client.follow = functools.partial(self._follow_opening, tap, tap.from_client)
+            self.client.follow = functools.partial(self._follow_first, tap)
             self.model.follow = functools.partial(self._follow_opening, tap, tap.from_model)
 
-    def _follow_opening(
-        self, opening: OpeningTap, follow: Callable[[bytes, int], bytes], data: bytes, now: int
-    ) -> bytes:
+    def _follow_first(self, opening: OpeningTap, data: bytes, now: int) -> bytes:
+        """The client's first read, as of when it came."""
+        self.client.follow = functools.partial(self._follow_opening, opening, opening.from_client)
+        return self._follow_opening(
+            opening, opening.from_client, data, now if self.waiting_since < 0 else self.waiting_since
+        )
+
+    def _follow_opening(self, opening: OpeningTap, follow: Follow, data: bytes, now: int) -> bytes:
         """The first reads, until it is clear which tap follows: then each read is a call to that one."""
         onward = follow(data, now)
         tap = opening.successor
@@ -171,16 +126,11 @@ class Connection:
             self.tap = tap
             self.client.follow = tap.from_client
             self.model.follow = tap.from_model
+            if self._passed_at:
+                self._note_passing()
+        elif self._passed_at:
+            self._passed_at = now
         return onward
-
-    def _relay_early(self, side: Side) -> None:
-        if side.early:
-            early, side.early = side.early, b""
-            side.data_received(early)
-        if side.ended:
-            self.side_ended(side)
-        else:
-            release(side.transport)
 
     # -- beginnings and ends of the sides
 
@@ -200,6 +150,7 @@ class Connection:
             return
         held = self._tell_end(side)
         if self.closing:
+            side.transport.close()  # it was only waited for
             return
         if held:
             side.send_onward(held)
@@ -235,6 +186,15 @@ class Connection:
         if self._open_sides == 0:
             self._settle(EndedBy.RELAY)
             self.traffic.closed(self)
+            if self._joined:
+                self._let_go()
+
+    def _let_go(self) -> None:
+        """Cut the cycles between the parts: what lived long would wait for a full collection."""
+        for side in (self.client, self.model):
+            side.follow = _drop
+            del side.other
+        del self.client, self.model
 
     def _pass_reset_on(self, side: Side) -> None:
         self.closing = True
@@ -283,11 +243,89 @@ class Connection:
             self._count_fault(fault)
             tap.abandon(monotonic_ns())
 
-    # -- faults of the tap
+    # -- once a second
+
+    def tick(self, now: int) -> int:
+        """Let the tap tell of calls that last, and give up a head that comes too slowly; returns what the
+        tap weighs.
+        """
+        weight = 0
+        with self._detaching_on_fault():
+            tap = self.tap
+            if tap is not None:
+                tap.tick(now)
+                since = tap.held_since
+                if since >= 0 and now - since > HEAD_NS:
+                    self.give_up("head_too_slow", now)
+                weight = tap.weight
+        return weight
+
+    def give_up(self, why: str, now: int) -> None:
+        """A budget is exceeded: what the tap holds is sent on, and what follows is not followed."""
+        with self._detaching_on_fault():
+            if self.tap is not None:
+                self.traffic.row.add(why)
+                to_model, to_client = self.tap.give_up(why, now)
+                if to_model:
+                    self.client.send_onward(to_model)
+                if to_client:
+                    self.model.send_onward(to_client)
+
+    def read_in_pieces(self, *, small: bool) -> None:
+        """Whether both sides are read in small pieces, since too much waits in this process."""
+        if self._joined and not self.closing:
+            self.client.read_in_pieces(small=small)
+            self.model.read_in_pieces(small=small)
+
+    # -- while the relay drains
+
+    def drain(self, now: int) -> None:
+        """The relay will end: ask the client to go elsewhere, and note from now on when bytes pass."""
+        self._passed_at = now
+        with self._detaching_on_fault():
+            if self.tap is None:
+                return
+            said = self.tap.drain(now)
+            if said:
+                self.model.send_onward(said)
+            if isinstance(self.client.follow, functools.partial):
+                return  # still opening: its successor is noted
+            self._note_passing()
+
+    def _note_passing(self) -> None:
+        for side in (self.client, self.model):
+            side.follow = functools.partial(self._follow_noting, side.follow)
+
+    def _follow_noting(self, follow: Follow, data: bytes, now: int) -> bytes:
+        self._passed_at = now
+        return follow(data, now)
+
+    def is_idle_since(self, moment: int) -> bool:
+        """No call is open, and none was since `moment`: it can end without harm. Asked while draining."""
+        is_idle = False
+        if self.tap is not None and self._passed_at < moment:
+            with self._detaching_on_fault():
+                is_idle = self.tap.is_idle
+        return is_idle
+
+    # -- what the tap raises
+
+    @contextlib.contextmanager
+    def _detaching_on_fault(self) -> Iterator[None]:
+        """For what is asked of the tap aside from reads."""
+        try:
+            yield
+        except Exception as fault:
+            held = self.detach(self.client, b"", fault)
+            if held:
+                self.client.send_onward(held)
 
     def detach(self, side: Side, data: bytes, fault: Exception) -> bytes:
         """Take the tap out; returns what `side` still has to send on, and sends what the other side held."""
         tap, self.tap = self.tap, None
+        if isinstance(fault, Refused) and tap is not None:
+            self._refuse(side, fault)
+            return b""
         self.client.follow = self.model.follow = _pass_on
         self._count_fault(fault)
         if tap is None:
@@ -300,8 +338,19 @@ class Connection:
             side.other.send_onward(theirs)
         return ours + data
 
+    def _refuse(self, side: Side, refused: Refused) -> None:
+        """Close, as the settings want: after what may still go on and the answer, both sides in order."""
+        self.traffic.row.add("connections_refused")
+        self.closing = True
+        self.client.follow = self.model.follow = _drop
+        if refused.onward:
+            side.send_onward(refused.onward)
+        if refused.answer:
+            self.model.send_onward(refused.answer)
+        self.model.transport.close()
+        linger(self.client.transport)
+
     def _count_fault(self, fault: Exception) -> None:
-        self.detached = True
         self.traffic.row.add("tap_faults")
         # The type and place only: an exception's text could quote what passed.
         where = fault.__traceback__

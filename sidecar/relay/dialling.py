@@ -1,21 +1,26 @@
 """Dialling: reaching the model of one route, and knowing what it speaks.
 
-Touches new sockets towards the model. What `auto` finds out is remembered for REMEMBERED_SECONDS, and asked
-only where a client speaks TLS: without it nobody needs to know beforehand.
+Touches new sockets towards the model. What `auto` finds out of a model is remembered for REMEMBERED_SECONDS,
+and asked only where a client speaks TLS: without it nobody needs to know beforehand. In redirect mode the
+model is whoever the client wanted, and each is asked for itself.
 """
 
 import asyncio
+import socket
 import ssl
 from collections.abc import Callable
 from typing import Any, Final
 
 from infertap.settings import Address, Endpoint
-from sidecar.config import Route
+from sidecar.config import Original, Route
+from sidecar.relay.redirect import original_destination
 from sidecar.tls import HANDSHAKE_SECONDS, HTTP1, HTTP2, ClientContexts, Protocols
 
 DIAL_SECONDS: Final = 30.0
 ASK_SECONDS: Final = 2.0
 REMEMBERED_SECONDS: Final = 60.0
+# Models known at a time: in redirect mode a client may name any address.
+_KNOWN_MAX: Final = 256
 
 # RFC 9113, section 3.4: the client's preface, here with an empty SETTINGS frame. A server answers SETTINGS.
 _HTTP2_PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0"
@@ -32,62 +37,91 @@ class Dialler:
         """`protocol` is one of config.PROTOCOLS."""
         self._upstream = route.upstream
         self._contexts = contexts if route.dials_with_tls else None
-        self._known: Protocols | None = None if protocol == "auto" else (protocol,)
+        self._fixed: Protocols | None = None if protocol == "auto" else (protocol,)
+        self._known: dict[Endpoint, Protocols] = {}
         self._asking = asyncio.Lock()
 
-    async def protocols(self) -> Protocols:
-        """What the model speaks, best first. Raises OSError and TimeoutError where it can't be asked."""
+    @property
+    def follows_redirects(self) -> bool:
+        """The model is whoever the client wanted."""
+        return isinstance(self._upstream, Original)
+
+    def model_of(self, accepted: socket.socket) -> Endpoint:
+        """The model that the client of `accepted` is to reach; raises NotRedirectedError, OSError."""
+        if isinstance(self._upstream, Original):
+            return original_destination(accepted)
+        return self._upstream
+
+    async def protocols(self, model: Endpoint) -> Protocols:
+        """What `model` speaks, best first. Raises OSError and TimeoutError where it can't be asked."""
+        if self._fixed is not None:
+            return self._fixed
         async with self._asking:
-            if self._known is None:
-                self._known = await self._ask()
-                asyncio.get_running_loop().call_later(REMEMBERED_SECONDS, self._forget)
-            return self._known
+            known = self._known.get(model)
+            if known is None:
+                known = await self._ask(model)
+                self._remember(model, known)
+            return known
 
-    def _forget(self) -> None:
-        self._known = None
+    def _remember(self, model: Endpoint, spoken: Protocols) -> None:
+        if len(self._known) >= _KNOWN_MAX:
+            self._known.clear()
+        self._known[model] = spoken
+        asyncio.get_running_loop().call_later(REMEMBERED_SECONDS, self._known.pop, model, None)
 
-    async def dial(self, make_side: Callable[[], asyncio.Protocol], protocol: str | None) -> None:
-        """Connect to the model. `protocol` is what the client chose; None where it chose nothing.
+    async def dial(
+        self, make_side: Callable[[], asyncio.Protocol], model: Endpoint, protocol: str | None
+    ) -> asyncio.Transport:
+        """Connect to `model`. `protocol` is what the client chose; None where it chose nothing.
 
         Raises OSError (TLS errors among them) and TimeoutError.
         """
         async with asyncio.timeout(DIAL_SECONDS):
-            wanted = () if self._contexts is None else await self._wanted(protocol)
-            transport, _ = await _connect(self._upstream, make_side, **self._tls_arguments(wanted))
-        if self._contexts is None:
-            return
-        chosen = alpn_choice(transport)
-        if protocol is not None and chosen is not None and chosen != protocol:
-            transport.abort()
-            raise ConnectionRefusedError("client and model chose different protocols")
+            wanted = () if self._contexts is None else await self._wanted(model, protocol)
+            transport = await self._connect(make_side, model, wanted)
+        if self._contexts is not None and protocol is not None:
+            chosen = alpn_choice(transport)
+            if chosen is not None and chosen != protocol:
+                transport.abort()
+                raise ConnectionRefusedError("client and model chose different protocols")
+        return transport
 
-    async def _wanted(self, protocol: str | None) -> Protocols:
+    async def _wanted(self, model: Endpoint, protocol: str | None) -> Protocols:
         if protocol is not None:
             return (protocol,)
-        spoken = await self.protocols()
+        spoken = await self.protocols(model)
         # Without ALPN on the client's side the older one is the better guess, as with any server.
         return (HTTP1,) if HTTP1 in spoken else spoken
 
-    def _tls_arguments(self, protocols: Protocols) -> dict[str, Any]:
+    async def _connect(
+        self, make_side: Callable[[], asyncio.BaseProtocol], model: Endpoint, protocols: Protocols
+    ) -> asyncio.Transport:
+        loop = asyncio.get_running_loop()
+        if isinstance(model, Address):
+            transport, _ = await loop.create_connection(
+                make_side, model.host, model.port, **self._tls_arguments(model, protocols)
+            )
+        else:
+            transport, _ = await loop.create_unix_connection(make_side, model.path)
+        return transport
+
+    def _tls_arguments(self, model: Address, protocols: Protocols) -> dict[str, Any]:
         if self._contexts is None:
             return {}
-        assert isinstance(self._upstream, Address)
         return {
             "ssl": self._contexts.context(protocols),
-            "server_hostname": self._contexts.server_name(self._upstream.host),
+            "server_hostname": self._contexts.server_name(model.host),
             "ssl_handshake_timeout": HANDSHAKE_SECONDS,
         }
 
-    async def _ask(self) -> Protocols:
+    async def _ask(self, model: Endpoint) -> Protocols:
         async with asyncio.timeout(DIAL_SECONDS):
-            spoken = [each for each in (HTTP2, HTTP1) if await self._speaks(each)]
+            spoken = [each for each in (HTTP2, HTTP1) if await self._speaks(model, each)]
         return tuple(spoken) or (HTTP1,)
 
-    async def _speaks(self, protocol: str) -> bool:
+    async def _speaks(self, model: Endpoint, protocol: str) -> bool:
         reader = asyncio.StreamReader()
-        transport, _ = await _connect(
-            self._upstream, lambda: asyncio.StreamReaderProtocol(reader), **self._tls_arguments((protocol,))
-        )
+        transport = await self._connect(lambda: asyncio.StreamReaderProtocol(reader), model, (protocol,))
         try:
             if self._contexts is not None:
                 return (alpn_choice(transport) or HTTP1) == protocol
@@ -105,15 +139,6 @@ async def _answers(protocol: str, transport: asyncio.WriteTransport, reader: asy
         return (await reader.readexactly(_FRAME_HEADER_BYTES))[3] == _SETTINGS
     transport.write(_HTTP1_OPTIONS)
     return await reader.readexactly(7) == b"HTTP/1."
-
-
-async def _connect(
-    upstream: Endpoint, make_side: Callable[[], asyncio.BaseProtocol], **tls: Any
-) -> tuple[asyncio.Transport, asyncio.BaseProtocol]:
-    loop = asyncio.get_running_loop()
-    if isinstance(upstream, Address):
-        return await loop.create_connection(make_side, upstream.host, upstream.port, **tls)
-    return await loop.create_unix_connection(make_side, upstream.path)
 
 
 def alpn_choice(transport: asyncio.BaseTransport) -> str | None:

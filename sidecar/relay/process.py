@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import gc
 import os
+import resource
 import signal
 import socket
 import time
@@ -21,18 +22,21 @@ import uvloop
 
 from sidecar import core_files
 from sidecar.account import close_books
+from sidecar.compiled import is_compiled
 from sidecar.config import Route, Settings
 from sidecar.counters import CounterPage
 from sidecar.event_log import log_event
+from sidecar.relay import draining
 from sidecar.relay.dialling import Dialler
 from sidecar.relay.listener import Listener
+from sidecar.relay.memory import Allocator
 from sidecar.relay.recording import Recording, open_recording
+from sidecar.relay.rounds import Rounds
 from sidecar.relay.traffic import Traffic
 from sidecar.tls import ClientContexts, ServerContexts
 
-# Calls are over, and connections idle, once nothing was open for this long.
-_QUIET_SECONDS: Final = 0.25
-_POLL_SECONDS: Final = 0.05
+# Listening sockets, pairs, pages, the loop's own, models that are asked what they speak.
+_DESCRIPTORS_ELSE: Final = 64
 # What the hand-off may take to empty at the end, beyond which the recorder is given up.
 _OUTBOX_SECONDS: Final = 3.0
 
@@ -91,17 +95,25 @@ class Relay:
         self._watch_parent()
         self._watch_signals()
         recording = open_recording(self._settings, self._inheritance.handoff, self._row, self._recorder_row)
-        traffic = Traffic(self._row, recording.open_tap)
+        traffic = Traffic(self._row, recording.open_tap, _connections_max(self._settings))
+        self._make_rounds(traffic)
         listeners = self._listen(traffic)
-        log_event("relay", "accepting", slot=self._inheritance.slot, calls_lost_before=lost)
+        slot = self._inheritance.slot
+        log_event("relay", "accepting", slot=slot, calls_lost_before=lost, compiled=is_compiled())
         _settle_memory()
         await self._stop.wait()
-        for listener in listeners:
-            listener.stop()
-        self._row["accepting"] = 0
-        await self._finish(traffic, listeners)
+        await self._drain(traffic, listeners)
         await self._empty(recording)
         log_event("relay", "ended", slot=self._inheritance.slot)
+
+    def _make_rounds(self, traffic: Traffic) -> None:
+        allocator = Allocator()
+        row = self._row
+
+        def after_round() -> None:
+            allocator.look(row["bytes_from_client"] + row["bytes_from_model"])
+
+        Rounds(traffic, self._settings.state_budget_bytes, after_round).start()
 
     def _listen(self, traffic: Traffic) -> list[Listener]:
         routes = self._settings.all_routes()
@@ -146,25 +158,15 @@ class Relay:
             self._hurry.set()
         self._stop.set()
 
-    # -- drain
+    # -- the end
 
-    async def _finish(self, traffic: Traffic, listeners: list[Listener]) -> None:
-        """Wait until nothing is open, then end idle connections; break off what is open when time is up."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._settings.drain_seconds
-        quiet_since = loop.time()
-        while loop.time() < deadline and not self._hurry.is_set():
-            if any(listener.opening for listener in listeners) or not traffic.is_quiet():
-                quiet_since = loop.time()
-            elif not traffic.connections or loop.time() - quiet_since >= _QUIET_SECONDS:
-                break
-            await asyncio.sleep(_POLL_SECONDS)
-        broken_off = self._row["open"]
-        for connection in list(traffic.connections):
-            connection.leave()
-        if broken_off:
-            log_event("relay", "drain time is up", slot=self._inheritance.slot, calls_broken_off=broken_off)
-        await asyncio.sleep(_POLL_SECONDS)  # closing happens in the loop's next turns
+    async def _drain(self, traffic: Traffic, listeners: list[Listener]) -> None:
+        draining.ask_to_leave(traffic)
+        await draining.accept_the_rest(listeners)
+        self._row["accepting"] = 0
+        cut = await draining.finish(traffic, self._settings.drain_seconds, self._hurry)
+        if cut:
+            log_event("relay", "drain time is up", slot=self._inheritance.slot, calls_broken_off=cut)
 
     async def _empty(self, recording: Recording) -> None:
         try:
@@ -174,6 +176,12 @@ class Relay:
             log_event("relay", "recorder takes nothing: calls are lost", slot=self._inheritance.slot)
         recording.reports.close()
         recording.outbox.close()
+
+
+def _connections_max(settings: Settings) -> int:
+    """As many clients as the settings and the descriptors allow: each takes two, and some are needed else."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return min(settings.max_connections, max(1, (soft - _DESCRIPTORS_ELSE) // 2))
 
 
 def _settle_memory() -> None:

@@ -15,7 +15,7 @@ from sidecar.config import Route
 from sidecar.counters import CounterPage, Row
 from sidecar.exchange import EndedBy
 from sidecar.relay import Dialler, Listener, Traffic
-from sidecar.tap import ConnectionFacts
+from sidecar.tap import ConnectionFacts, Refused
 from sidecar.tls import ClientContexts
 
 WAIT_SECONDS = 20
@@ -36,9 +36,18 @@ class ScriptedTap:
         self.fail_on: bytes | None = None
         self.hold_on: bytes | None = None
         self.fail_at_end = False
+        self.refuse_on: bytes | None = None
+        self.refusal = Refused()
+        self.says_at_drain = b""
+        self.held_since = -1
+        self.is_idle = True
+        self.weight = 0
+        self.heard: list[tuple[bytes, int]] = []
         self.successor: ScriptedTap | None = None
 
     def _follow(self, data: bytes, held: bytes) -> tuple[bytes, bytes]:
+        if self.refuse_on is not None and self.refuse_on in data:
+            raise self.refusal
         if self.fail_on is not None and self.fail_on in data:
             raise LookupError(data.decode(errors="replace"))
         if self.hold_on is not None and data.endswith(self.hold_on):
@@ -46,6 +55,7 @@ class ScriptedTap:
         return held + data, b""
 
     def from_client(self, data: bytes, now: int) -> bytes:
+        self.heard.append((data, now))
         onward, self.client_held = self._follow(data, self.client_held)
         return onward
 
@@ -65,6 +75,24 @@ class ScriptedTap:
 
     def lost(self, by: EndedBy, now: int) -> None:
         self.told.append(f"lost by {by.name}")
+
+    def tick(self, now: int) -> None:
+        if self.fail_on == b"tick":
+            raise LookupError
+        self.told.append("tick")
+
+    def drain(self, now: int) -> bytes:
+        self.told.append("drain")
+        return self.says_at_drain
+
+    def give_up(self, why: str, now: int) -> tuple[bytes, bytes]:
+        self.told.append(f"give up: {why}")
+        if self.refuse_on == b"give up":
+            raise self.refusal
+        held = self.client_held, self.model_held
+        self.client_held = self.model_held = b""
+        self.held_since, self.weight = -1, 0
+        return held
 
     def abandon(self, now: int) -> None:
         self.told.append("abandoned")
