@@ -40,6 +40,7 @@ from sidecar.protocols.http2 import (
     find_header_block,
     read_settings_frame,
 )
+from sidecar.protocols.huffman import forget_huffman
 from sidecar.protocols.sniff import HTTP2_PREFACE, Sniffed, sniff_client, sniff_model
 from sidecar.protocols.sse import SseEvent, SseParser, parse_sse
 from sidecar.protocols.websocket import (
@@ -87,6 +88,7 @@ __all__ = [
     "append_to_block",
     "decode_status_message",
     "find_header_block",
+    "forget_huffman",
     "http2",
     "is_crowded",
     "literal_without_indexing",

@@ -26,7 +26,7 @@ _MOST_REFERRED_BYTES: Final = 64 << 10
 _MOST_FIELDS: Final = 1000
 # Tables larger than this are refused by ending the decoding: they would be ours to keep, for each connection,
 # and small entries weigh five times in memory what they count.
-_MOST_TABLE_BYTES: Final = 128 << 10
+_MOST_TABLE_BYTES: Final = 64 << 10
 # RFC 7541, section 5.1: integers beyond what any limit here allows are not read on.
 _MOST_INTEGER_BYTES: Final = 5
 # RFC 7541, section 4.2: the smallest size since the last block, and the final one.

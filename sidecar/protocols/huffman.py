@@ -314,7 +314,7 @@ _PAIR: Final = struct.Struct("=H")
 # (node << 16 | octets as a 16-bit integer of this machine) to (symbols, node after << 16).
 _steps: Final[dict[int, tuple[bytes, int]]] = {}
 # Pairs of octets that were met, in all nodes: beyond, all are forgotten.
-_MOST_STEPS: Final = 1 << 15
+_MOST_STEPS: Final = 1 << 14
 
 
 def _make_step(state: int) -> tuple[bytes, int]:
@@ -357,6 +357,16 @@ def decode_huffman(data: bytes) -> bytes:
             _strings.clear()
         _strings[data] = text
     return text
+
+
+def forget_huffman() -> None:
+    """Give back what is remembered of earlier strings.
+
+    It is little, but what was made while memory was full lies between all the rest: a few thousand small strings
+    can keep hundreds of megabytes from going back to the system after a peak.
+    """
+    _strings.clear()
+    _steps.clear()
 
 
 def _decode(data: bytes) -> bytes:

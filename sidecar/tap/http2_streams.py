@@ -1,7 +1,8 @@
 """HTTP/2 streams: the calls that are open on one connection, and what both sides say of them.
 
 Pure. Each stream that a client opens is a call until both sides have ended it, or one has reset it. What is
-kept of open streams is bounded by OPEN_BYTES; bodies count against the capture budget only.
+kept of open streams is bounded: thousands fit, those beyond are shed, and the connection is followed on.
+Bodies count against the capture budget only.
 """
 
 from typing import Final
@@ -20,11 +21,12 @@ Fields = list[tuple[bytes, bytes]]
 TOO_MANY: Final = "too_many_open_streams"
 ID_NOT_ADDED: Final = "id_not_added"
 
-# What open streams may weigh in one connection: their header lists, and so much for each.
-OPEN_BYTES: Final = 6 << 20
-_OPEN_CALL: Final = 1400
-_MOST_SKIPPED: Final = 4096
+# What open calls may weigh in one connection: so much each, and their header lists, whose fields may all be
+# theirs alone. And how many streams without a record may be open, of which only their state is kept.
+OPEN_BYTES: Final = 11 << 19
+_OPEN_CALL: Final = 1200
 _FIELD_BYTES: Final = 160
+_MOST_UNRECORDED: Final = 12_000
 
 _GRPC: Final = b"application/grpc"
 _GRPC_WEB: Final = b"application/grpc-web"
@@ -57,11 +59,11 @@ class Streams:
         "_ledger",
         "_new_request_id",
         "_open",
-        "_skipped",
         "_skips",
         "_to_client",
         "_to_model",
         "_unrecorded",
+        "_unrecorded_frames",
         "_weights",
         "highest",
         "model_is_leaving",
@@ -86,10 +88,9 @@ class Streams:
         self._open: dict[int, Exchange] = {}
         self._weights: dict[int, int] = {}
         self.weight = 0
-        # Open streams that are not recorded: which sides have ended.
-        self._skipped: dict[int, int] = {}
-        # Frames' worth of what streams carried that are not recorded.
-        self._unrecorded = 0
+        # Open streams that are not recorded: which sides have ended; and what they carried, in frames.
+        self._unrecorded: dict[int, int] = {}
+        self._unrecorded_frames = 0
         # The latest stream, and how many there were.
         self.highest = 0
         self.opened = 0
@@ -99,11 +100,11 @@ class Streams:
     @property
     def are_all_over(self) -> bool:
         """No stream is open, recorded or not."""
-        return not self._open and not self._skipped
+        return not self._open and not self._unrecorded
 
     def carried(self) -> int:
         """See Work."""
-        return self._unrecorded + sum(
+        return self._unrecorded_frames + sum(
             call.request.piece_count
             + call.response.piece_count
             + ((call.request.size + call.response.size) >> 8)
@@ -144,7 +145,8 @@ class Streams:
                 elif name == b"traceparent":
                     traceparent = value
         if self._skips(target):
-            self._skip(number, ends)
+            self._ledger.skip()
+            self._leave_unrecorded(number, _REQUEST_ENDED if ends else 0)
             return b""
         call = self._ledger.open(protocol, self._facts, now)
         call.target = target or authority  # section 8.5: CONNECT has no path
@@ -157,7 +159,8 @@ class Streams:
         self._weights[number] = weighs = weight + _OPEN_CALL + len(kept) * _FIELD_BYTES
         self.weight = weighs = self.weight + weighs
         if weighs > OPEN_BYTES:
-            raise FloodError(TOO_MANY)
+            self._shed(number, call)
+            return b""
         if caller_id is not None:
             self._note_caller_id(call, caller_id)
             return b""
@@ -178,12 +181,6 @@ class Streams:
             self.request_data(number, b"", ends, now)
         return added
 
-    def _skip(self, number: int, ends: int) -> None:
-        self._ledger.skip()
-        self._skipped[number] = _REQUEST_ENDED if ends else 0
-        if len(self._skipped) > _MOST_SKIPPED:
-            raise FloodError(TOO_MANY)
-
     def _note_caller_id(self, call: Exchange, caller_id: bytes) -> None:
         if is_usable(caller_id):
             call.request_id = caller_id
@@ -201,18 +198,18 @@ class Streams:
         if call is None or not ends:  # no trailers of a call
             self._floods.frames(1, HEADERS_FLOOD, self, now)
         if call is not None:
-            self._weigh(number, fields, weight)
             call.request_trailers = fields
+            self._weigh(number, call, fields, weight)
         if ends:
             self.request_data(number, b"", ends, now)
 
-    def _weigh(self, number: int, fields: Fields, weight: int) -> None:
+    def _weigh(self, number: int, call: Exchange, fields: Fields, weight: int) -> None:
         """An open call keeps one more list."""
         weight += len(fields) * _FIELD_BYTES
         self._weights[number] += weight
         self.weight += weight
         if self.weight > OPEN_BYTES:
-            raise FloodError(TOO_MANY)
+            self._shed(number, call)
 
     def request_data(self, number: int, piece: bytes, ends: int, now: int) -> None:
         """A piece of the client's body, its last where it `ends`."""
@@ -252,13 +249,13 @@ class Streams:
             if wanted:
                 added = self._literal(call, fields, weight, wanted)
         if not ends:
-            self._weigh(number, fields, weight)
+            self._weigh(number, call, fields, weight)
         elif call.ended < 0:
             call.ended = now
             if call.request_completed >= 0:
                 self._settle(number, call, _BY_MODEL, now)
             else:  # it stays open, with what it has
-                self._weigh(number, fields, weight)
+                self._weigh(number, call, fields, weight)
         return added
 
     def late_response(
@@ -303,15 +300,30 @@ class Streams:
 
     # -- streams that are not recorded, or over
 
+    def _shed(self, number: int, call: Exchange) -> None:
+        """The open calls weigh too much: this one has no record."""
+        if self._context.settings.refuses_unrecordable:
+            raise FloodError(TOO_MANY)
+        del self._open[number]
+        self.weight -= self._weights.pop(number)
+        self._ledger.shed_stream(call)
+        request_ended = _REQUEST_ENDED if call.request_completed >= 0 else 0
+        self._leave_unrecorded(number, request_ended | (_RESPONSE_ENDED if call.ended >= 0 else 0))
+
+    def _leave_unrecorded(self, number: int, ended: int) -> None:
+        self._unrecorded[number] = ended
+        if len(self._unrecorded) > _MOST_UNRECORDED:
+            raise FloodError(TOO_MANY)
+
     def _pass_unrecorded(self, number: int, piece: bytes, ended: int) -> None:
-        self._unrecorded += 1 + (len(piece) >> 8)
-        if ended and number in self._skipped:
-            self._skipped[number] |= ended
-            if self._skipped[number] == _REQUEST_ENDED | _RESPONSE_ENDED:
-                del self._skipped[number]
+        self._unrecorded_frames += 1 + (len(piece) >> 8)
+        if ended and number in self._unrecorded:
+            self._unrecorded[number] |= ended
+            if self._unrecorded[number] == _REQUEST_ENDED | _RESPONSE_ENDED:
+                del self._unrecorded[number]
 
     def _pass_unrecorded_fields(self, number: int, ends: int, now: int) -> None:
-        if number not in self._skipped:
+        if number not in self._unrecorded:
             self._floods.frames(1, HEADERS_FLOOD, self, now)
         elif ends:
             self._pass_unrecorded(number, b"", _RESPONSE_ENDED)
@@ -333,7 +345,7 @@ class Streams:
             call.reset_code = code
             self._settle(number, call, _BY_MODEL if answered else by, now)
         else:
-            answered = self._skipped.pop(number, None) is None
+            answered = self._unrecorded.pop(number, None) is None
         if answered:
             self._floods.frames(1, RESET_FLOOD, self, now)
         else:
@@ -347,8 +359,6 @@ class Streams:
             call = self._open[latest]
             call.reset_code = http2.REFUSED_STREAM
             self._settle(latest, call, _BY_MODEL if call.ended >= 0 else _BY_ABORT, now)
-        while self._skipped and (latest := next(reversed(self._skipped))) > last_stream:
-            del self._skipped[latest]
 
     def _settle(self, number: int, call: Exchange, by: EndedBy, now: int) -> None:
         del self._open[number]
@@ -371,7 +381,7 @@ class Streams:
         calls = list(self._open.values())
         self._open.clear()
         self._weights.clear()
-        self._skipped.clear()
+        self._unrecorded.clear()
         self.weight = 0
         return calls
 
