@@ -1,4 +1,11 @@
 """Benchmarks: side by side with peers, in one run, on pinned cores; medians and ratios.
 
-Each writes `bench/results/NAME.json` (see results.py) and prints a table. Nothing of it is in the product.
+    relay.py        the command              scenarios.py   what is measured, on whom
+    systems.py      what stands in the path  processes.py   started on a core, watched, ended
+    load/           who calls                model.py       the upstream of long bodies and of events
+    peers/          how the others are set up, and the small proxies written for this
+    results.py      figures and their file   bars.py        what is to be reached
+    report.py       RESULTS.md               tools.py       installs what is missing
+
+Nothing of it is in the product.
 """

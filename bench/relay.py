@@ -1,132 +1,220 @@
-"""Relay: requests per second of infertap recording everything, beside nginx and Envoy passing through.
+"""Relay: infertap recording everything, beside nginx, HAProxy, Envoy and others passing through.
 
-    python -m bench.relay [--seconds 5] [--rounds 3] [--scenario h1_1k_c16] [--recorder nice]
+    python -m bench.relay [--seconds 3] [--rounds 3] [--scenario h1_1k_c16 ...] [--system envoy ...] [--brief]
 
-One core for the relay under test, the other for load, upstream and the recorder, which redacts by all classes
-and runs on idle time, as by default, or at nice 10: the first line of the output says which. Every call is
-parsed, captured and offered to the recorder; what that can't take on its share of a core is shed, and shown.
+One core for the system under test, the other for load, upstream and the recorder. Writes the figures to
+bench/results/relay.json, where those of scenarios not measured now stay, and for people bench/RESULTS.md.
 """
 
 import argparse
-import asyncio
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
-from contextlib import ExitStack
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from bench import load, systems, tools
-from bench.results import Row, medians, ratio, table, write
-from bench.systems import System
+from bench import systems, tools
+from bench.load import Figures, LoadError
+from bench.load.measuring import LOAD_CORE
+from bench.observing import Observation
+from bench.processes import StartError
+from bench.report import report, verdicts
+from bench.results import Missing, Results, Row, Run, derived, medians, merged, read, this_machine, write
+from bench.scenarios import PRODUCTS, SCENARIOS, Scenario
+from bench.systems import STARTERS, Site, System
 
-SCENARIOS: Final = ("h1_1k_c16", "h2_1k_4x16", "h1_1k_1000rps")
-BAR: Final = 1.3
-# As the setting has them, the default first.
-PRIORITIES: Final = ("idle", "nice")
-_RATE: Final = 1000.0
 _OUT: Final = Path("bench/results/relay.json")
+_REPORT: Final = Path("bench/RESULTS.md")
+_BRIEF_OUT: Final = Path("build/bench/relay.json")
+_ALWAYS: Final = ("direct", "infertap")
+# To start the systems of a scenario, end them, and let the recorder settle: measured, roughly.
+_AROUND_SECONDS: Final = (6.0, 0.4)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be measured."""
+
+    scenarios: tuple[Scenario, ...]
+    systems: tuple[str, ...]
+    rounds: int
+    seconds: float
+    # Each peer only in the first scenario that has it.
+    brief: bool = False
+
+    def of(self, scenario: Scenario) -> list[str]:
+        """The systems asked for that a scenario has."""
+        wanted = [system for system in scenario.systems if system in self.systems]
+        if not self.brief:
+            return wanted
+        before = self.scenarios[: self.scenarios.index(scenario)]
+        seen = {system for earlier in before for system in earlier.systems}
+        return [system for system in wanted if system in _ALWAYS or system not in seen]
+
+    def lasts_seconds(self) -> float:
+        """About how long all of it takes."""
+        around, settling = _AROUND_SECONDS
+        return sum(
+            around
+            + sum(
+                (scenario.seconds(system, self.seconds) + settling) * scenario.rounds(self.rounds)
+                for system in self.of(scenario)
+            )
+            for scenario in self.scenarios
+        )
+
+
+@dataclass(slots=True)
+class Found:
+    """What has been measured so far."""
+
+    scenarios: dict[str, Run] = field(default_factory=dict)
+    rows: list[Row] = field(default_factory=list)
+    missing: list[Missing] = field(default_factory=list)
 
 
 def main() -> int:
-    """Measure; returns 0 where all was measured, whatever the figures."""
+    """Measure; returns 0 where infertap was measured in all it was to be, whatever the figures."""
+    asked = _parse()
+    cores = os.sched_getaffinity(0)
+    if not {systems.TESTED_CORE, LOAD_CORE} <= cores:
+        sys.exit("cores 0 and 1 are needed: one for what is tested, one for everything else")
+    tools.install()
+    brief = asked.brief
+    plan = Plan(
+        tuple(scenario for scenario in SCENARIOS if not asked.scenario or scenario.name in asked.scenario),
+        tuple(asked.system or STARTERS),
+        asked.rounds or (1 if brief else 3),
+        asked.seconds or (0.3 if brief else 3.0),
+        brief,
+    )
+    os.sched_setaffinity(0, {LOAD_CORE})
+    print(f"this takes about {plan.lasts_seconds() / 60:.0f} minutes", flush=True)
+    results = measure(plan)
+    out = asked.out or (_BRIEF_OUT if brief else _OUT)
+    page = _REPORT if out == _OUT else out.with_suffix(".md")
+    results = merged(read(out), results)
+    write(out, results)
+    page.write_text(report(results))
+    print("\n" + "\n".join(verdicts(results)) + f"\nwritten to {out} and {page}")
+    return int(
+        any(each.system in PRODUCTS and systems.absent(each.system) is None for each in results.missing)
+    )
+
+
+def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.relay")
-    parser.add_argument("--seconds", type=float, default=5.0, help="of each measurement")
-    parser.add_argument("--rounds", type=int, default=3, help="of which the median counts")
+    names = [scenario.name for scenario in SCENARIOS]
+    parser.add_argument("--seconds", type=float, help="of each measurement (default: 3)")
+    parser.add_argument("--rounds", type=int, help="of which the median counts (default: 3)")
+    for option, known in (("scenario", names), ("system", list(STARTERS))):
+        parser.add_argument(
+            f"--{option}", choices=known, nargs="+", metavar="NAME", help=f"only these: {', '.join(known)}"
+        )
     parser.add_argument(
-        "--scenario", choices=SCENARIOS, action="append", help="only this one; may be repeated"
+        "--brief", action="store_true", help="whether it works, not how fast: everything once, for a moment"
     )
     parser.add_argument(
-        "--recorder",
-        choices=PRIORITIES,
-        default="idle",
-        help="its INFERTAP_RECORDER_PRIORITY (default: %(default)s)",
+        "--out", type=Path, help=f"the file of figures (default: {_OUT}; brief: {_BRIEF_OUT})"
     )
-    asked = parser.parse_args()
-    if len(os.sched_getaffinity(0)) < 2:
-        sys.exit("two cores are needed: one for the relay, one for everything else")
-    envoy = tools.install()
-    print(f"recorder's priority: {asked.recorder}", flush=True)
-    rows = measure(envoy, asked.scenario or SCENARIOS, asked.rounds, asked.seconds, asked.recorder)
-    write(_OUT, rows)
-    print(f"\n{table(rows)}\n")
-    print("\n".join(verdicts(rows)))
-    print(f"written to {_OUT}")
-    return 0
+    return parser.parse_args()
 
 
-def verdicts(rows: Sequence[Row]) -> list[str]:
-    """A line for each scenario that was measured: how it stands beside the others, and to the bar."""
-    lines = []
-    for scenario in ("h1_1k_c16", "h2_1k_4x16"):
-        of_envoy = ratio(rows, scenario, "requests_per_second", "infertap", "envoy")
-        of_nginx = ratio(rows, scenario, "requests_per_second", "infertap", "nginx")
-        if of_envoy is not None and of_nginx is not None:
-            held = "reached" if of_envoy >= BAR else f"short by {BAR - of_envoy:.2f}"
-            lines.append(f"{scenario}: {of_envoy:.2f} x Envoy (bar {BAR}: {held}), {of_nginx:.2f} x nginx")
-    for row in rows:
-        if (row.scenario, row.metric) == ("h1_1k_1000rps", "shed_share"):
-            held = "reached" if row.value == 0 else "missed"
-            lines.append(f"h1_1k_1000rps: {row.value:.2%} shed (bar 0: {held})")
-    return lines
-
-
-def measure(
-    envoy: Path, scenarios: Sequence[str], rounds: int, seconds: float, recorder: str = PRIORITIES[0]
-) -> list[Row]:
-    """Rows of all scenarios; in each round every system has its turn."""
-    with ExitStack() as stack:
-        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="infertap-bench-")))
+def measure(plan: Plan) -> Results:
+    """All scenarios of a plan."""
+    found = Found()
+    with tempfile.TemporaryDirectory(prefix="infertap-bench-") as name:
+        directory = Path(name)
         directory.chmod(0o755)  # nginx's worker is another user
-        direct = stack.enter_context(systems.upstream(directory))
-        tested = [
-            direct,
-            stack.enter_context(systems.nginx(directory, direct)),
-            stack.enter_context(systems.envoy(directory, direct, envoy)),
-            stack.enter_context(systems.infertap(directory, direct, recorder)),
-        ]
-        rows: list[Row] = []
-        for scenario in scenarios:
-            figures: dict[str, list[dict[str, float]]] = {system.name: [] for system in tested}
-            for number in range(rounds):
-                for system in tested:
-                    print(
-                        f"{scenario}, round {number + 1} of {rounds}: {system.name} ...", end=" ", flush=True
-                    )
-                    figures[system.name].append(measure_once(directory, scenario, system, seconds))
-                    print(f"{figures[system.name][-1]['requests_per_second']:,.0f}/s", flush=True)
-            for name, each in figures.items():
-                rows += medians(scenario, name, each)
-        return rows
+        with systems.upstream(directory) as up:
+            for number, scenario in enumerate(plan.scenarios, 1):
+                print(f"\n[{number}/{len(plan.scenarios)}] {scenario.name}: {scenario.title}", flush=True)
+                _measure_scenario(
+                    plan, scenario, Site(directory / scenario.name, up, scenario.settings), found
+                )
+    return Results(
+        this_machine(), _now(), tools.versions(), found.scenarios, tuple(found.missing), tuple(found.rows)
+    )
 
 
-def measure_once(directory: Path, scenario: str, system: System, seconds: float) -> dict[str, float]:
-    """One measurement, with what became of the calls."""
-    before = system.account()
-    if scenario == "h1_1k_c16":
-        figures = load.h1_closed(directory, system.h1, seconds)
-    elif scenario == "h2_1k_4x16":
-        figures = load.h2_closed(directory, system.h2, seconds)
-    else:
-        figures = asyncio.run(load.h1_open(system.h1, _RATE, seconds))
-    return figures | shares(before, system.account())
+def _measure_scenario(plan: Plan, scenario: Scenario, site: Site, found: Found) -> None:
+    rounds = scenario.rounds(plan.rounds)
+    figures: dict[str, list[Figures]] = {}
+    failures: dict[str, str] = {}
+    with _running(plan.of(scenario), site, failures) as running:
+        for number in range(rounds):
+            for system in running:
+                if system.name in failures:
+                    continue
+                seconds = scenario.seconds(system.name, plan.seconds)
+                print(f"  round {number + 1} of {rounds}, {system.name} ...", end=" ", flush=True)
+                try:
+                    figures.setdefault(system.name, []).append(measure_once(scenario, system, seconds))
+                    print(_told(figures[system.name][-1]), flush=True)
+                except (LoadError, OSError) as error:
+                    failures[system.name] = f"{error}"
+                    print(f"failed: {error}", flush=True)
+    rows = [
+        row
+        for name, each in figures.items()
+        if name not in failures
+        for row in medians(scenario.name, name, each)
+    ]
+    found.rows += [*rows, *derived(rows)]
+    found.missing += [
+        Missing(scenario.name, name, why.split("\n")[0][:200]) for name, why in failures.items()
+    ]
+    found.scenarios[scenario.name] = Run(_now(), plan.seconds, rounds)
 
 
-def shares(before: dict[str, Any], after: dict[str, Any]) -> dict[str, float]:
-    """Of the calls seen between two accounts: the share that was stored, and the share that was shed."""
-    if not after:
-        return {}
+@contextmanager
+def _running(names: Sequence[str], site: Site, failures: dict[str, str]) -> Iterator[list[System]]:
+    """The systems that can be had, started side by side."""
+    site.directory.mkdir()
+    site.directory.chmod(0o755)
+    failures.update({name: why for name in names if (why := systems.absent(name))})
+    with ExitStack() as stack:
 
-    def more(line: str, *terms: str) -> int:
-        return sum(after[line][term] - before[line][term] for term in terms)
+        def start(name: str) -> System | None:
+            try:
+                return stack.enter_context(STARTERS[name](site))
+            except (StartError, OSError) as error:
+                failures[name] = f"{error}"
+                print(f"  {name}: {error}", flush=True)
+                return None
 
-    seen = max(more("calls", "seen"), 1)
-    shed = [term for term in after["calls"] if term.startswith("shed_")]
-    return {
-        "stored_share": more("hand_over", "appended") / seen,
-        "shed_share": more("calls", *shed) / seen,
-    }
+        with ThreadPoolExecutor() as pool:
+            begun = pool.map(start, [name for name in names if name not in failures])
+        yield [system for system in begun if system is not None]
+
+
+def measure_once(scenario: Scenario, system: System, seconds: float) -> Figures:
+    """One measurement, with what it cost and what became of the calls."""
+    observation = Observation(system)
+    figures = scenario.load(system, seconds)
+    return observation.figures(figures.get("calls")) | figures
+
+
+def _told(figures: Figures) -> str:
+    for metric, unit, scale in (
+        ("bytes_per_second", "MB/s", 1e-6),
+        ("requests_per_second", "calls/s", 1),
+        ("event_delay_p99_us", "µs delay at p99", 1),
+        ("rss_mib", "MiB", 1),
+    ):
+        if metric in figures:
+            return f"{figures[metric] * scale:,.0f} {unit}"
+    return "done"
+
+
+def _now() -> str:
+    return datetime.fromtimestamp(time.time(), UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 if __name__ == "__main__":

@@ -1,72 +1,54 @@
-"""Systems: the upstream, and what stands between it and the load: nothing, nginx, Envoy, infertap.
+"""Systems: what stands between load and upstream, each pinned alone to the tested core with one worker.
 
-One core for the system under test, the other for everything else: load, upstream, and infertap's recorder.
+STARTERS has them by name: each is a context in which the system runs and listens. Of infertap only the relay
+is on that core; its recorder, which redacts everything, shares the load core, and so does its parent.
 """
 
 import http.client
 import json
 import os
-import signal
-import socket
-import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from bench import tools
+from bench.load.grpc_calls import answer
+from bench.load.measuring import LOAD_CORE
+from bench.peers import envoy, haproxy, nginx
+from bench.ports import Ports
+from bench.processes import StartError, await_ports, free_port, pin, started
+
 TESTED_CORE: Final = 0
-OTHER_CORE: Final = 1
 _READY_SECONDS: Final = 20.0
 _SETTLED_SECONDS: Final = 60.0
+_HERE: Final = Path(__file__).parent
 
-_ANSWER: Final = (
-    '{"model_name":"iris","id":"1","outputs":[{"name":"predict","shape":[1],"datatype":"INT64","data":[2]}]}'
-)
-_NGINX: Final = """\
-worker_processes 1; daemon off; pid %(directory)s/%(name)s.pid; error_log %(directory)s/%(name)s.err crit;
-events { worker_connections 4096; }
-http {
-  access_log off; keepalive_requests 100000000; client_max_body_size 64m; client_body_buffer_size 2m;
-  client_body_temp_path %(directory)s/%(name)s-body; proxy_temp_path %(directory)s/%(name)s-proxy;
-  fastcgi_temp_path %(directory)s/%(name)s-f; uwsgi_temp_path %(directory)s/%(name)s-u;
-  scgi_temp_path %(directory)s/%(name)s-s;
-  %(servers)s
-}
-"""
-_UPSTREAM: Final = """
-  default_type application/json;
-  server { listen 127.0.0.1:%(h1)d backlog=4096; location / { return 200 '%(answer)s'; } }
-  server { listen 127.0.0.1:%(h2)d http2 backlog=4096; location / { return 200 '%(answer)s'; } }
-"""
-_PROXY: Final = """
-  upstream h1 { server 127.0.0.1:%(up_h1)d; keepalive 64; keepalive_requests 100000000; }
-  upstream h2 { server 127.0.0.1:%(up_h2)d; keepalive 64; keepalive_requests 100000000; }
-  server {
-    listen 127.0.0.1:%(h1)d backlog=4096;
-    location / {
-      proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header x-request-id $request_id;
-      proxy_pass http://h1;
-    }
-  }
-  server {
-    listen 127.0.0.1:%(h2)d http2 backlog=4096;
-    location / { grpc_set_header x-request-id $request_id; grpc_pass grpc://h2; }
-  }
-"""
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where systems are set up: a directory for their files, the upstream, infertap's further settings."""
+
+    directory: Path
+    up: Ports
+    settings: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """Where a system listens."""
+    """One that runs. `pids` are its processes (descendants not named); direct has none."""
 
     name: str
-    h1: int
-    h2: int
-    # Of infertap only: where its account is.
+    ports: Ports
+    pids: tuple[int, ...] = ()
+    # Of infertap only: where its account is, and the two processes that are looked at alone.
     admin: int | None = None
+    relay: int | None = None
+    recorder: int | None = None
 
     def account(self) -> dict[str, Any]:
         """The account of law 4, once nothing is in transit; empty for other systems."""
@@ -77,69 +59,135 @@ class System:
             account = _get_json(self.admin, "/account")
             if account["calls"]["open"] == account["hand_over"]["in_transit"] == 0:
                 return account
-            time.sleep(0.2)
+            time.sleep(0.1)
         raise TimeoutError(f"{self.name}: calls are still in transit after {_SETTLED_SECONDS:.0f} s")
 
 
-@contextmanager
-def upstream(directory: Path) -> Iterator[System]:
-    """The model's place: nginx that answers a small JSON."""
-    system = System("direct", free_port(), free_port())
-    servers = _UPSTREAM % {"h1": system.h1, "h2": system.h2, "answer": _ANSWER}
-    with _nginx(directory, "upstream", servers, OTHER_CORE, system):
-        yield system
+def absent(name: str) -> str | None:
+    """Why a system can't be had here; None where it can."""
+    if name == "infertap_compiled" and tools.compiled() is None:
+        return "not built (make compiled)"
+    return None
 
 
 @contextmanager
-def nginx(directory: Path, up: System) -> Iterator[System]:
-    """nginx as a reverse proxy that adds a request id."""
-    system = System("nginx", free_port(), free_port())
-    servers = _PROXY % {"h1": system.h1, "h2": system.h2, "up_h1": up.h1, "up_h2": up.h2}
-    with _nginx(directory, "proxy", servers, TESTED_CORE, system):
-        yield system
+def upstream(directory: Path) -> Iterator[Ports]:
+    """The model's place, on the load core: nginx for small answers, our own for bodies and events."""
+    ports = _free_ports()
+    (directory / "answer.grpc").write_bytes(answer())
+    small = _nginx_command(directory, "upstream", nginx.upstream(directory, ports))
+    bulk = [sys.executable, "-m", "bench.model", str(ports.bulk)]
+    with (
+        _listening(small, LOAD_CORE, directory / "upstream.log", (ports.h1, ports.h2)),
+        _listening(bulk, LOAD_CORE, directory / "model.log", (ports.bulk,)),
+    ):
+        yield ports
 
 
 @contextmanager
-def envoy(directory: Path, up: System, binary: Path) -> Iterator[System]:
-    """Envoy passing through: one worker, its router and nothing else."""
-    system = System("envoy", free_port(), free_port())
-    listeners = [_envoy_listener("h1", system.h1), _envoy_listener("h2", system.h2)]
-    clusters = [_envoy_cluster("h1", up.h1, False), _envoy_cluster("h2", up.h2, True)]
-    config = directory / "envoy.json"
-    config.write_text(json.dumps({"static_resources": {"listeners": listeners, "clusters": clusters}}))
-    command = [
-        str(binary),
-        "-c",
-        str(config),
-        "--concurrency",
-        "1",
-        "--log-level",
-        "off",
-        "--disable-hot-restart",
+def _listening(command: list[str], core: int, log: Path, ports: Iterable[int]) -> Iterator[int]:
+    with started(command, core, log) as process:
+        await_ports(process, log, ports)
+        yield process.pid
+
+
+@contextmanager
+def _peer(name: str, command: list[str], site: Site, ports: Ports, at: Iterable[int]) -> Iterator[System]:
+    with _listening(command, TESTED_CORE, site.directory / f"{name}.log", at) as pid:
+        yield System(name, ports, (pid,))
+
+
+def _direct(site: Site) -> AbstractContextManager[System]:
+    return nullcontext(System("direct", site.up))
+
+
+def _proxy_nginx(site: Site) -> AbstractContextManager[System]:
+    ports = _free_ports()
+    command = _nginx_command(site.directory, "nginx", nginx.proxy(site.directory, ports, site.up))
+    return _peer("nginx", command, site, ports, ports.all())
+
+
+def _stream_nginx(site: Site) -> AbstractContextManager[System]:
+    ports = _free_ports()
+    text = nginx.stream(site.directory, ports, site.up, tools.nginx_stream_module())
+    command = _nginx_command(site.directory, "nginx_stream", text)
+    return _peer("nginx_stream", command, site, ports, ports.all())
+
+
+def _nginx_command(directory: Path, name: str, text: str) -> list[str]:
+    config = directory / f"{name}.conf"
+    config.write_text(text)
+    return ["nginx", "-c", str(config), "-e", "stderr"]
+
+
+@contextmanager
+def _envoy(name: str, site: Site) -> Iterator[System]:
+    ports, config = _free_ports(), site.directory / f"{name}.json"
+    with tools.scratch_memory() as taps:
+        tapped = taps if name == "envoy_tap" else None
+        config.write_text(json.dumps(envoy.configuration(ports, site.up, tapped)))
+        options = ["--concurrency", "1", "--log-level", "error", "--disable-hot-restart"]
+        command = [str(tools.envoy()), "-c", str(config), *options]
+        with _peer(name, command, site, ports, ports.all()) as system:
+            yield system
+
+
+def _haproxy(site: Site) -> AbstractContextManager[System]:
+    ports, config = _free_ports(), site.directory / "haproxy.cfg"
+    config.write_text(haproxy.configuration(ports, site.up))
+    return _peer("haproxy", ["haproxy", "-db", "-q", "-f", str(config)], site, ports, ports.all())
+
+
+def _mitmproxy(site: Site) -> AbstractContextManager[System]:
+    ports = _free_ports()
+    modes = [
+        f"--mode=reverse:http://127.0.0.1:{to}@127.0.0.1:{at}"
+        for at, to in ((ports.h1, site.up.h1), (ports.bulk, site.up.bulk))
     ]
-    with _process(command, TESTED_CORE, directory / "envoy.log"):
-        _await_ports(system)
-        yield system
+    addon = str(_HERE / "peers" / "mitmproxy_addon.py")
+    home = f"--set=confdir={site.directory / 'mitmproxy'}"
+    command = [str(tools.mitmdump()), "--quiet", *modes, home, "-s", addon]
+    return _peer("mitmproxy", command, site, ports, (ports.h1, ports.bulk))
+
+
+def _aiohttp(site: Site) -> AbstractContextManager[System]:
+    ports = _free_ports()
+    routes = [f"{ports.h1}={site.up.h1}", f"{ports.bulk}={site.up.bulk}"]
+    command = [sys.executable, "-m", "bench.peers.aiohttp_proxy", *routes]
+    return _peer("aiohttp", command, site, ports, (ports.h1, ports.bulk))
+
+
+def _grpc_aio(site: Site) -> AbstractContextManager[System]:
+    ports = _free_ports()
+    command = [sys.executable, "-m", "bench.peers.grpc_proxy", str(ports.h2), str(site.up.h2)]
+    return _peer("grpc_aio", command, site, ports, (ports.h2,))
 
 
 @contextmanager
-def infertap(directory: Path, up: System, recorder: str) -> Iterator[System]:
-    """The product: its relay on the tested core; on the other its recorder, which redacts everything."""
-    system = System("infertap", free_port(), free_port(), free_port())
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("INFERTAP_")} | {
-        "INFERTAP_ROUTES": f"127.0.0.1:{system.h1}=127.0.0.1:{up.h1},127.0.0.1:{system.h2}=127.0.0.1:{up.h2}",
-        "INFERTAP_ADMIN_LISTEN": f"127.0.0.1:{system.admin}",
+def _infertap(name: str, site: Site) -> Iterator[System]:
+    ports, admin, log = _free_ports(), free_port(), site.directory / f"{name}.log"
+    environ = _environment(name, site, ports, admin)
+    with started([sys.executable, "-m", "sidecar"], LOAD_CORE, log, environ) as process:
+        children = _children(log)
+        relay = next(pid for child, pid in children.items() if child.startswith("relay"))
+        pin([relay], TESTED_CORE)
+        await_ports(process, log, ports.all())
+        yield System(name, ports, (process.pid,), admin, relay, children["recorder"])
+
+
+def _environment(name: str, site: Site, ports: Ports, admin: int) -> dict[str, str]:
+    routes = zip(ports.all(), site.up.all(), strict=True)
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("INFERTAP_")}
+    environ |= {
+        "INFERTAP_ROUTES": ",".join(f"127.0.0.1:{at}=127.0.0.1:{to}" for at, to in routes),
+        "INFERTAP_ADMIN_LISTEN": f"127.0.0.1:{admin}",
         "INFERTAP_API_LISTEN": f"127.0.0.1:{free_port()}",
-        "INFERTAP_SPOOL_DIR": str(directory / "spool"),
-        "INFERTAP_RECORDER_PRIORITY": recorder,
+        "INFERTAP_SPOOL_DIR": str(site.directory / f"{name}-spool"),
         "INFERTAP_DRAIN_DELAY_SECONDS": "0",
+        "INFERTAP_DRAIN_SECONDS": "1",
+        "INFERTAP_RECORDER_PRIORITY": "nice" if name == "infertap_nice" else "idle",
     }
-    log = directory / "infertap.log"
-    with _process([sys.executable, "-m", "sidecar"], OTHER_CORE, log, environ):
-        _await_ports(system)
-        for child, pid in _children(log).items():
-            os.sched_setaffinity(pid, {TESTED_CORE if child.startswith("relay") else OTHER_CORE})
-        yield system
+    return environ | dict(site.settings) | tools.code_path(compiled=name == "infertap_compiled")
 
 
 def _children(log: Path) -> dict[str, int]:
@@ -149,59 +197,28 @@ def _children(log: Path) -> dict[str, int]:
         if any(event["event"] == "recording" for event in events):
             return {event["child"]: event["pid"] for event in events if event["event"] == "child started"}
         time.sleep(0.05)
-    raise TimeoutError(f"infertap does not start: {log.read_text()[-500:]}")
+    raise StartError(f"does not start: {log.read_text()[-300:]}")
 
 
-# -- processes and ports
+Starter = Callable[[Site], AbstractContextManager[System]]
+STARTERS: Final[Mapping[str, Starter]] = {
+    "direct": _direct,
+    "infertap": partial(_infertap, "infertap"),
+    "infertap_nice": partial(_infertap, "infertap_nice"),
+    "infertap_compiled": partial(_infertap, "infertap_compiled"),
+    "nginx": _proxy_nginx,
+    "nginx_stream": _stream_nginx,
+    "haproxy": _haproxy,
+    "envoy": partial(_envoy, "envoy"),
+    "envoy_tap": partial(_envoy, "envoy_tap"),
+    "mitmproxy": _mitmproxy,
+    "aiohttp": _aiohttp,
+    "grpc_aio": _grpc_aio,
+}
 
 
-@contextmanager
-def _nginx(directory: Path, name: str, servers: str, core: int, system: System) -> Iterator[None]:
-    config = directory / f"{name}.conf"
-    config.write_text(_NGINX % {"directory": directory, "name": name, "servers": servers})
-    with _process(
-        ["nginx", "-c", str(config), "-e", str(directory / f"{name}.err")], core, directory / f"{name}.log"
-    ):
-        _await_ports(system)
-        yield
-
-
-@contextmanager
-def _process(
-    command: list[str], core: int, log: Path, environ: dict[str, str] | None = None
-) -> "Iterator[subprocess.Popen[bytes]]":
-    with ExitStack() as stack:
-        out = stack.enter_context(log.open("wb"))
-        pinned = ["taskset", "-c", str(core), *command]
-        process = subprocess.Popen(pinned, env=environ, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
-        try:
-            yield process
-        finally:
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(30)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-
-
-def free_port() -> int:
-    """A loopback port that nobody uses now."""
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return int(sock.getsockname()[1])
-
-
-def _await_ports(system: System) -> None:
-    until = time.monotonic() + _READY_SECONDS
-    for port in (system.h1, system.h2):
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port), timeout=1).close()
-                break
-            except OSError:
-                if time.monotonic() > until:
-                    raise TimeoutError(f"{system.name} does not listen on {port}") from None
-                time.sleep(0.05)
+def _free_ports() -> Ports:
+    return Ports(free_port(), free_port(), free_port())
 
 
 def _get_json(port: int, path: str) -> dict[str, Any]:
@@ -211,52 +228,3 @@ def _get_json(port: int, path: str) -> dict[str, Any]:
         return dict(json.loads(connection.getresponse().read()))
     finally:
         connection.close()
-
-
-# -- Envoy's configuration
-
-_HCM: Final = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
-_ROUTER: Final = "envoy.extensions.filters.http.router.v3.Router"
-_OPTIONS: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
-
-
-def _socket_address(port: int) -> dict[str, Any]:
-    return {"socket_address": {"address": "127.0.0.1", "port_value": port}}
-
-
-def _envoy_listener(name: str, port: int) -> dict[str, Any]:
-    manager = {
-        "@type": f"type.googleapis.com/{_HCM}",
-        "stat_prefix": name,
-        "codec_type": "AUTO",
-        "route_config": {
-            "virtual_hosts": [
-                {
-                    "name": name,
-                    "domains": ["*"],
-                    "routes": [{"match": {"prefix": "/"}, "route": {"cluster": name}}],
-                }
-            ]
-        },
-        "http_filters": [
-            {"name": "envoy.filters.http.router", "typed_config": {"@type": f"type.googleapis.com/{_ROUTER}"}}
-        ],
-    }
-    chain = {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}
-    return {"name": name, "address": _socket_address(port), "filter_chains": [chain]}
-
-
-def _envoy_cluster(name: str, port: int, http2: bool) -> dict[str, Any]:
-    endpoint = {"endpoint": {"address": _socket_address(port)}}
-    cluster: dict[str, Any] = {
-        "name": name,
-        "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint]}]},
-    }
-    if http2:
-        cluster["typed_extension_protocol_options"] = {
-            _OPTIONS: {
-                "@type": f"type.googleapis.com/{_OPTIONS}",
-                "explicit_http_config": {"http2_protocol_options": {}},
-            }
-        }
-    return cluster
