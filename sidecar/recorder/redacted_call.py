@@ -15,7 +15,7 @@ from sidecar.protocols import decode_status_message, parse_head
 from sidecar.recorder.encodings import EncodingError, open_encoding
 from sidecar.recorder.json_text import json_text
 from sidecar.recorder.payloads import Side, decode_binary, decode_grpc
-from sidecar.recorder.redaction import Findings, RedactedBody, Redactor, Withheld
+from sidecar.recorder.redaction import Ends, Findings, RedactedBody, Redactor, Stretch, Withheld
 
 Fields = Sequence[tuple[bytes, bytes]]
 
@@ -162,7 +162,9 @@ class CallRedaction:
         json_bytes = _value(fields, b"inference-header-content-length")
         if json_bytes:
             return self._binary(content_type, json_bytes, data, findings)
-        return _ReadBody(self._redactor.body(content_type, data, cut, findings), is_cut=cut)
+        return _ReadBody(
+            self._redactor.body(content_type, Stretch(data, Ends(closes=cut)), findings), is_cut=cut
+        )
 
     def _grpc(
         self, call: Exchange, is_request: bool, fields: Fields, data: bytes, findings: Findings

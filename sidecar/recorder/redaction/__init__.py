@@ -6,7 +6,19 @@ place, values never. What can't be read is withheld; what fails is withheld.
 
 from sidecar.recorder.redaction.body import RedactedBody, Withheld
 from sidecar.recorder.redaction.findings import Finding, Findings
+from sidecar.recorder.redaction.holes import WHOLE, Ends, Stretch
 from sidecar.recorder.redaction.policy import HashKey, Policy
 from sidecar.recorder.redaction.redactor import Redactor
 
-__all__ = ["Finding", "Findings", "HashKey", "Policy", "RedactedBody", "Redactor", "Withheld"]
+__all__ = [
+    "WHOLE",
+    "Ends",
+    "Finding",
+    "Findings",
+    "HashKey",
+    "Policy",
+    "RedactedBody",
+    "Redactor",
+    "Stretch",
+    "Withheld",
+]

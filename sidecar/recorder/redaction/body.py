@@ -18,12 +18,10 @@ from sidecar.recorder.redaction.events import NOT_JSON, EventsRedaction
 from sidecar.recorder.redaction.fields import is_secret_name
 from sidecar.recorder.redaction.finder import Finder
 from sidecar.recorder.redaction.findings import Findings
+from sidecar.recorder.redaction.holes import EDGE, WHOLE, Ends, Stretch
 from sidecar.recorder.redaction.policy import Policy
 from sidecar.recorder.redaction.text import TextRedaction, mask
 from sidecar.recorder.redaction.tree import TooDeepError, TreeRedaction, masked_by_type, repeats_a_key
-
-# What is taken off the end of a body that was cut: a value may be cut in two there.
-CUT_TAIL_BYTES: Final = 4 << 10
 
 
 class Withheld(StrEnum):
@@ -54,6 +52,8 @@ class RedactedBody:
     withheld: Withheld | None = None
     # Keyed hash of the raw bytes, for a body kept as a digest where there is a key.
     digest: str = ""
+    # Where in `data` the tail of a body with a hole begins, or among its documents where these are all.
+    tail_offset: int | None = None
 
 
 class _UnreadableError(Exception):
@@ -65,6 +65,12 @@ _CHARSET: Final = re.compile(r"""charset\s*=\s*["']?([\w.:-]+)""", re.IGNORECASE
 # Control characters that no text holds.
 _CONTROLS: Final = bytes((*range(9), *range(14, 27), *range(28, 32), 127))
 _LINE_END: Final = re.compile(r"\r\n|\n|\r")
+# What ends the parts of which a body is made.
+_LINE_BREAK: Final = re.compile(r"\n")
+_EVENT_END: Final = re.compile(r"\r\n\r\n|\n\n|\r\r")
+_PAIR_END: Final = re.compile(r"&")
+# What follows the first byte of a character of UTF-8.
+_WITHIN_CHARACTER: Final = bytes(range(0x80, 0xC0))
 _TEXT_TYPES: Final = re.compile(
     r"text/.*|application/(?:.*\+)?xml|application/(?:javascript|graphql|yaml|x-yaml|toml|sql|x-sh)"
 )
@@ -82,10 +88,24 @@ class BodyRedaction:
         self._tree = TreeRedaction(policy, self._text)
         self._events = EventsRedaction(self._text, self._tree)
 
-    def redact(self, content_type: str, data: bytes, cut: bool, findings: Findings) -> RedactedBody:
-        """`data` as captured, its content encoding opened; `cut` where its end is missing."""
+    def redact(self, content_type: str, stretch: Stretch, findings: Findings) -> RedactedBody:
+        """A payload as captured, its content encoding opened. Never raises."""
+        media_type = content_type.partition(";")[0].strip().lower()
+        body = self._closed(content_type, media_type, stretch.head, stretch.head_ends, findings)
+        if not stretch.tail or body.withheld is not None or not _is_stream(media_type):
+            return body
+        tail = self._closed(content_type, media_type, stretch.tail, stretch.tail_ends, findings)
+        if tail.withheld is not None or not tail.data:
+            return body
+        joined = body.data + tail.data
+        return RedactedBody(joined, body.documents + tail.documents, tail_offset=len(body.data))
+
+    def _closed(
+        self, content_type: str, media_type: str, data: bytes, ends: Ends, findings: Findings
+    ) -> RedactedBody:
+        """Fails closed."""
         try:
-            return self._redact(content_type, data, cut, findings)
+            return self._redact(content_type, media_type, data, ends, findings)
         except _UnreadableError as unreadable:
             return RedactedBody(withheld=unreadable.why)
         except TooDeepError:
@@ -93,19 +113,22 @@ class BodyRedaction:
         except Exception:  # law 3: whatever it was, nothing raw goes on
             return RedactedBody(withheld=Withheld.FAILED)
 
-    def _redact(self, content_type: str, data: bytes, cut: bool, findings: Findings) -> RedactedBody:
-        media_type = content_type.partition(";")[0].strip().lower()
+    def _redact(
+        self, content_type: str, media_type: str, data: bytes, ends: Ends, findings: Findings
+    ) -> RedactedBody:
         if not data:
             return RedactedBody()
-        text = _as_utf8(data, content_type, cut) if _may_be_text(media_type) else None
+        if ends.opens:
+            data = _from_character(data)
+        text = _as_utf8(data, content_type, ends) if _may_be_text(media_type) else None
         if text is None:
             return self.opaque(media_type, data)
-        if cut:
-            text = _less_tail(text)
+        if ends.closes:  # perhaps within a character
+            text = text.decode("utf-8", "ignore").encode()
         redact = self._by_type(media_type, text)
-        return redact(text, cut, findings)
+        return redact(text, ends, findings)
 
-    def _by_type(self, media_type: str, text: bytes) -> "Callable[[bytes, bool, Findings], RedactedBody]":
+    def _by_type(self, media_type: str, text: bytes) -> "Callable[[bytes, Ends, Findings], RedactedBody]":
         if media_type == "text/event-stream":
             return self._sse
         if _LINES_TYPES.fullmatch(media_type):
@@ -128,14 +151,14 @@ class BodyRedaction:
 
     # -- JSON
 
-    def _json(self, data: bytes, cut: bool, findings: Findings) -> RedactedBody:
-        if cut:
-            return self._broken(data, Withheld.CUT, findings)
+    def _json(self, data: bytes, ends: Ends, findings: Findings) -> RedactedBody:
+        if ends:
+            return self._broken(data, Withheld.CUT, ends, findings)
         try:
             tree = json.loads(data)
         except ValueError:
             lines = self._if_lines(data, findings)
-            return lines or self._broken(data, Withheld.MALFORMED, findings)
+            return lines or self._broken(data, Withheld.MALFORMED, ends, findings)
         except RecursionError:
             raise TooDeepError from None
         # No shape fits anywhere, nothing is escaped and no field is named: it may go as it is.
@@ -158,11 +181,11 @@ class BodyRedaction:
         """Whether JSON text hides nothing that shows only once it is parsed."""
         return not (self._policy.fields or b"\\" in data or _NAMES_SECRET.search(data))
 
-    def _broken(self, data: bytes, why: Withheld, findings: Findings) -> RedactedBody:
+    def _broken(self, data: bytes, why: Withheld, ends: Ends, findings: Findings) -> RedactedBody:
         """JSON that can't be parsed is read as text, where no rule asks for its fields."""
         if self._policy.fields or _NAMES_SECRET.search(data):
             raise _UnreadableError(why)
-        return self._plain(data, True, findings)
+        return self._plain(data, ends, findings)
 
     def _if_lines(self, data: bytes, findings: Findings) -> RedactedBody | None:
         """Several documents, one on each line, called JSON."""
@@ -174,15 +197,15 @@ class BodyRedaction:
                 json.loads(line)
         except (ValueError, RecursionError):
             return None
-        return self._lines(data, False, findings)
+        return self._lines(data, WHOLE, findings)
 
-    def _lines(self, data: bytes, _cut: bool, findings: Findings) -> RedactedBody:
-        lines = data.decode().split("\n")
-        return self._documents(lines, "\n".join, findings)
+    def _lines(self, data: bytes, ends: Ends, findings: Findings) -> RedactedBody:
+        lines = _whole_parts(_LINE_BREAK, data.decode(), ends).split("\n")
+        return self._documents(lines, "\n".join, findings, ends)
 
-    def _sse(self, data: bytes, _cut: bool, findings: Findings) -> RedactedBody:
+    def _sse(self, data: bytes, ends: Ends, findings: Findings) -> RedactedBody:
         """Server-sent events (HTML standard, section 9.2.6): an event's data lines are one payload."""
-        lines = _LINE_END.split(data.decode())
+        lines = _LINE_END.split(_whole_parts(_EVENT_END, data.decode(), ends))
         # The data lines of each.
         payloads: list[list[str]] = []
         # For each line either its text, or the number of the payload that stands there.
@@ -209,28 +232,30 @@ class BodyRedaction:
                     out.append(self._text.text(part, "body", findings))
             return "\n".join(out)
 
-        return self._documents(["\n".join(data) for data in payloads], write, findings)
+        return self._documents(["\n".join(data) for data in payloads], write, findings, ends)
 
     def _documents(
-        self, payloads: list[str], write: "Callable[[list[str]], str]", findings: Findings
+        self, payloads: list[str], write: "Callable[[list[str]], str]", findings: Findings, ends: Ends
     ) -> RedactedBody:
-        redacted = self._events.redact(payloads, "body", findings, self._is_clean, self._reads_as_text)
+        redacted = self._events.redact(payloads, "body", findings, self._is_clean, self._reads_as_text, ends)
         documents = tuple(document for _, document in redacted if document is not NOT_JSON)
         return RedactedBody(write([text for text, _ in redacted]).encode(), documents)
 
-    def documents(self, documents: tuple[Any, ...], findings: Findings) -> tuple[Any, ...] | None:
+    def documents(
+        self, documents: tuple[Any, ...], findings: Findings, ends: Ends = WHOLE
+    ) -> tuple[Any, ...] | None:
         """Documents that were decoded elsewhere, redacted as one text; None where that fails."""
         try:
-            return self._events.trees(documents, "body", findings)
+            return self._events.trees(documents, "body", findings, ends)
         except Exception:  # law 3: whatever it was, nothing raw goes on
             return None
 
     # -- forms and text
 
-    def _form(self, data: bytes, cut: bool, findings: Findings) -> RedactedBody:
-        pairs = parse_qsl(data.decode(), keep_blank_values=True)
+    def _form(self, data: bytes, ends: Ends, findings: Findings) -> RedactedBody:
+        pairs = parse_qsl(_whole_parts(_PAIR_END, data.decode(), ends), keep_blank_values=True)
         if not pairs:
-            return self._plain(data, cut, findings)
+            return self._plain(data, ends, findings)
         return RedactedBody(urlencode(self.parameters(pairs, "body", findings)).encode())
 
     def parameters(
@@ -258,7 +283,13 @@ class BodyRedaction:
             return mask("secret")
         return self._text.text(value, where, findings)
 
-    def _plain(self, data: bytes, _cut: bool, findings: Findings) -> RedactedBody:
+    def _plain(self, data: bytes, ends: Ends, findings: Findings) -> RedactedBody:
+        if ends:  # what is withheld is looked at too: a value may be there only in part
+            text = data.decode("utf-8", "replace")
+            start = EDGE if ends.opens else 0
+            end = max(len(text) - EDGE, start) if ends.closes else len(text)
+            parts = (text[:start], text[start:end], text[end:])
+            data = self._text.joined(parts, "body", findings)[1].encode()
         return RedactedBody(self._text.raw(data, "body", findings))
 
 
@@ -284,17 +315,19 @@ def _may_be_text(media_type: str) -> bool:
     )
 
 
-def _as_utf8(data: bytes, content_type: str, cut: bool) -> bytes | None:
-    """`data` as UTF-8; None where it is no text in the charset that it claims."""
+def _as_utf8(data: bytes, content_type: str, ends: Ends) -> bytes | None:
+    """`data` as UTF-8; None where it is no text of its charset, or can't be read from its middle."""
     declared = _CHARSET.search(content_type)
     charset = declared[1].lower() if declared else _by_mark(data)
     if charset in ("utf-8", "utf8", "us-ascii", "ascii"):
         text = data.removeprefix(codecs.BOM_UTF8)
-        if text.isascii() or _is_utf8(text, cut):
+        if text.isascii() or _is_utf8(text, ends.closes):
             return None if _is_binary(text) else text
         return None
+    if ends.opens:
+        return None
     try:
-        decoded = codecs.lookup(charset).incrementaldecoder("strict").decode(data, final=not cut)
+        decoded = codecs.lookup(charset).incrementaldecoder("strict").decode(data, final=not ends.closes)
     except (LookupError, ValueError):
         return None
     text = decoded.removeprefix("\ufeff").encode("utf-8", "replace")
@@ -322,6 +355,19 @@ def _is_utf8(data: bytes, cut: bool) -> bool:
     return True
 
 
-def _less_tail(text: bytes) -> bytes:
-    """Without its last CUT_TAIL_BYTES, and without a character cut in two there."""
-    return text[:-CUT_TAIL_BYTES].decode("utf-8", "ignore").encode()
+def _from_character(data: bytes) -> bytes:
+    """`data` from the first character of UTF-8 that is whole."""
+    return data[:3].lstrip(_WITHIN_CHARACTER) + data[3:]
+
+
+def _is_stream(media_type: str) -> bool:
+    """Whether what comes late can be read without what came before."""
+    return media_type == "text/event-stream" or _LINES_TYPES.fullmatch(media_type) is not None
+
+
+def _whole_parts(boundary: re.Pattern[str], text: str, ends: Ends) -> str:
+    """`text` without the part that begins, and the part that ends, in a hole."""
+    found = [match.end() for match in boundary.finditer(text)] if ends else []
+    start = (found[0] if found else len(text)) if ends.opens else 0
+    end = (found[-1] if found else 0) if ends.closes else len(text)
+    return text[start : max(start, end)]

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 from sidecar.recorder.redaction.findings import Findings
+from sidecar.recorder.redaction.holes import WHOLE, Ends, is_whole, less_edges
 from sidecar.recorder.redaction.text import TextRedaction, mask
 from sidecar.recorder.redaction.tree import (
     MAX_DEPTH,
@@ -23,6 +24,8 @@ from sidecar.recorder.redaction.tree import (
 _Place = tuple[str | int, ...]
 
 NOT_JSON: Final = object()
+# What ends a stream of OpenAI's.
+DONE: Final = "[DONE]"
 # What begins as a document does; `[DONE]` does not.
 _LIKE_JSON: Final = re.compile(r"\s*(?:\{|\[\s*[\[{\"])")
 # Stands in place of a document that is broken.
@@ -36,13 +39,14 @@ class EventsRedaction:
         self._text = text
         self._tree = tree
 
-    def redact(
+    def redact(  # noqa: PLR0917
         self,
         payloads: Sequence[str],
         where: str,
         findings: Findings,
         is_clean: Callable[[bytes], bool],
         reads_as_text: Callable[[bytes], bool],
+        ends: Ends = WHOLE,
     ) -> list[tuple[str, Any]]:
         """Each payload redacted, and its document; NOT_JSON where it is none. Raises TooDeepError.
 
@@ -51,6 +55,8 @@ class EventsRedaction:
         """
         documents = [_read(payload) for payload in payloads]
         before = findings.total
+        if ends:
+            payloads = _less_edges(payloads, documents, ends)
         payloads = self._plain_joined(payloads, documents, where, findings)
         self._redact_joined(documents, where, findings)
         joined_found = findings.total > before
@@ -72,8 +78,12 @@ class EventsRedaction:
             redacted.append((payload if is_same else _write(tree), tree))
         return redacted
 
-    def trees(self, documents: Sequence[Any], where: str, findings: Findings) -> tuple[Any, ...]:
+    def trees(
+        self, documents: Sequence[Any], where: str, findings: Findings, ends: Ends = WHOLE
+    ) -> tuple[Any, ...]:
         """The same for documents that are decoded already; changes them on the way. Raises TooDeepError."""
+        if ends:
+            _take_edges(documents, ends)
         self._redact_joined(documents, where, findings)
         return tuple(self._tree.redact(document, where, findings) for document in documents)
 
@@ -92,17 +102,49 @@ class EventsRedaction:
 
     def _redact_joined(self, documents: Sequence[Any], where: str, findings: Findings) -> None:
         """Redact in place what is spread over several documents."""
-        places: dict[_Place, list[tuple[Any, str | int]]] = {}
-        for document in documents:
-            if document is not NOT_JSON:
-                for place, holder, key in _strings(document, ()):
-                    places.setdefault(place, []).append((holder, key))
-        for spots in places.values():
+        for spots in _places(documents).values():
             parts = [holder[key] for holder, key in spots]
             if len(parts) < 2 or all(part == parts[0] for part in parts):
                 continue
             for (holder, key), part in zip(spots, self._text.joined(parts, where, findings), strict=True):
                 holder[key] = part
+
+
+def _places(documents: Sequence[Any]) -> dict[_Place, list[tuple[Any, str | int]]]:
+    """Where strings stand in `documents`: for each place what holds them, and under which key."""
+    places: dict[_Place, list[tuple[Any, str | int]]] = {}
+    for document in documents:
+        if document is not NOT_JSON:
+            for place, holder, key in _strings(document, ()):
+                places.setdefault(place, []).append((holder, key))
+    return places
+
+
+def _less_edges(payloads: Sequence[str], documents: Sequence[Any], ends: Ends) -> list[str]:
+    """`payloads` without the texts beside a hole; their documents are changed in place."""
+    kept = list(payloads)
+    plain = [number for number, document in enumerate(documents) if document is NOT_JSON]
+    texts = less_edges([payloads[number] for number in plain], ends)
+    for number, text in zip(plain, texts, strict=True):
+        kept[number] = text if payloads[number] != DONE else DONE
+    if _take_edges(documents, ends):
+        for number, document in enumerate(documents):
+            if document is not NOT_JSON:
+                kept[number] = _write(document)
+    return kept
+
+
+def _take_edges(documents: Sequence[Any], ends: Ends) -> bool:
+    """Take what stands beside a hole out of `documents`, in place; whether there was anything."""
+    found = False
+    for place, spots in _places(documents).items():
+        parts = [holder[key] for holder, key in spots]
+        if is_whole(place, parts):
+            continue
+        found = True
+        for (holder, key), part in zip(spots, less_edges(parts, ends), strict=True):
+            holder[key] = part
+    return found
 
 
 def _read(payload: str) -> Any:

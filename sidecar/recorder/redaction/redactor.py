@@ -10,6 +10,7 @@ from sidecar.recorder.redaction.body import BodyRedaction, RedactedBody
 from sidecar.recorder.redaction.fields import is_secret_name
 from sidecar.recorder.redaction.finder import Finder
 from sidecar.recorder.redaction.findings import Findings
+from sidecar.recorder.redaction.holes import WHOLE, Ends, Stretch
 from sidecar.recorder.redaction.policy import Policy
 from sidecar.recorder.redaction.text import TextRedaction, mask
 
@@ -120,13 +121,16 @@ class Redactor:
         """`hmac:KEYID:…`; empty without a key, for then nothing may be told."""
         return self.policy.key.hash(value) if self.policy.key and value else ""
 
-    def body(self, content_type: str, data: bytes, cut: bool, findings: Findings) -> RedactedBody:
-        """A payload, its content encoding opened; `cut` where its end is missing. Never raises."""
-        return self._body.redact(content_type, data, cut, findings)
+    def body(self, content_type: str, data: bytes | Stretch, findings: Findings) -> RedactedBody:
+        """A payload, its content encoding opened: whole, or what is there of it. Never raises."""
+        stretch = data if isinstance(data, Stretch) else Stretch(data)
+        return self._body.redact(content_type, stretch, findings)
 
-    def documents(self, documents: tuple[Any, ...], findings: Findings) -> tuple[Any, ...] | None:
+    def documents(
+        self, documents: tuple[Any, ...], findings: Findings, ends: Ends = WHOLE
+    ) -> tuple[Any, ...] | None:
         """Decoded messages of one direction, redacted as one text; None where that fails."""
-        return self._body.documents(documents, findings)
+        return self._body.documents(documents, findings, ends)
 
     def opaque(self, content_type: str, data: bytes) -> RedactedBody:
         """A payload that no rule can read, as INFERTAP_OPAQUE_BODIES says."""

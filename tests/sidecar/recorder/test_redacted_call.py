@@ -69,6 +69,7 @@ def planted(secret: bytes, protocol: Protocol) -> Exchange:
         Body: Body([secret], len(secret), len(secret), [(5, 1), (6, 2)], 2),
         int: 200,
         float: 0.5,
+        bool: False,
         Protocol: protocol,
         EndedBy: EndedBy.MODEL,
         Reason: Reason.RATE,
@@ -81,6 +82,7 @@ def planted(secret: bytes, protocol: Protocol) -> Exchange:
     else:
         values["request_head"] = values["response_head"] = b""
     values["started_wall_ns"] = WALL
+    values["segment"] = 0
     return Exchange(**values)
 
 

@@ -10,7 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar import config
-from sidecar.recorder.redaction import Findings, Policy, RedactedBody, Redactor, Withheld
+from sidecar.recorder.redaction import (
+    Ends,
+    Findings,
+    Policy,
+    RedactedBody,
+    Redactor,
+    Stretch,
+    Withheld,
+)
 
 MakeRedactor = Callable[..., Redactor]
 JSON = "application/json"
@@ -24,7 +32,7 @@ def body(
         data = json.dumps(data)
     if isinstance(data, str):
         data = data.encode()
-    return redactor.body(content_type, data, cut, Findings())
+    return redactor.body(content_type, Stretch(data, Ends(closes=cut)), Findings())
 
 
 def test_clean_json_stays_as_it_is(redactor: MakeRedactor) -> None:
@@ -211,7 +219,7 @@ def test_planted_value_never_survives(tree: Any, secret: str) -> None:
     """Wherever in a tree a value is, however it is escaped, the redacted body is JSON without it."""
     for ascii_only in (True, False):
         data = json.dumps({"tree": tree, "here": [f" {secret} "], f"({secret})": 1}, ensure_ascii=ascii_only)
-        redacted = REDACTOR.body(JSON, data.encode("utf-8", "surrogatepass"), False, Findings())
+        redacted = REDACTOR.body(JSON, data.encode("utf-8", "surrogatepass"), Findings())
         assert secret.encode() not in redacted.data
         if redacted.data:
             assert secret not in json.dumps(json.loads(redacted.data), ensure_ascii=False)
@@ -221,7 +229,7 @@ def test_planted_value_never_survives(tree: Any, secret: str) -> None:
 def test_split_anywhere_over_events(around: str, place: int) -> None:
     """Wherever a value is cut in two, the joined text of the redacted stream lacks it."""
     parts = [f"{around} {SECRET[:place]}", f"{SECRET[place:]} {around}"]
-    redacted = REDACTOR.body("text/event-stream", sse(*map(delta, parts)), False, Findings())
+    redacted = REDACTOR.body("text/event-stream", sse(*map(delta, parts)), Findings())
     joined = "".join(each["choices"][0]["delta"]["content"] for each in redacted.documents)
     assert SECRET not in joined
 
@@ -232,8 +240,8 @@ def test_split_anywhere_over_events(around: str, place: int) -> None:
 )
 def test_any_bytes(data: bytes, content_type: str) -> None:
     """Any bytes under any type give a body or a reason, and redacting the result again changes nothing."""
-    redacted = REDACTOR.body(content_type, data, False, Findings())
+    redacted = REDACTOR.body(content_type, data, Findings())
     assert redacted.withheld is not Withheld.FAILED
     if redacted.withheld is None:
-        again = REDACTOR.body(content_type, redacted.data, False, Findings())
+        again = REDACTOR.body(content_type, redacted.data, Findings())
         assert again.withheld is not None or again.data == redacted.data

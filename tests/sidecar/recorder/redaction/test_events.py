@@ -16,7 +16,7 @@ def test_a_member_said_twice_shows_only_what_was_redacted(
 ) -> None:
     """Of two members of one name the one that the tree does not show is not in the bytes either."""
     data = begin + b'{"a":"ada@x.org","a":"ok"}' + end + begin + b'{"b":1}' + end
-    body = redactor().body(media_type, data, False, Findings())
+    body = redactor().body(media_type, data, Findings())
     assert b"ada" not in body.data
     assert b'{"a":"ok"}' in body.data
 
@@ -41,7 +41,7 @@ def test_a_broken_document_is_left_out_where_its_text_can_hide_something(
 ) -> None:
     """Rules on fields, secret names and escapes need a document that can be parsed; the others stay."""
     data = begin + b'{"b":1}' + end + begin + broken
-    body = redactor(**rules).body(media_type, data, False, Findings())
+    body = redactor(**rules).body(media_type, data, Findings())
     assert b"Ada" not in body.data
     assert body.data.endswith(b"<malformed>")
     assert body.documents == ({"b": 1},)
@@ -50,10 +50,10 @@ def test_a_broken_document_is_left_out_where_its_text_can_hide_something(
 def test_the_last_event_of_a_stream_is_not_taken_for_broken(redactor: Callable[..., Redactor]) -> None:
     """`[DONE]` is no document and stays, also where there are rules on fields."""
     data = b'data: {"b":1}\n\ndata: [DONE]\n\n'
-    assert redactor(redact_fields="name=mask").body(SSE, data, False, Findings()).data == data
+    assert redactor(redact_fields="name=mask").body(SSE, data, Findings()).data == data
 
 
 def test_plain_text_spread_over_events_is_masked(redactor: Callable[..., Redactor]) -> None:
     """Tokens that come as plain text are read as one text too."""
-    body = redactor().body(SSE, b"data: ada\n\ndata: @\n\ndata: x.org\n\n", False, Findings())
+    body = redactor().body(SSE, b"data: ada\n\ndata: @\n\ndata: x.org\n\n", Findings())
     assert body.data == b"data: <email>\n\ndata: \n\ndata: \n\n"

@@ -20,11 +20,11 @@ from sidecar.recorder.redaction import Findings, Redactor
 )
 def test_other_characters_hide_nothing(redactor: Callable[..., Redactor], written: str, mask: str) -> None:
     """Full-width digits, no-break spaces, typographic dashes and characters without width hide nothing."""
-    body = redactor().body("application/json", f'{{"a":"{written} é"}}'.encode(), False, Findings())
+    body = redactor().body("application/json", f'{{"a":"{written} é"}}'.encode(), Findings())
     assert body.documents == ({"a": f"{mask} é"},)
 
 
 def test_such_characters_stay_where_nothing_is_found(redactor: Callable[..., Redactor]) -> None:
     """A text in which nothing is found keeps its own characters, byte for byte."""
     data = '{"a":"３ cafés\u00a0– très bien，"}'.encode()
-    assert redactor().body("application/json", data, False, Findings()).data == data
+    assert redactor().body("application/json", data, Findings()).data == data

@@ -56,19 +56,19 @@ def test_named_numbers() -> None:
 
 def test_a_card_number_as_a_float_is_masked(redactor: Callable[..., Redactor]) -> None:
     """Tables turn integers into floats where one is missing: such a card number is one still."""
-    body = redactor().body("application/json", b'{"a":[4111111111111111.0,null,1.5]}', False, Findings())
+    body = redactor().body("application/json", b'{"a":[4111111111111111.0,null,1.5]}', Findings())
     assert body.documents == ({"a": [0, None, 1.5]},)
 
 
 def test_names_in_camel_case_mean_secrets(redactor: Callable[..., Redactor]) -> None:
     """`dbPassword` is a secret as `db_password` is; `maxTokens` is none."""
     data = b'{"dbPassword":"hunter","userSecret":"abc","maxTokens":"5"}'
-    body = redactor().body("application/json", data, False, Findings())
+    body = redactor().body("application/json", data, Findings())
     assert body.documents == ({"dbPassword": "<secret>", "userSecret": "<secret>", "maxTokens": "5"},)
 
 
 def test_likeliest_tokens_beside_a_masked_one_go(redactor: Callable[..., Redactor]) -> None:
     """Log probabilities list each token again among its alternatives, which would spell what was masked."""
     tokens = [{"token": token, "top_logprobs": [{"token": token}]} for token in ("ada", "@x.org")]
-    body = redactor().body("application/json", json.dumps(tokens).encode(), False, Findings())
+    body = redactor().body("application/json", json.dumps(tokens).encode(), Findings())
     assert body.documents == ([{"token": "<email>", "top_logprobs": []}, {"token": "", "top_logprobs": []}],)
