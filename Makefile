@@ -80,7 +80,7 @@ proto-check: $(PROTO_VENV)/.installed ## fail if generated code is stale
 	@for f in $$(cd build/proto && find . -name '*_pb2*'); do cmp -s "build/proto/$$f" "$$f" || { echo "$$f is stale: run make proto"; exit 1; }; done
 
 .PHONY: bench-relay
-bench-relay: $(STAMP) ## requests per second beside nginx and Envoy (BENCH="--help" tells how to shorten it)
+bench-relay: $(STAMP) ## the relay beside its peers (25 minutes; BENCH="--help" tells how to shorten it)
 	@$(BIN)/python -m bench.relay $(BENCH)
 
 .PHONY: test-kubernetes
