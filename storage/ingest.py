@@ -1,12 +1,14 @@
 """Ingest: IngestService: what sidecars send, checked, made durable, acknowledged.
 
 It promises: an acknowledgement follows the engine's commit; an entry that can never be taken is rejected
-alone, and the stream goes on; a sender that breaks the protocol hears which field is wrong.
+alone, and the stream goes on; a sender that breaks the protocol hears which field is wrong; what is in flight
+is told after the records that were sent before.
 """
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Iterator
 from hashlib import sha256
 from typing import Any, Final, TypeAlias
 
@@ -18,6 +20,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from infertap import v1
 from infertap.query import InvalidArgumentError, abort_invalid
 from storage.archive import Archive, ArchiveError, Entry, GapEntry, RecordEntry
+from storage.in_flight import InFlight
+from storage.live import Live
 from storage.numbers import Numbers
 from storage.writer import Writer
 
@@ -35,6 +39,8 @@ _FIRST_NS: Final = 0
 _LAST_NS: Final = (1 << 63) - 1
 _NANOS: Final = 1_000_000_000
 
+# A batch that is being written, or what is told of calls in flight.
+_UnderWay: TypeAlias = asyncio.Task[list[v1.IngestResponse]] | v1.InFlight
 Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 
 
@@ -50,10 +56,14 @@ class RejectedError(ValueError):
 class Ingest(v1.IngestServiceServicer):
     """Takes what the spools send."""
 
-    def __init__(self, archive: Archive, writer: Writer, numbers: Numbers) -> None:
+    def __init__(
+        self, archive: Archive, writer: Writer, numbers: Numbers, in_flight: InFlight, live: Live
+    ) -> None:
         self._archive = archive
         self._writer = writer
         self._numbers = numbers
+        self._in_flight = in_flight
+        self._live = live
 
     async def Ingest(  # noqa: N802
         self, requests: AsyncIterator[v1.IngestRequest], context: Context
@@ -63,34 +73,46 @@ class Ingest(v1.IngestServiceServicer):
             try:
                 spool_id = await _read_hello(requests)
                 received = await asyncio.to_thread(self._archive.received, spool_id)
-                yield v1.IngestResponse(welcome=v1.Welcome(received=map(_range, received)))
-                async for response in self._answers(spool_id, requests):
-                    yield response
+                welcome = v1.Welcome(received=map(_range, received), takes_in_flight=True)
+                yield v1.IngestResponse(welcome=welcome)
+                with self._stream(spool_id) as stream:
+                    async for response in self._answers(spool_id, stream, requests):
+                        yield response
             except InvalidArgumentError as error:
                 await abort_invalid(context, error)
             except ArchiveError as error:
                 await context.abort(grpc.StatusCode.UNAVAILABLE, f"the archive takes nothing now: {error}")
 
+    @contextlib.contextmanager
+    def _stream(self, spool_id: bytes) -> Iterator[int]:
+        """What is told of calls in flight counts for as long, and a while after."""
+        stream = self._in_flight.begin(spool_id, time.monotonic_ns())
+        try:
+            yield stream
+        finally:
+            self._in_flight.end(spool_id, stream, time.monotonic_ns())
+
     async def _answers(
-        self, spool_id: bytes, requests: AsyncIterator[v1.IngestRequest]
+        self, spool_id: bytes, stream: int, requests: AsyncIterator[v1.IngestRequest]
     ) -> AsyncIterator[v1.IngestResponse]:
         """Answers in the order of the batches, several of which are being written at a time."""
-        under_way: asyncio.Queue[asyncio.Task[list[v1.IngestResponse]] | None] = asyncio.Queue(
-            _MOST_UNDER_WAY
-        )
+        under_way: asyncio.Queue[_UnderWay | None] = asyncio.Queue(_MOST_UNDER_WAY)
         reading = asyncio.create_task(self._read(spool_id, requests, under_way))
-        tasks: asyncio.Task[list[v1.IngestResponse]] | None = None
         try:
-            while (tasks := await under_way.get()) is not None:
-                for response in await tasks:
+            while (each := await under_way.get()) is not None:
+                if isinstance(each, v1.InFlight):
+                    news = self._in_flight.take(spool_id, stream, each, now := time.monotonic_ns())
+                    self._live.tell_in_flight(news, now)
+                    continue
+                for response in await each:
                     yield response
             await reading
         finally:
             reading.cancel()
             while not under_way.empty():
-                task = under_way.get_nowait()
-                if task is not None:
-                    task.cancel()
+                each = under_way.get_nowait()
+                if isinstance(each, asyncio.Task):
+                    each.cancel()
             with contextlib.suppress(BaseException):
                 await reading
 
@@ -98,13 +120,17 @@ class Ingest(v1.IngestServiceServicer):
         self,
         spool_id: bytes,
         requests: AsyncIterator[v1.IngestRequest],
-        under_way: "asyncio.Queue[asyncio.Task[list[v1.IngestResponse]] | None]",
+        under_way: "asyncio.Queue[_UnderWay | None]",
     ) -> None:
         try:
             async for request in requests:
-                if request.WhichOneof("message") != "batch":
+                kind = request.WhichOneof("message")
+                if kind == "in_flight":
+                    await under_way.put(request.in_flight)
+                elif kind == "batch":
+                    await under_way.put(asyncio.create_task(self._take(spool_id, request.batch)))
+                else:
                     raise InvalidArgumentError("batch", "expected after hello")
-                await under_way.put(asyncio.create_task(self._take(spool_id, request.batch)))
         finally:
             await under_way.put(None)
 

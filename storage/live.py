@@ -1,4 +1,7 @@
-"""Live: who is told of each record as it becomes durable. On one event loop; nobody is waited for."""
+"""Live: who is told of each record as it becomes durable, and of calls in flight as they appear.
+
+On one event loop; nobody is waited for.
+"""
 
 import asyncio
 import contextlib
@@ -6,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from infertap import v1
+from storage.in_flight import CallInFlight
 
 # Records that wait for one listener; one that is slower is cut off, not served with holes.
 MOST_WAITING: Final = 10_000
@@ -60,6 +64,11 @@ class Live:
     @property
     def has_listeners(self) -> bool:
         return bool(self._listeners)
+
+    def tell_in_flight(self, calls: Sequence[CallInFlight], now: int) -> None:
+        """These calls have appeared, or are lost; `now` is monotonic."""
+        if self._listeners:
+            self.tell([call.shown(now) for call in calls])
 
     def tell(self, records: Sequence[v1.Record]) -> None:
         """These records are durable."""

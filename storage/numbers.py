@@ -3,6 +3,8 @@
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
+from storage.in_flight import InFlight
+
 _COMMIT_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
 
 
@@ -28,12 +30,25 @@ class Numbers:
             "infertap_storage_spools_connected", "Spools that are connected.", registry=self._registry
         )
         self.tails = Gauge("infertap_storage_tails", "Live tails that are open.", registry=self._registry)
+        self._in_flight = Gauge(
+            "infertap_storage_in_flight", "Calls that sidecars have open for long.", registry=self._registry
+        )
+        self._in_flight_dropped = Gauge(
+            "infertap_storage_in_flight_dropped",
+            "Calls in flight that there was no room for, since the start.",
+            registry=self._registry,
+        )
         self.commit_seconds = Histogram(
             "infertap_storage_commit_seconds",
             "How long commits took.",
             buckets=_COMMIT_SECONDS,
             registry=self._registry,
         )
+
+    def watch(self, in_flight: InFlight) -> None:
+        """Show how many calls are in flight."""
+        self._in_flight.set_function(lambda: len(in_flight))
+        self._in_flight_dropped.set_function(lambda: in_flight.dropped)
 
     def exposition(self) -> bytes:
         """The numbers in Prometheus' text format."""

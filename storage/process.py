@@ -5,10 +5,10 @@ under way finish, and ends with exit status 0; what was acknowledged is durable,
 """
 
 import asyncio
-import contextlib
 import os
 import resource
 import signal
+import time
 from typing import Final
 
 import grpc.aio
@@ -21,6 +21,7 @@ from infertap.settings import Address
 from storage.archive import Archive, open_archive
 from storage.config import Settings
 from storage.event_log import log_event
+from storage.in_flight import InFlight
 from storage.ingest import Ingest
 from storage.live import Live
 from storage.numbers import Numbers
@@ -34,6 +35,7 @@ _SERVICES: Final = (
 )
 _MOST_CALLS: Final = 1000
 _DRAIN_SECONDS: Final = 5.0
+_SWEEP_SECONDS: Final = 1.0
 _OPTIONS: Final = (
     # A batch is a MiB, or one record of up to three.
     ("grpc.max_receive_message_length", 8 << 20),
@@ -58,7 +60,9 @@ class Storage:
         self._archive = archive
         self._numbers = Numbers()
         self._live = Live()
-        self._writer = Writer(archive, self._live, self._numbers)
+        self._in_flight = InFlight()
+        self._numbers.watch(self._in_flight)
+        self._writer = Writer(archive, self._live, self._numbers, self._in_flight)
         self._health = health.aio.HealthServicer()
         self._stop = asyncio.Event()
 
@@ -67,7 +71,7 @@ class Storage:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
-        writing = asyncio.create_task(self._writer.run())
+        working = [asyncio.create_task(self._writer.run()), asyncio.create_task(self._sweep())]
         server, port = await self._serve_grpc()
         runner = await self._serve_web()
         _, web_port = runner.addresses[0][:2]
@@ -82,15 +86,25 @@ class Storage:
         await self._health.enter_graceful_shutdown()
         await server.stop(_DRAIN_SECONDS)
         await runner.cleanup()
-        writing.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await writing
+        for task in working:
+            task.cancel()
+        await asyncio.gather(*working, return_exceptions=True)
         log_event("storage ended")
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(_SWEEP_SECONDS)
+            now = time.monotonic_ns()
+            self._live.tell_in_flight(self._in_flight.sweep(now), now)
 
     async def _serve_grpc(self) -> tuple[grpc.aio.Server, int]:
         server = grpc.aio.server(options=_OPTIONS, maximum_concurrent_rpcs=_MOST_CALLS)
-        v1.add_RecordServiceServicer_to_server(Records(self._archive, self._live, self._numbers), server)
-        v1.add_IngestServiceServicer_to_server(Ingest(self._archive, self._writer, self._numbers), server)
+        v1.add_RecordServiceServicer_to_server(
+            Records(self._archive, self._live, self._numbers, self._in_flight), server
+        )
+        v1.add_IngestServiceServicer_to_server(
+            Ingest(self._archive, self._writer, self._numbers, self._in_flight, self._live), server
+        )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         reflection.enable_server_reflection(
             (*_SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), server
@@ -106,7 +120,9 @@ class Storage:
 
     async def _serve_web(self) -> web.AppRunner:
         listen = self._settings.web_listen
-        runner = web.AppRunner(make_app(self._archive, self._numbers, self._is_ready), access_log=None)
+        runner = web.AppRunner(
+            make_app(self._archive, self._in_flight, self._numbers, self._is_ready), access_log=None
+        )
         await runner.setup()
         try:
             await web.TCPSite(runner, listen.host, listen.port).start()

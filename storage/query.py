@@ -1,8 +1,9 @@
-"""Query: RecordService over the archive: by call id, newest first page by page, and live."""
+"""Query: RecordService over the archive and what is in flight: by call id, newest first in pages, live."""
 
 import asyncio
+import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from typing import Any, TypeAlias
 
 import grpc
@@ -10,16 +11,19 @@ import grpc.aio
 
 from infertap import v1
 from infertap.query import (
+    BACKLOG_MOST,
     InvalidArgumentError,
     PageTokens,
     Query,
     ReadMask,
     abort_invalid,
+    page_in_flight,
     read_backlog,
     read_call_id,
     read_page_size,
 )
 from storage.archive import Archive, ArchiveError, Interrupt, Page, Position
+from storage.in_flight import CallInFlight, InFlight
 from storage.live import Live
 from storage.numbers import Numbers
 
@@ -28,10 +32,11 @@ Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 
 
 class Records(v1.RecordServiceServicer):
-    """Serves what the archive holds."""
+    """Serves what the archive holds, and what is in flight."""
 
-    def __init__(self, archive: Archive, live: Live, numbers: Numbers) -> None:
+    def __init__(self, archive: Archive, live: Live, numbers: Numbers, in_flight: InFlight) -> None:
         self._archive = archive
+        self._in_flight = in_flight
         self._live = live
         self._numbers = numbers
 
@@ -40,13 +45,17 @@ class Records(v1.RecordServiceServicer):
         self._numbers.queries.labels("GetRecord").inc()
         try:
             mask = ReadMask(request.read_mask)
-            call_id = str(uuid.UUID(bytes=read_call_id(request.call_id)))
+            key = read_call_id(request.call_id)
         except InvalidArgumentError as error:
             await abort_invalid(context, error)
+        # First: a call that ends in between is found as its record.
+        in_flight = self._in_flight.find(key)
         try:
-            record = await asyncio.to_thread(self._archive.get, call_id)
+            record = await asyncio.to_thread(self._archive.get, str(uuid.UUID(bytes=key)))
         except ArchiveError as error:
             await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
+        if record is None and in_flight is not None:
+            record = in_flight.shown(time.monotonic_ns())
         if record is None:
             await context.abort(grpc.StatusCode.NOT_FOUND, f"no record of call {request.call_id}")
             raise AssertionError("abort returns never")
@@ -63,10 +72,17 @@ class Records(v1.RecordServiceServicer):
             after = _read_position(tokens, request.page_token)
         except InvalidArgumentError as error:
             await abort_invalid(context, error)
-        page = await self._page(query, after, size, context)
-        response = v1.ListRecordsResponse(records=map(mask.apply, page.records))
-        if page.after is not None:
-            response.next_page_token = tokens.pack(page.after.pack())
+        response = v1.ListRecordsResponse()
+        follows: Position | None = None
+        if query.wants_in_flight and (after is None or not after.sequence):
+            found, follows = await self._page_in_flight(query, after, size)
+            response.records.extend(map(mask.apply, found))
+        if query.wants_records and not response.records:
+            page = await self._page(query, after if after and after.sequence else None, size, context)
+            response.records.extend(map(mask.apply, page.records))
+            follows = page.after
+        if follows is not None:
+            response.next_page_token = tokens.pack(follows.pack())
         return response
 
     async def TailRecords(  # noqa: N802
@@ -81,10 +97,14 @@ class Records(v1.RecordServiceServicer):
             await abort_invalid(context, error)
         with self._live.listening() as listener, self._numbers.tails.track_inprogress():
             told: set[tuple[bytes, int]] = set()
+            open_calls = _latest(self._in_flight.calls())
             if backlog:
                 page = await self._page(query, None, backlog, context)
                 for record in reversed(page.records):
                     told.add((record.spool_id, record.sequence))
+                    yield mask.apply(record)
+            for call in open_calls:
+                if query.matches(record := call.shown(time.monotonic_ns())):
                     yield mask.apply(record)
             while not listener.is_at_end:
                 record = await listener.next()
@@ -93,6 +113,18 @@ class Records(v1.RecordServiceServicer):
         await context.abort(
             grpc.StatusCode.RESOURCE_EXHAUSTED, "too slow for what arrives; list from here, or ask for less"
         )
+
+    async def _page_in_flight(
+        self, query: Query, after: Position | None, size: int
+    ) -> tuple[list[v1.Record], Position | None]:
+        """Calls in flight that match, and the position after them: records follow the last of them."""
+        below = None if after is None else after.spool_id
+        page = await asyncio.to_thread(
+            page_in_flight, self._in_flight.calls(), time.monotonic_ns(), query, below, size
+        )
+        if page.after is not None:
+            return page.records, _among_calls(page.after)
+        return page.records, _among_calls(bytes(16)) if query.wants_records else None
 
     async def _page(self, query: Query, after: Position | None, size: int, context: Context) -> Page:
         interrupt = Interrupt()
@@ -106,6 +138,17 @@ class Records(v1.RecordServiceServicer):
         except ArchiveError as error:
             await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
             raise
+
+
+def _latest(calls: Iterable[CallInFlight]) -> list[CallInFlight]:
+    """What a tail begins with: the latest that are in flight, oldest first."""
+    in_flight = [call for call in calls if call.lost is None]
+    return sorted(in_flight, key=lambda call: call.call_id)[-BACKLOG_MOST:]
+
+
+def _among_calls(call_id: bytes) -> Position:
+    """The position after that call in flight: such have no sequence, which records have from 1."""
+    return Position(0, call_id, 0)
 
 
 def _read_position(tokens: PageTokens, token: str) -> Position | None:

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from storage.archive import Archive, ArchiveError, Entry, GapEntry, Position, RecordEntry, Stored
+from storage.in_flight import InFlight
 from storage.live import Live
 from storage.numbers import Numbers
 
@@ -24,8 +25,9 @@ _Batch = tuple[Sequence[Entry], "asyncio.Future[None]"]
 class Writer:
     """The archive's only writer."""
 
-    def __init__(self, archive: Archive, live: Live, numbers: Numbers) -> None:
+    def __init__(self, archive: Archive, live: Live, numbers: Numbers, in_flight: InFlight) -> None:
         self._archive = archive
+        self._in_flight = in_flight
         self._live = live
         self._numbers = numbers
         self._waiting: asyncio.Queue[_Batch] = asyncio.Queue(_MOST_BATCHES)
@@ -73,6 +75,9 @@ class Writer:
             return
         self._numbers.commit_seconds.observe(time.monotonic() - began)
         self._count(entries, fresh)
+        for entry in entries:
+            if isinstance(entry, RecordEntry):
+                self._in_flight.recorded(entry.spool_id, entry.parsed)
         for _, done in batches:
             if not done.done():
                 done.set_result(None)

@@ -1,6 +1,8 @@
 """App: the HTTP routes, and what every answer carries."""
 
 import asyncio
+import time
+import uuid
 from collections.abc import Awaitable, Callable
 from importlib.resources import files
 from typing import Final
@@ -9,12 +11,15 @@ from aiohttp import web
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from infertap import v1
-from infertap.query import InvalidArgumentError, PageTokens, Query, read_call_id
+from infertap.query import InvalidArgumentError, PageTokens, Query, page_in_flight, read_call_id
 from storage.archive import Archive, ArchiveError, Interrupt, Page, Position
+from storage.in_flight import InFlight
 from storage.numbers import Numbers
 from storage.web import shown
 
 _ROWS: Final = 100
+# Calls in flight above them.
+_OPEN_ROWS: Final = 50
 _QUERY_SECONDS: Final = 5.0
 _POSITION_BYTES: Final = 32
 _STATIC: Final = {"page.css": "text/css", "page.js": "text/javascript"}
@@ -31,10 +36,13 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Pages:
-    """The pages, over one archive."""
+    """The pages, over one archive and what is in flight."""
 
-    def __init__(self, archive: Archive, numbers: Numbers, is_ready: Callable[[], bool]) -> None:
+    def __init__(
+        self, archive: Archive, in_flight: InFlight, numbers: Numbers, is_ready: Callable[[], bool]
+    ) -> None:
         self._archive = archive
+        self._in_flight = in_flight
         self._numbers = numbers
         self._is_ready = is_ready
         self._templates = Environment(
@@ -69,8 +77,11 @@ class Pages:
             query = Query.of(asked.filter())
             tokens = PageTokens(query, _POSITION_BYTES)
             packed = tokens.unpack(asked.page)
-            page = await self._page(query, Position.unpack(packed) if packed else None)
+            if query.wants_records:
+                page = await self._page(query, Position.unpack(packed) if packed else None)
             token = tokens.pack(page.after.pack()) if page.after else ""
+            if not packed:
+                page.records[:0] = await self._open_calls(query)
         except InvalidArgumentError as error:
             fault = str(error)
         return self._render(
@@ -85,6 +96,12 @@ class Pages:
         finally:
             timer.cancel()
 
+    async def _open_calls(self, query: Query) -> list[v1.Record]:
+        """The latest calls in flight, or just lost, that match: they stand above the records."""
+        calls, now = self._in_flight.calls(), time.monotonic_ns()
+        page = await asyncio.to_thread(page_in_flight, calls, now, query, None, _OPEN_ROWS)
+        return page.records
+
     async def call(self, request: web.Request) -> web.Response:
         """One call in full."""
         call_id = request.match_info["call_id"].lower()
@@ -92,7 +109,10 @@ class Pages:
             read_call_id(call_id)
         except InvalidArgumentError:
             return self._render("missing.html", 404, call_id=call_id[:100])
+        in_flight = self._in_flight.find(uuid.UUID(call_id).bytes)
         record: v1.Record | None = await asyncio.to_thread(self._archive.get, call_id)
+        if record is None and in_flight is not None:
+            record = in_flight.shown(time.monotonic_ns())
         if record is None:
             return self._render("missing.html", 404, call_id=call_id)
         return self._render("call.html", 200, record=record)
@@ -138,8 +158,10 @@ async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
     return response
 
 
-def make_app(archive: Archive, numbers: Numbers, is_ready: Callable[[], bool]) -> web.Application:
-    """The web application over `archive`."""
+def make_app(
+    archive: Archive, in_flight: InFlight, numbers: Numbers, is_ready: Callable[[], bool]
+) -> web.Application:
+    """The web application over `archive` and `in_flight`."""
     app = web.Application(middlewares=[_guard], client_max_size=1 << 16)
-    app.add_routes(Pages(archive, numbers, is_ready).routes())
+    app.add_routes(Pages(archive, in_flight, numbers, is_ready).routes())
     return app

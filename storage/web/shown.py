@@ -19,7 +19,12 @@ from infertap.names import name_of
 
 _BODY_MOST: Final = 200_000
 _KEPT: Final = "\n\t"
-_STATES: Final = {"COMPLETED": v1.COMPLETED, "FAILED": v1.FAILED, "CANCELLED": v1.CANCELLED}
+_STATES: Final = {
+    "INFERENCING": v1.INFERENCING,
+    "COMPLETED": v1.COMPLETED,
+    "FAILED": v1.FAILED,
+    "CANCELLED": v1.CANCELLED,
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from infertap import v1
 from storage.archive import ArchiveError, Entry, RecordEntry, open_archive
+from storage.in_flight import InFlight
 from storage.ingest import RECORD_BYTES, Ingest
 from storage.live import Live
 from storage.numbers import Numbers
@@ -31,7 +32,9 @@ class Served:
     def __init__(self, directory: Path) -> None:
         self.archive = open_archive(str(directory), 256 << 20)
         self.numbers = Numbers()
-        self.writer = Writer(self, Live(), self.numbers)  # type: ignore[arg-type]
+        self.live = Live()
+        self.in_flight = InFlight()
+        self.writer = Writer(self, self.live, self.numbers, self.in_flight)  # type: ignore[arg-type]
         self.fails = False
         self.gate = asyncio.Event()
         self.gate.set()
@@ -46,7 +49,8 @@ class Served:
     async def start(self) -> str:
         self.writing = asyncio.create_task(self.writer.run())
         self.server = grpc.aio.server()
-        v1.add_IngestServiceServicer_to_server(Ingest(self.archive, self.writer, self.numbers), self.server)
+        ingest = Ingest(self.archive, self.writer, self.numbers, self.in_flight, self.live)
+        v1.add_IngestServiceServicer_to_server(ingest, self.server)
         port = self.server.add_insecure_port("127.0.0.1:0")
         await self.server.start()
         return f"127.0.0.1:{port}"
@@ -240,3 +244,52 @@ async def test_archive_that_fails(served: Served, making: "Making") -> None:
         assert await spool.hello() == []
         await spool.batch(making.sent(1))
         assert ranges((await spool.read()).ack.ranges) == [(1, 1)]
+
+
+async def test_in_flight(served: Served, making: "Making") -> None:
+    """Calls in flight are known by the time that what was sent after them is acknowledged, and to listeners;
+    records that come for them end them.
+    """
+    open_call = making.record(1, state=v1.INFERENCING)
+    with served.live.listening() as listener:
+        async with Spool(served.address) as spool:  # type: ignore[attr-defined]
+            await spool.send(v1.IngestRequest(hello=v1.Hello(spool_id=SPOOL)))
+            assert (await spool.read()).welcome.takes_in_flight
+            await spool.send(v1.IngestRequest(in_flight=v1.InFlight(calls=[open_call])))
+            await spool.batch(making.sent(2))
+            assert (await spool.read()).HasField("ack")
+            (known,) = served.in_flight.calls()
+            assert known.shown(known.told).call_id == open_call.call_id
+            told = await listener.next()
+            assert (told.call_id, told.state, told.sequence) == (open_call.call_id, v1.INFERENCING, 0)
+            await spool.batch(making.sent(1))
+            await spool.read()
+            assert served.in_flight.calls() == []
+    assert served.archive.received(SPOOL) == [(1, 2)]
+
+
+async def test_in_flight_comes_after_the_records_before_it(served: Served, making: "Making") -> None:
+    """A call that is told to have ended is gone only once the records that were sent before are durable."""
+    open_call = making.record(1, state=v1.INFERENCING)
+    async with Spool(served.address) as spool:  # type: ignore[attr-defined]
+        await spool.hello()
+        await spool.send(v1.IngestRequest(in_flight=v1.InFlight(calls=[open_call])))
+        for sequence in (1, 2):
+            await spool.batch(making.sent(sequence))
+        ended = bytes.fromhex(open_call.call_id.replace("-", ""))
+        await spool.send(v1.IngestRequest(in_flight=v1.InFlight(ended=[ended])))
+        await spool.batch(making.sent(3))
+        for _ in range(3):
+            await spool.read()
+        assert served.in_flight.calls() == []
+
+
+async def test_end_of_the_stream(served: Served, making: "Making") -> None:
+    """What was in flight stays for a while when its stream ends."""
+    async with Spool(served.address) as spool:  # type: ignore[attr-defined]
+        await spool.hello()
+        open_call = making.record(1, state=v1.INFERENCING)
+        await spool.send(v1.IngestRequest(in_flight=v1.InFlight(calls=[open_call])))
+        await spool.batch(making.sent(2))
+        await spool.read()
+    assert len(served.in_flight) == 1

@@ -11,6 +11,7 @@ from aiohttp import web
 
 from infertap import v1
 from storage.archive import open_archive
+from storage.in_flight import InFlight
 from storage.numbers import Numbers
 from storage.web import make_app
 
@@ -27,7 +28,9 @@ class Site:
     def __init__(self, directory: Path) -> None:
         self.archive = open_archive(str(directory), 256 << 20)
         self.is_ready = True
-        self.runner = web.AppRunner(make_app(self.archive, Numbers(), lambda: self.is_ready), access_log=None)
+        self.in_flight = InFlight()
+        app = make_app(self.archive, self.in_flight, Numbers(), lambda: self.is_ready)
+        self.runner = web.AppRunner(app, access_log=None)
 
     async def start(self) -> None:
         await self.runner.setup()
@@ -161,5 +164,22 @@ def test_states_have_names() -> None:
     """Every state that the form offers is one of the contract's."""
     from storage.web.shown import Asked
 
-    for state in ("COMPLETED", "FAILED", "CANCELLED"):
+    for state in ("INFERENCING", "COMPLETED", "FAILED", "CANCELLED"):
         assert list(Asked(state=state).filter().states) == [v1.State.Value(state)]
+
+
+async def test_calls_in_flight(site: Site, making: "Making") -> None:
+    """They stand above the records, with their age, and have a page of their own."""
+    site.archive.append([making.entry(1)], NOW)
+    stream = site.in_flight.begin(b"t" * 16, 0)
+    open_call = making.record(2, b"t" * 16, state=v1.INFERENCING, path=HOSTILE)
+    site.in_flight.take(b"t" * 16, stream, v1.InFlight(calls=[open_call]), 0)
+    _, page, _ = await site.get("/")
+    assert page.index("Inferencing") < page.index("Completed</span>")
+    assert "<script>alert" not in page
+    _, page, _ = await site.get("/?state=INFERENCING")
+    assert "Completed</span>" not in page
+    status, page, _ = await site.get(f"/calls/{open_call.call_id}")
+    assert (status, "Inferencing" in page) == (200, True)
+    _, page, _ = await site.get("/?state=COMPLETED")
+    assert 'class="inferencing"' not in page

@@ -1,0 +1,167 @@
+"""Storage's table of calls in flight: what sidecars tell, what ends it, and its bounds."""
+
+import uuid
+from typing import Any
+
+import pytest
+
+from infertap import v1
+from storage import in_flight
+from storage.in_flight import GRACE_NS, LOST_NS, CallInFlight, InFlight
+
+SPOOL, OTHER = b"s" * 16, b"t" * 16
+SECOND = 1_000_000_000
+
+
+def key(number: int) -> bytes:
+    return number.to_bytes(16, "big")
+
+
+def call(number: int, **fields: Any) -> v1.Record:
+    made = v1.Record(call_id=str(uuid.UUID(bytes=key(number))), state=v1.INFERENCING)
+    made.timing.duration_us = 1_000_000
+    made.timing.start.seconds = 1_700_000_000
+    for name, value in fields.items():
+        setattr(made, name, value)
+    return made
+
+
+def numbers(calls: list[CallInFlight]) -> list[int]:
+    return [int.from_bytes(each.call_id, "big") for each in calls]
+
+
+def told(*calls: v1.Record, **more: Any) -> v1.InFlight:
+    return v1.InFlight(calls=calls, **more)
+
+
+def test_news_age_and_progress() -> None:
+    """A call is news once; it grows older by itself, and comes as far as was told last."""
+    table = InFlight()
+    stream = table.begin(SPOOL, 0)
+    (news,) = table.take(SPOOL, stream, told(call(1)), SECOND)
+    assert news.shown(3 * SECOND).timing.duration_us == 3_000_000
+    assert news.shown(3 * SECOND).spool_id == SPOOL
+    assert table.take(SPOOL, stream, told(call(1)), SECOND) == []
+    progress = v1.Progress(
+        call_id=key(1), age_us=5_000_000, first_response_byte_us=7, http_status=200, response_bytes=9
+    )
+    assert table.take(SPOOL, stream, told(progress=[progress]), 10 * SECOND) == []
+    record = table.calls()[0].shown(11 * SECOND)
+    assert (record.state, record.http_status, record.response.size_bytes) == (v1.INFERENCING, 200, 9)
+    assert (record.timing.duration_us, record.timing.first_response_byte_us) == (6_000_000, 7)
+
+
+def test_ended_and_recorded() -> None:
+    """A call leaves by the sidecar's word, or by its record, unless another record continues it."""
+    table = InFlight()
+    stream = table.begin(SPOOL, 0)
+    table.take(SPOOL, stream, told(call(1), call(2), call(3)), 0)
+    table.take(SPOOL, stream, told(ended=[key(1), key(9)]), 0)
+    table.recorded(SPOOL, call(2, state=v1.COMPLETED))
+    table.recorded(SPOOL, call(3, is_continued=True))
+    table.recorded(OTHER, call(3))
+    assert numbers(table.calls()) == [3]
+    assert len(table) == 1
+
+
+def test_lost_by_its_sidecars_word() -> None:
+    """A call that a relay took with it is news once more, failed, and forgotten after a minute."""
+    table = InFlight()
+    stream = table.begin(SPOOL, 0)
+    table.take(SPOOL, stream, told(call(1)), 0)
+    (lost,) = table.take(SPOOL, stream, told(call(1, state=v1.FAILED)), 5 * SECOND)
+    assert lost.shown(50 * SECOND).state == v1.FAILED
+    assert lost.shown(50 * SECOND).timing.duration_us == 1_000_000
+    assert table.sweep(LOST_NS) == []
+    assert numbers(table.calls()) == [1]
+    table.sweep(5 * SECOND + LOST_NS)
+    assert table.calls() == []
+
+
+def test_stream_that_is_gone() -> None:
+    """Its calls are in flight for a while yet; then they count as lost, and are forgotten after a minute."""
+    table = InFlight()
+    stream = table.begin(SPOOL, 0)
+    table.take(SPOOL, stream, told(call(1)), 0)
+    table.end(SPOOL, stream, 20 * SECOND)
+    assert table.sweep(20 * SECOND + GRACE_NS - 1) == []
+    assert table.calls()[0].shown(25 * SECOND).state == v1.INFERENCING
+    (lost,) = table.sweep(20 * SECOND + GRACE_NS)
+    record = lost.shown(90 * SECOND)
+    assert (record.state, list(record.logging_error_codes)) == (v1.FAILED, ["RELAY_LOST"])
+    assert record.timing.duration_us == 21_000_000
+    table.sweep(20 * SECOND + LOST_NS)
+    assert (table.calls(), len(table)) == ([], 0)
+
+
+def test_stream_that_comes_back() -> None:
+    """What a new stream tells of goes on; what it does not tell of in time has ended in between."""
+    table = InFlight()
+    first = table.begin(SPOOL, 0)
+    table.take(SPOOL, first, told(call(1), call(2)), 0)
+    second = table.begin(SPOOL, SECOND)  # the old one is not known to be gone yet
+    assert table.take(SPOOL, first, told(call(3)), SECOND) == []
+    table.end(SPOOL, first, SECOND)
+    assert table.take(SPOOL, second, told(call(1)), SECOND) == [], "known already"
+    assert table.sweep(SECOND + GRACE_NS) == []
+    assert numbers(table.calls()) == [1]
+
+
+def test_lost_too_early() -> None:
+    """A call that was taken for lost is in flight again when its sidecar comes back with it: news."""
+    table = InFlight()
+    stream = table.begin(SPOOL, 0)
+    table.take(SPOOL, stream, told(call(1)), 0)
+    table.end(SPOOL, stream, 0)
+    assert numbers(table.sweep(GRACE_NS)) == [1]
+    stream = table.begin(SPOOL, GRACE_NS)
+    assert numbers(table.take(SPOOL, stream, told(call(1)), GRACE_NS)) == [1]
+    assert table.calls()[0].lost is None
+
+
+def test_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A spool, and all together, have only so many calls and bytes; what leaves makes room."""
+    monkeypatch.setattr(in_flight, "SPOOL_CALLS", 3)
+    table = InFlight(most_calls=4)
+    stream, other = table.begin(SPOOL, 0), table.begin(OTHER, 0)
+    table.take(SPOOL, stream, told(*(call(number) for number in range(1, 6))), 0)
+    table.take(OTHER, other, told(*(call(number) for number in range(11, 16))), 0)
+    assert numbers(table.calls()) == [1, 2, 3, 11]
+    assert table.dropped == 6
+    table.take(SPOOL, stream, told(ended=[key(1)]), 0)
+    table.take(OTHER, other, told(call(12)), 0)
+    assert numbers(table.calls()) == [2, 3, 11, 12]
+    small = InFlight(most_bytes=100)
+    stream = small.begin(SPOOL, 0)
+    small.take(SPOOL, stream, told(call(1), call(2), call(3)), 0)
+    assert len(small) == 1
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        v1.Record(),
+        call(1, call_id="x"),
+        call(1, state=v1.COMPLETED),
+        call(1, path="/" * in_flight.CALL_BYTES),
+    ],
+)
+def test_what_is_no_call_in_flight(odd: v1.Record) -> None:
+    """It is passed over and counted; the others of the message are kept."""
+    table = InFlight()
+    stream = table.begin(SPOOL, 0)
+    assert numbers(table.take(SPOOL, stream, told(odd, call(2)), 0)) == [2]
+    assert table.dropped == 1
+
+
+def test_odd_numbers() -> None:
+    """Numbers that no call has are shown as some that one could have."""
+    table = InFlight()
+    stream = table.begin(SPOOL, 0)
+    odd = call(1)
+    odd.timing.start.seconds = -1
+    table.take(SPOOL, stream, told(odd, call(2)), 0)
+    progress = v1.Progress(call_id=key(2), age_us=(1 << 63) - 1, response_bytes=(1 << 64) - 1)
+    table.take(SPOOL, stream, told(progress=[progress]), 0)
+    (record,) = [each.shown(1 << 62) for each in table.calls()]
+    assert record.timing.duration_us > 0
