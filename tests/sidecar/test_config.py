@@ -38,7 +38,8 @@ def test_statuses() -> None:
 
 def test_redaction_classes() -> None:
     """`all` less some, only some, or none; in order."""
-    assert read(redact="all,-phone").redact == set(config.REDACTION_CLASSES) - {"phone"}
+    assert read(redact="all,-phone").redact == set(config.REDACTION_CLASSES) - {"phone", "street_address"}
+    assert read(redact="all,street_address").redact == set(config.REDACTION_CLASSES)
     assert read(redact="email,jwt").redact == {"email", "jwt"}
     assert read(redact="none").redact == frozenset()
 

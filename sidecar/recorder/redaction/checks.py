@@ -143,7 +143,22 @@ def is_token(candidate: bytes) -> bool:
     return len(candidate) >= 32 or any(0x30 <= byte <= 0x39 for byte in candidate)
 
 
+def digits_of(candidate: bytes) -> bytes:
+    """Its digits alone."""
+    return bytes(byte for byte in candidate if 0x30 <= byte <= 0x39)
+
+
 def is_phone(candidate: bytes) -> bool:
     """A plausible count of digits (ITU-T E.164: at most 15), not all the same."""
-    digits = bytes(byte for byte in candidate if 0x30 <= byte <= 0x39)
+    digits = digits_of(candidate)
     return 8 <= len(digits) <= 15 and len(set(digits)) > 2
+
+
+def is_hardware_address(candidate: bytes) -> bool:
+    """A hardware address that is one: not all zeros, nor all ones, which mean none and everyone."""
+    return len(set(candidate.lower()) - set(b":-.")) > 1
+
+
+def has_five_digits(candidate: bytes) -> bool:
+    """Rather a number of a document than a word."""
+    return sum(0x30 <= byte <= 0x39 for byte in candidate) >= 5

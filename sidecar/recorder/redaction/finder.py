@@ -6,8 +6,9 @@ and that every span is where the value stands in the text handed in, however it 
 
 from typing import Final
 
-from sidecar.recorder.redaction.classes import Scanner, Span, without_overlaps
 from sidecar.recorder.redaction.lenses import LENSES
+from sidecar.recorder.redaction.scanner import Scanner
+from sidecar.recorder.redaction.spans import Span, without_overlaps
 
 DEPTH: Final = 3
 

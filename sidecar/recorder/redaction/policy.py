@@ -8,8 +8,9 @@ from functools import cached_property
 from typing import Final
 
 from sidecar.config import OpaqueRule, Settings
-from sidecar.recorder.redaction.classes import Scanner
+from sidecar.recorder.redaction.classes import shapes_of
 from sidecar.recorder.redaction.fields import FieldRules
+from sidecar.recorder.redaction.scanner import Scanner
 
 # Counted up whenever the built-in shapes change what they find.
 _SHAPES_VERSION: Final = 2
@@ -53,7 +54,7 @@ class Policy:
             fields=FieldRules(settings.redact_fields),
             opaque=settings.opaque_bodies,
             record_headers=frozenset(name.lower() for name in settings.record_headers),
-            scanner=Scanner(settings.redact),
+            scanner=Scanner(shapes_of(settings.redact)),
             key=key,
             version=_version(settings, key),
         )

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from itertools import accumulate
 from typing import Final
 
-from sidecar.recorder.redaction.classes import Span, without_overlaps
 from sidecar.recorder.redaction.finder import Finder
+from sidecar.recorder.redaction.spans import Span, without_overlaps
 
 # An address that is whole in its piece leaves nothing to hide in the next, which need not belong to it. Of
 # the other classes what follows may be the rest of a secret.

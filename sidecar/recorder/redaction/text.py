@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from sidecar.recorder.redaction.classes import Span
 from sidecar.recorder.redaction.finder import Finder
 from sidecar.recorder.redaction.findings import Findings
+from sidecar.recorder.redaction.spans import Span
 from sidecar.recorder.redaction.spread import spans_over
 
 

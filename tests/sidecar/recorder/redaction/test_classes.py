@@ -5,9 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.config import REDACTION_CLASSES
-from sidecar.recorder.redaction.classes import Scanner
+from sidecar.recorder.redaction.classes import all_classes, shapes_of
+from sidecar.recorder.redaction.scanner import Scanner
 
-SCANNER = Scanner(frozenset(REDACTION_CLASSES))
+SCANNER = Scanner(shapes_of(frozenset(REDACTION_CLASSES)))
 
 FOUND = {
     "email": [
@@ -50,8 +51,35 @@ FOUND = {
         "sk-proj-" + "a1B2" * 8,
         "AIza" + "a1B2c" * 7,
         "sk_live_" + "a1" * 12,
-        "-----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY-----",
+        "dapi" + "0a1b" * 8,
+        "123456789:AA" + "a1B-" * 8 + "x",
+        "shpat_" + "0aF1" * 8,
+        "hvs." + "a1B2" * 7,
     ],
+    "private_key": ["-----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY-----"],
+    "mac": ["00:1a:2b:3c:4d:5e", "00-1A-2B-3C-4D-5E", "001a.2b3c.4d5e"],
+    # The numbers that the issuers or the standards give as examples.
+    "us_itin": ["912-90-3456"],
+    "ca_sin": ["123-456-782"],
+    "br_cpf": ["390.533.447-05"],
+    "mx_curp": ["BOXW310820HNERXN09"],
+    "uk_nino": ["QQ 12 34 56 C".replace("QQ", "AB"), "AB123456C"],
+    "es_dni": ["54362315K", "54362315-K", "X-2482300-W", "X2482300W"],
+    "it_fiscal_code": ["RCCMNL83S18D969H"],
+    "fr_nir": ["2 95 10 99 126 111 93", "295109912611193"],
+    "de_tax_id": ["36 574 261 809"],
+    "be_nrn": ["85.07.30-033.28"],
+    "se_pin": ["880320-0016", "19880320-0016"],
+    "fi_hetu": ["131052-308T"],
+    "no_fnr": ["15108695088", "151086 95088"],
+    "dk_cpr": ["211062-5629"],
+    "ch_ahv": ["756.9217.0769.85"],
+    "in_aadhaar": ["2341 2341 2346"],
+    "in_pan": ["ACUPA7085R"],
+    "cn_resident_id": ["360426199101010071"],
+    "kr_rrn": ["971013-9019902"],
+    "sg_nric": ["S1234567D", "G1234567X"],
+    "za_id": ["7503305044089"],
     "phone": [
         "+49 30 901820",
         "+14155552671",
@@ -74,7 +102,6 @@ CLEAN = [
     "da39a3ee5e6b4b0d3255bfef95601890afd80709",
     "std::vector<int>::iterator",
     "12:34:56",
-    "00:1b:44:11:3a:b7",
     "version 1.24.3, python 3.11.7",
     "order 4111111111111112",
     "a @ b, user@, @handle, x@y",
@@ -136,6 +163,60 @@ def test_neighbours() -> None:
     assert [span.kind for span in SCANNER.spans(data)] == ["email"] * 2 + ["payment_card"] * 2 + ["ipv4"] * 2
 
 
+@pytest.mark.parametrize(
+    ("kind", "text", "value"),
+    [
+        ("passport", "My passport number is C01X00T47.", "C01X00T47"),
+        ("passport", '"passport_no": "123456789"', "123456789"),
+        ("passport", "Reisepass-Nr. L8987005C", "L8987005C"),
+        ("birth_date", "born on 4 March 1985 in Oslo", "4 March 1985"),
+        ("birth_date", "DOB: 03/04/1985", "03/04/1985"),
+        ("birth_date", '"date_of_birth": "1985-03-04"', "1985-03-04"),
+        ("birth_date", "Geburtsdatum: 4.3.1985", "4.3.1985"),
+        ("birth_date", "March birthday March 4, 1985", "March 4, 1985"),
+        ("url_credential", "postgres://app:s3cret@db:5432/x", "app:s3cret"),
+        ("uk_nhs", "NHS number: 943 476 5870", "943 476 5870"),
+        ("pl_pesel", "PESEL 44051401359", "44051401359"),
+        ("nl_bsn", "BSN: 111222333", "111222333"),
+        ("au_tfn", "tax file number 123 456 782", "123 456 782"),
+        ("ca_sin", "Social Insurance Number: 123 456 782", "123 456 782"),
+        ("br_cpf", "CPF 39053344705", "39053344705"),
+        ("in_aadhaar", "aadhaar: 234123412346", "234123412346"),
+        ("street_address", "lives at 12 Main Street, Apt 4 since", "12 Main Street, Apt 4"),
+        ("street_address", "wohnt Hauptstraße 12a in", "Hauptstraße 12a"),
+        ("street_address", "habite 12 rue de la Paix, Paris", "12 rue de la Paix"),
+    ],
+)
+def test_found_by_the_words_before_it(kind: str, text: str, value: str) -> None:
+    """What its form alone would not tell is found where words say what it is, and nothing but it."""
+    data = text.encode()
+    found = [(span.kind, data[span.start : span.end].decode()) for span in SCANNER.spans(data)]
+    assert found == [(kind, value)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "the passport office opens at 9",
+        "order 44051401359, invoice 111222333, ticket 123456782",
+        "released on 1985-03-04, version 2024.01.02",
+        "born to run, dob",
+        "http://example.org:8080/path and scheme://host/a:b",
+        "build 12 Main, the street, 4 ways",
+        "AB123456 is a part, X2482300 another",
+        "dapi is short, key-value, sk-learn, secret_name",
+    ],
+)
+def test_left_without_words_that_tell(text: str) -> None:
+    """Numbers and words without what makes them personal data are left."""
+    assert SCANNER.spans(text.encode()) == []
+
+
+def test_every_class_has_a_shape() -> None:
+    """The names that the settings offer are those that something looks for."""
+    assert all_classes() == set(REDACTION_CLASSES)
+
+
 def test_a_card_number_before_other_digits() -> None:
     """Digits that would make a longer number, but belong to a word, don't hide the shorter one."""
     assert [(span.start, span.end) for span in SCANNER.spans(b"3530111333300000 357a")] == [(0, 16)]
@@ -144,8 +225,8 @@ def test_a_card_number_before_other_digits() -> None:
 def test_only_chosen_classes() -> None:
     """A class that isn't chosen finds nothing; with none chosen nothing is looked for."""
     data = b"ada@example.org 8.8.8.8"
-    assert [span.kind for span in Scanner(frozenset({"ipv4"})).spans(data)] == ["ipv4"]
-    assert Scanner(frozenset()).spans(data) == []
+    assert [span.kind for span in Scanner(shapes_of({"ipv4"})).spans(data)] == ["ipv4"]
+    assert Scanner(()).spans(data) == []
 
 
 @given(st.binary(max_size=300))

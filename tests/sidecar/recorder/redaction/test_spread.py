@@ -5,12 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.config import REDACTION_CLASSES
-from sidecar.recorder.redaction.classes import Scanner
+from sidecar.recorder.redaction.classes import shapes_of
 from sidecar.recorder.redaction.findings import Findings
+from sidecar.recorder.redaction.scanner import Scanner
 from sidecar.recorder.redaction.spread import spans_over
 from sidecar.recorder.redaction.text import TextRedaction
 
-SCANNER = Scanner(frozenset(REDACTION_CLASSES))
+SCANNER = Scanner(shapes_of(frozenset(REDACTION_CLASSES)))
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhZGEifQ.c2lnbmF0dXJl"
 
 

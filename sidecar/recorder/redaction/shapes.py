@@ -1,0 +1,43 @@
+"""Shapes: what a class of data looks like, as a pattern and what is asked of its candidates.
+
+Patterns run on RE2, whose time is linear in the text whatever the text is. They see UTF-8 as bytes. RE2 looks
+neither ahead nor behind, so a pattern may begin with the byte before, or with words that tell what follows:
+what is meant is its only group, `it`; what must not follow is asked afterwards.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+# From a candidate to the parts of it that count, as offsets within it.
+Narrow = Callable[[bytes], Iterator[tuple[int, int]]]
+
+ALNUM: Final = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+# The byte before, for what must stand alone.
+APART: Final = r"(?:^|[^0-9A-Za-z.])"
+
+
+def always(candidate: bytes) -> Iterator[tuple[int, int]]:
+    """The whole candidate counts."""
+    yield 0, len(candidate)
+
+
+def whole(check: Callable[[bytes], bool]) -> Narrow:
+    """The whole candidate counts where it satisfies `check`."""
+
+    def narrow(candidate: bytes) -> Iterator[tuple[int, int]]:
+        if check(candidate):
+            yield 0, len(candidate)
+
+    return narrow
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """One pattern of a class. `hint` is in every match and quick to look for; `ends` must not follow one."""
+
+    kind: str
+    hint: str
+    pattern: str
+    narrow: Narrow = always
+    ends: bytes = b""
