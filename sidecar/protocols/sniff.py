@@ -51,7 +51,9 @@ def sniff_client(data: bytes) -> Sniffed:
     start = 0
     while data.startswith(b"\r\n", start):
         start += 2
-    if request_line(data[start:] if start else data) is not None or _is_loose_request(data):
+    line = request_line(data[start:] if start else data)
+    # A longer method is none in a first read that ends within it: so it is none in a whole one.
+    if (line is not None and len(line[0]) <= _MAX_METHOD) or _is_loose_request(data):
         return Sniffed.HTTP1
     if not _may_become_request(data):
         return Sniffed.UNKNOWN

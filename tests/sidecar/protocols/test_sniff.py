@@ -22,6 +22,7 @@ from sidecar.protocols import HTTP2_PREFACE, Sniffed, sniff_client, sniff_model
         (b" GET", Sniffed.UNDECIDED),
         (b"GET / HTTP/1.1\rX", Sniffed.UNDECIDED),
         (b"A" * 30, Sniffed.UNKNOWN),
+        (b"A" * 30 + b" / HTTP/1.1\r\n", Sniffed.UNKNOWN),
         (b"GET /" + b"a" * 5000, Sniffed.HTTP1),
         (b"GET / HTTP/1.1", Sniffed.UNDECIDED),
         (b"\r\n\r", Sniffed.UNDECIDED),
