@@ -8,7 +8,7 @@ import os
 import sys
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import Extension, setup
 
 # Where the relay spends time of its own for each call.
 HOT = (
@@ -22,6 +22,15 @@ HOT = (
 # One version, as what it makes is what is tested.
 COMPILER = ("mypy[mypyc]==2.4.1", "msgpack-types>=0.8")
 
+# mypyc 2.4.1 raises SystemError where a slice of bytes ends before it begins, which is empty in Python.
+SLICES = """\
+#include <Python.h>
+static inline PyObject *bytes_of(const char *start, Py_ssize_t size) {
+    return PyBytes_FromStringAndSize(start, size < 0 ? 0 : size);
+}
+#define PyBytes_FromStringAndSize bytes_of
+"""
+
 
 def hot_modules() -> list[str]:
     """Their paths. Doors (`__init__.py`) only re-export: compiling them gains nothing."""
@@ -34,11 +43,16 @@ def hot_modules() -> list[str]:
     return paths
 
 
-def compiled_modules() -> list[object]:
+def compiled_modules() -> list[Extension]:
     """The extension modules of a wheel, made into C here and now."""
     from mypyc.build import mypycify  # noqa: PLC0415  (installed where `setup_requires` asked for it)
 
-    return mypycify(hot_modules(), target_dir="build/mypyc", group_name="infertap")
+    made = mypycify(hot_modules(), target_dir="build/mypyc", group_name="infertap")
+    slices = Path("build/mypyc/slices.h").resolve()
+    slices.write_text(SLICES)
+    for extension in made:
+        extension.extra_compile_args = [*extension.extra_compile_args, "-include", str(slices)]
+    return made
 
 
 is_asked_for = os.environ.get("INFERTAP_COMPILE") == "1"
