@@ -104,7 +104,7 @@ class Http1Stops(Http1Calls):
         self._context.row.add(TOO_MANY)
         if self._context.settings.refuses_unrecordable:
             self._settle_open(EndedBy.RELAY, now, TOO_MANY, REFUSED)
-            raise self._closed(onward, b"")
+            raise self._closed(onward, b"", now)
         self._settle_open(EndedBy.RELAY, now, TOO_MANY)
         self._go_on_with(OpaqueTap.counting(self._context))
 
@@ -172,7 +172,7 @@ class Http1Stops(Http1Calls):
         call.status = 502
         answer = self._answer(502, "a protocol that can't be recorded", call, now)
         self._settle_open(EndedBy.RELAY, now, TUNNEL, REFUSED)
-        return self._closed(onward, answer)
+        return self._closed(onward, answer, now)
 
     # -- refused
 
@@ -188,8 +188,7 @@ class Http1Stops(Http1Calls):
                     status = NO_ANSWER  # its answer has begun
                 self._calls.pop()
         if call is None:
-            call = self._ledger.open(Protocol.OPAQUE, self._facts, now)
-            call.request_id = self._context.new_request_id()
+            call = self._open_refused(now)
             if rest:
                 self._budget.capture(call, call.request, rest)
         self._mark(call, b"" if call.method else rest, flag, REFUSED)
@@ -204,8 +203,8 @@ class Http1Stops(Http1Calls):
         if may_answer and status != NO_ANSWER:
             answer = self._answer(status, refusal.fault, call, now, to_head=call.method == b"HEAD")
             call.status = status
-        self._ledger.settle(call, EndedBy.MODEL if call.ended >= 0 else EndedBy.RELAY, now)
-        return self._closed(onward, answer)
+        self._settle_refused(call, now)
+        return self._closed(onward, answer, now)
 
     def _refused_response(self, flag: str, status: int, onward: bytes, now: int) -> Refused:
         """The response that comes is not sent on; to be raised."""
@@ -217,10 +216,16 @@ class Http1Stops(Http1Calls):
             answer = self._answer(status, f"the answer has {responses.fault}", call, now, to_head=to_head)
             if call is not None:
                 call.status = status
+        if not any(self._calls) and self._refusal is None:  # no call that could tell of it
+            self._calls.append(self._open_refused(now))
         self._settle_open(EndedBy.RELAY, now, flag, REFUSED)
-        if self._refusal is not None:
-            return self._refused(onward, now, may_answer=False)
-        return self._closed(onward, answer)
+        return self._closed(onward, answer, now)
+
+    def _open_refused(self, now: int) -> Exchange:
+        """What is refused without being a call that was followed."""
+        call = self._ledger.open(Protocol.OPAQUE, self._facts, now)
+        call.request_id = self._context.new_request_id()
+        return call
 
     def _answer(
         self, status: int, fault: str, call: Exchange | None, now: int, *, to_head: bool = False
@@ -228,8 +233,14 @@ class Http1Stops(Http1Calls):
         request_id = b"" if call is None else call.request_id
         return refusal_answer(status, fault, request_id, now + self._ledger.wall_offset_ns, to_head=to_head)
 
-    def _closed(self, onward: bytes, answer: bytes) -> Refused:
-        """Everything is settled: what is to be raised. What comes after is nobody's."""
+    def _settle_refused(self, call: Exchange, now: int) -> None:
+        self._ledger.settle(call, EndedBy.MODEL if call.ended >= 0 else EndedBy.RELAY, now)
+
+    def _closed(self, onward: bytes, answer: bytes, now: int) -> Refused:
+        """Open calls are settled: what is to be raised. What comes after is nobody's."""
+        if self._refusal is not None:
+            self._settle_refused(self._refusal.call, now)
+            self._refusal = None
         self.client_held = self.model_held = b""
         self._go_on_with(OpaqueTap(self._context, None))
         return Refused(onward, answer)
@@ -256,9 +267,7 @@ class Http1Stops(Http1Calls):
         if self.client_held and is_alone and self._refusal is None:
             answer = self._answer(TIMEOUT, why.replace("_", " "), None, now)
         self._settle_open(EndedBy.RELAY, now, why, REFUSED)
-        if self._refusal is not None:
-            return self._refused(b"", now, may_answer=False)
-        return self._closed(b"", answer)
+        return self._closed(b"", answer, now)
 
     def abandon(self, now: int) -> None:
         """See Tap."""

@@ -100,7 +100,8 @@ class Ledger:
             now,
             now + self.wall_offset_ns,
             facts.upstream_connected,
-            client_address=facts.client_address,
+            facts.client_address,
+            facts.accepted,
         )
 
     def settle(self, call: Exchange, by: EndedBy, now: int) -> None:
