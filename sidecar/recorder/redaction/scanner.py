@@ -1,7 +1,9 @@
 """Scanner: finds what belongs to chosen classes, in time linear in the text."""
 
+import re
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Final
 
 import re2
 
@@ -39,7 +41,7 @@ class Scanner:
         for number in hinted:
             shape, pattern = self._shapes[number]
             found += _matches(shape, pattern, data)
-        return without_overlaps(found)
+        return without_overlaps(_outside_uuids(found, data) if found else found)
 
 
 def _all_hints(shapes: Sequence[Shape]) -> Any:
@@ -59,6 +61,26 @@ def _matches(shape: Shape, pattern: Any, data: bytes) -> Iterator[Span]:
         for first, last in shape.narrow(data[start:end]):
             if not shape.ends or _may_end(data, start + last, shape.ends):
                 yield Span(start + first, start + last, shape.kind)
+
+
+# RFC 9562, section 4: an id, whatever number its digits look like.
+_UUID: Final = re.compile(
+    rb"(?<![0-9A-Za-z])[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}(?![0-9A-Za-z])"
+)
+
+
+def _outside_uuids(found: list[Span], data: bytes) -> list[Span]:
+    """Those of `found` that are no part of a UUID: calls are looked up by them."""
+    ids = [match.span() for match in _UUID.finditer(data)]
+    if not ids:
+        return found
+    starts = [start for start, _ in ids]
+
+    def is_within(span: Span) -> bool:
+        number = bisect_right(starts, span.start) - 1
+        return number >= 0 and span.end <= ids[number][1]
+
+    return [span for span in found if not is_within(span)]
 
 
 def _may_end(data: bytes, end: int, ends: bytes) -> bool:

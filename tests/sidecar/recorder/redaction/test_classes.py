@@ -198,6 +198,7 @@ def test_found_by_the_words_before_it(kind: str, text: str, value: str) -> None:
     "text",
     [
         "the passport office opens at 9",
+        "00100969-edac-4fbb-b21a-dbb25c7f12e1 41111111-1111-4111-8111-111111111111",
         "order 44051401359, invoice 111222333, ticket 123456782",
         "released on 1985-03-04, version 2024.01.02",
         "born to run, dob",
