@@ -77,6 +77,7 @@ class Client:
 
         `conditions` are the fields of `infertap.v1.RecordFilter`, times also as datetime, durations as
         timedelta, states by name: `list(model="iris", states=["FAILED"], min_duration=timedelta(seconds=1))`.
+        Calls in flight are listed where `states` names INFERENCING.
         """
         request = v1.ListRecordsRequest(
             filter=make_filter(filter, **conditions), read_mask=FieldMask(paths=fields)
@@ -100,7 +101,11 @@ class Client:
         fields: Iterable[str] = (),
         **conditions: Any,
     ) -> Iterator[v1.Record]:
-        """The latest `backlog` records that match, then each new one as it arrives; raises ClientError."""
+        """The latest `backlog` records that match, then each new one as it arrives; raises ClientError.
+
+        Calls that last are told of while they are in flight too (state INFERENCING, without a sequence), and
+        again by their records; name `states` to have only some.
+        """
         request = v1.TailRecordsRequest(
             filter=make_filter(filter, **conditions), backlog=backlog, read_mask=FieldMask(paths=fields)
         )

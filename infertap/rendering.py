@@ -23,7 +23,7 @@ _COLUMNS: Final = (
     ("status", 12),
     ("duration", 10),
     ("first byte", 10),
-    ("state", 10),
+    ("state", 11),
     ("kept by", 0),
 )
 _BODY_MOST: Final = 4000
@@ -48,7 +48,7 @@ class Table:
     def row(self, record: v1.Record) -> str:
         """The next line, or two with the head."""
         cells = (
-            str(record.sequence),
+            _number(record),
             local_time(record.timing.start),
             visible(record.model.name) or "-",
             visible(f"{record.method} {record.path}"),
@@ -56,7 +56,7 @@ class Table:
             duration(record.timing.duration_us),
             duration(record.timing.first_response_byte_us),
             name_of(v1.State, record.state),
-            kept_by(record),
+            _remark(record),
         )
         head = _line([title for title, _ in _COLUMNS]) + "\n" if self.is_empty else ""
         self.is_empty = False
@@ -96,6 +96,20 @@ def status(record: v1.Record) -> str:
     return str(record.http_status) if record.http_status else "-"
 
 
+def _number(record: v1.Record) -> str:
+    """Its serial number; a dash for a call that has no record yet, or never will."""
+    return str(record.sequence) if record.sequence else "-"
+
+
+def _remark(record: v1.Record) -> str:
+    """Why it was kept; of a call that has no record, how far it has come, or what became of it."""
+    if record.sequence:
+        return kept_by(record)
+    if record.state == v1.INFERENCING:
+        return f"in flight: {record.request.size_bytes} bytes asked, {record.response.size_bytes} answered"
+    return visible(", ".join(record.logging_error_codes)).lower().replace("_", " ")
+
+
 def kept_by(record: v1.Record) -> str:
     """Why it was kept, and the share of such calls that is."""
     reason = name_of(v1.Sampling.Reason, record.sampling.reason)
@@ -114,7 +128,7 @@ def _facts(record: v1.Record) -> list[tuple[str, str]]:
     timing, model = record.timing, record.model
     tokens = f"{model.input_tokens} in, {model.output_tokens} out" if model.HasField("output_tokens") else ""
     return [
-        ("serial number", f"{record.sequence} of spool {record.spool_id.hex()}"),
+        ("serial number", f"{_number(record)} of spool {record.spool_id.hex()}"),
         ("call", visible(record.call_id)),
         ("request id", visible(record.request_id)),
         ("client's id", visible(record.client_request_id)),
@@ -134,7 +148,7 @@ def _facts(record: v1.Record) -> list[tuple[str, str]]:
         ),
         ("call to", visible(f"{record.method} {record.path}" + (f"?{record.query}" if record.query else ""))),
         ("status", visible(f"{status(record)} {record.grpc_message}").strip()),
-        ("state", f"{name_of(v1.State, record.state)}, ended by {_ended_by(record)}"),
+        ("state", f"{name_of(v1.State, record.state)}{_ended_by(record)}"),
         ("protocol", name_of(v1.Protocol, record.protocol).upper()),
         ("model", visible(f"{model.name} {model.version}").strip()),
         ("parameters", visible(model.parameters_json)),
@@ -146,7 +160,7 @@ def _facts(record: v1.Record) -> list[tuple[str, str]]:
         ("session", visible(record.caller.session)),
         ("address", visible(record.caller.address)),
         ("context", visible(", ".join(f"{name}={value}" for name, value in sorted(record.context.items())))),
-        ("kept by", kept_by(record)),
+        ("kept by", kept_by(record) if record.sampling.reason else ""),
         ("recorded at", _source(record.source)),
         ("not as asked", visible(", ".join(record.logging_error_codes))),
     ]
@@ -159,7 +173,9 @@ def _source(source: v1.Source) -> str:
 
 
 def _ended_by(record: v1.Record) -> str:
-    return name_of(v1.EndedBy, record.ended_by).replace("_", " ")
+    if not record.ended_by:
+        return ""
+    return f", ended by {name_of(v1.EndedBy, record.ended_by).replace('_', ' ')}"
 
 
 def _tensor(tensor: v1.Tensor) -> str:

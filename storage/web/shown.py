@@ -82,7 +82,9 @@ def status(record: v1.Record) -> str:
 
 
 def kept(record: v1.Record) -> str:
-    """Why the call was kept, and the share of such calls that is."""
+    """Why the call was kept, and the share of such calls that is; nothing where that is not known yet."""
+    if not record.sampling.reason:
+        return "–"
     reason = name_of(v1.Sampling.Reason, record.sampling.reason)
     fraction = record.sampling.fraction
     return reason if fraction in (0, 1) else f"{reason} {fraction:.3g}"
@@ -113,7 +115,9 @@ def protocol(record: v1.Record) -> str:
 
 
 def ended_by(record: v1.Record) -> str:
-    """In words."""
+    """In words; nothing where it has not ended."""
+    if not record.ended_by:
+        return "–"
     return name_of(v1.EndedBy, record.ended_by).replace("_", " ")
 
 

@@ -125,3 +125,24 @@ def test_broken_off(record: v1.Record) -> None:
     shown = in_full(record)
     assert "cancelled, ended by model aborted" in shown
     assert "kept as a digest: hmac:1234:5678" in shown
+
+
+def test_call_in_flight() -> None:
+    """It has no number yet; its age and what came so far are shown, and nothing that only its end tells."""
+    record = v1.Record(state=v1.INFERENCING, method="POST", path="/v1/slow")
+    record.timing.duration_us = 3_200_000
+    record.request.size_bytes, record.response.size_bytes = 120, 4096
+    row = Table().row(record).splitlines()[1]
+    assert row.startswith("- ")
+    for text in ("3.20 s", "inferencing ", "in flight: 120 bytes asked, 4096 answered"):
+        assert text in row
+    shown = in_full(record)
+    assert "inferencing\n" in shown
+    assert "ended by" not in shown
+    assert "kept by" not in shown
+
+
+def test_call_that_went_with_its_relay() -> None:
+    """It says what became of it."""
+    record = v1.Record(state=v1.FAILED, logging_error_codes=["RELAY_LOST"])
+    assert Table().row(record).endswith("failed       relay lost")
