@@ -18,6 +18,7 @@ HOT = (
     "sidecar/handoff/outbox.py",
     "sidecar/handoff/wire.py",
     "sidecar/relay/connection.py",
+    "sidecar/relay/side.py",
 )
 # One version, as what it makes is what is tested.
 COMPILER = ("mypy[mypyc]==2.4.1", "msgpack-types>=0.8")
