@@ -92,6 +92,10 @@ test-kubernetes: $(STAMP) ## lint, render and validate the chart with the real H
 test-long: $(STAMP) ## what takes minutes: storage away for a minute
 	@$(BIN)/python -m pytest -q -m long tests
 
+.PHONY: test-root
+test-root: $(STAMP) ## redirect mode with real iptables rules; needs root (else skipped, with the reason)
+	@$(BIN)/python -m pytest -q -m root -rs tests
+
 .PHONY: test-protobuf
 test-protobuf: $(STAMP) ## load the generated code on protobuf 6 and on 7
 	@$(BIN)/python -m pytest -q -m protobuf_versions tests/structure

@@ -21,6 +21,7 @@ from infertap.settings import Address, Endpoint
 from sidecar.event_log import log_event
 from sidecar.relay.connection import Connection
 from sidecar.relay.dialling import Dialler, alpn_choice
+from sidecar.relay.redirect import NotRedirectedError
 from sidecar.relay.resets import reset_socket, reset_transport
 from sidecar.relay.traffic import HALF_OPEN_MAX, Traffic
 from sidecar.relay.waiting import waiting_since
@@ -31,6 +32,8 @@ from sidecar.tls import HANDSHAKE_SECONDS, ServerContexts
 EXHAUSTED_SECONDS: Final = 0.1
 # The same thing is said again only after so long.
 _SAID_SECONDS: Final = 10.0
+_NOT_REDIRECTED: Final = "client was not redirected here: reset"
+_LOOP: Final = "it is this relay: the rules must leave out what it sends itself"
 # Clients in the TLS handshake beyond this many make the oldest of them give way.
 GREETING_MAX: Final = HALF_OPEN_MAX // 2
 
@@ -118,9 +121,9 @@ class Listener:
         connection = Connection(self._traffic)
         self._traffic.accepted()
         try:
-            opened = await self._greet_and_dial(connection, accepted)
-            if opened and not isinstance(peer, str) and self._is_our_own(peer):
-                self._say("client was not redirected here: reset", "it is this relay: a loop")
+            opened = await self._greet_and_dial(connection, accepted, peer)
+            if opened and self._is_our_own(peer):  # known only now
+                self._say(_NOT_REDIRECTED, _LOOP)
                 self._traffic.row.add("not_redirected")
                 connection.reset()
                 return
@@ -132,12 +135,18 @@ class Listener:
             client = "" if isinstance(peer, str) else str(Address(*peer[:2]))
             connection.join(ConnectionFacts(self._route, client, accepted_at, connection.connected_at))
 
-    async def _greet_and_dial(self, connection: Connection, accepted: socket.socket) -> bool:
+    async def _greet_and_dial(
+        self, connection: Connection, accepted: socket.socket, peer: tuple[str, int] | str
+    ) -> bool:
         """Whether both sides of `connection` are connected."""
         try:
             model = self._dialler.model_of(accepted)
+            if self._is_our_own(peer):
+                raise NotRedirectedError(_LOOP)
         except OSError as error:
-            self._not_redirected(accepted, error)
+            self._traffic.not_redirected()
+            self._say(_NOT_REDIRECTED, str(error))
+            reset_socket(accepted)
             return False
         if self._tls is None:
             return await self._open_plain(connection, accepted, model)
@@ -206,14 +215,10 @@ class Listener:
         self._traffic.opened(connection)
         return True
 
-    def _is_our_own(self, peer: tuple[str, int]) -> bool:
-        """Redirect mode: the rules send the relay's own connections back to it. Asked once the model of this
-        one is reached, for by then the one that it comes from is known.
+    def _is_our_own(self, peer: tuple[str, int] | str) -> bool:
+        """Redirect mode: the rules send the relay's own connections back to it. Asked again once the model of
+        this one is reached, for by then the one that it comes from is known.
         """
+        if isinstance(peer, str):
+            return False
         return (peer[0].removeprefix("::ffff:"), peer[1]) in self._traffic.dialled_from
-
-    def _not_redirected(self, accepted: socket.socket, error: OSError) -> None:
-        """Redirect mode: reset the client, and say why."""
-        self._traffic.not_redirected()
-        self._say("client was not redirected here: reset", str(error))
-        reset_socket(accepted)
