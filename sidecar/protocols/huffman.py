@@ -362,8 +362,8 @@ def decode_huffman(data: bytes) -> bytes:
 def forget_huffman() -> None:
     """Give back what is remembered of earlier strings.
 
-    It is little, but what was made while memory was full lies between all the rest: a few thousand small strings
-    can keep hundreds of megabytes from going back to the system after a peak.
+    It is little, but what was made while memory was full lies between all the rest: a few thousand small
+    strings can keep hundreds of megabytes from going back to the system after a peak.
     """
     _strings.clear()
     _steps.clear()

@@ -15,6 +15,7 @@ from sidecar.protocols import http2
 _FRAMES: Final = 2000
 _FRAMES_PER_SECOND: Final = 200
 _FRAMES_PER_STREAM: Final = 16
+_FRAMES_PER_PIECE: Final = 8
 # Resets at once; with time; and one for so many streams: who hedges cancels every second one.
 _RESETS: Final = 1000
 _RESETS_PER_SECOND: Final = 100
@@ -27,15 +28,20 @@ RESET_FLOOD: Final = "reset_flood"
 EMPTY_DATA_FLOOD: Final = "empty_data_flood"
 HEADERS_FLOOD: Final = "headers_flood"
 CONTINUATION_FLOOD: Final = "continuation_flood"
+SETTINGS_FLOOD: Final = "settings_flood"
 _UNKNOWN_FLOOD: Final = "unknown_frame_flood"
-_FLOODS: Final = {
-    http2.RST_STREAM: RESET_FLOOD,
+_OF_KIND: Final = {
     http2.PRIORITY: "priority_flood",
-    http2.SETTINGS: "settings_flood",
+    http2.RST_STREAM: RESET_FLOOD,
+    http2.SETTINGS: SETTINGS_FLOOD,
     http2.PING: "ping_flood",
     http2.GOAWAY: "goaway_flood",
     http2.WINDOW_UPDATE: "window_update_flood",
 }
+# Every flag that a flood can have.
+FLAGS: Final = frozenset(
+    (EMPTY_DATA_FLOOD, HEADERS_FLOOD, CONTINUATION_FLOOD, _UNKNOWN_FLOOD, *_OF_KIND.values())
+)
 
 
 class FloodError(Exception):
@@ -54,7 +60,7 @@ class Work(Protocol):
         """Streams opened so far."""
 
     def carried(self) -> int:
-        """Frames' worth of what the open streams have carried so far, in both directions."""
+        """Pieces of bodies that the open streams have carried so far, in both directions."""
 
 
 class Floods:
@@ -69,13 +75,15 @@ class Floods:
 
     def frame(self, kind: int, work: Work, now: int) -> None:
         """A frame of that kind has passed. Raises FloodError."""
-        self.frames(1, _FLOODS.get(kind, _UNKNOWN_FLOOD), work, now)
+        self.frames(1, _OF_KIND.get(kind, _UNKNOWN_FLOOD), work, now)
 
     def frames(self, count: int, flag: str, work: Work, now: int) -> None:
         """`count` frames have passed, a flood of which is called `flag`. Raises FloodError."""
         budget = self._frames
         budget.left -= count
-        if budget.left < 0 and not budget.fill(work.opened * _FRAMES_PER_STREAM, work.carried(), now):
+        if budget.left < 0 and not budget.fill(
+            work.opened * _FRAMES_PER_STREAM, work.carried() * _FRAMES_PER_PIECE, now
+        ):
             raise FloodError(flag)
 
     def reset(self, work: Work, now: int) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from sidecar.protocols import FIELD_OVERHEAD, HpackDecoder, http2
-from sidecar.tap.http2_floods import FloodError
+from sidecar.tap.http2_floods import SETTINGS_FLOOD, FloodError
 from sidecar.tap.request_id import HEADER
 
 NO_LIMIT: Final = 1 << 62
@@ -33,7 +33,7 @@ class Receiver:
     def announce(self, settings: Mapping[int, int]) -> None:
         """The side has sent `settings`. Raises FloodError where too many wait for an acknowledgement."""
         if len(self._in_flight) >= _MOST_IN_FLIGHT:
-            raise FloodError("settings_flood")
+            raise FloodError(SETTINGS_FLOOD)
         self.has_spoken = True
         self._in_flight.append(settings)
         self._lower(settings)

@@ -13,25 +13,22 @@ from sidecar.tap.connection_facts import ConnectionFacts
 from sidecar.tap.http2_floods import HEADERS_FLOOD, RESET_FLOOD, FloodError, Floods
 from sidecar.tap.http2_receiver import Receiver
 from sidecar.tap.http2_responses import is_informational, note_grpc_status, note_response
+from sidecar.tap.http2_unrecorded import PIECE_SHIFT, REQUEST_ENDED, RESPONSE_ENDED, TOO_MANY, Unrecorded
 from sidecar.tap.interface import TapContext
 from sidecar.tap.request_id import HEADER, MAX_CLIENT_ID, is_usable
 
 Fields = list[tuple[bytes, bytes]]
 
-TOO_MANY: Final = "too_many_open_streams"
 ID_NOT_ADDED: Final = "id_not_added"
 
 # What open calls may weigh in one connection: so much each, and their header lists, whose fields may all be
-# theirs alone. And how many streams without a record may be open, of which only their state is kept.
+# theirs alone.
 OPEN_BYTES: Final = 11 << 19
 _OPEN_CALL: Final = 1200
 _FIELD_BYTES: Final = 160
-_MOST_UNRECORDED: Final = 12_000
 
 _GRPC: Final = b"application/grpc"
 _GRPC_WEB: Final = b"application/grpc-web"
-_REQUEST_ENDED: Final = 1
-_RESPONSE_ENDED: Final = 2
 # Looked up once: an enum's attributes are slow.
 _BY_MODEL: Final = EndedBy.MODEL
 _BY_CLIENT: Final = EndedBy.CLIENT
@@ -63,7 +60,6 @@ class Streams:
         "_to_client",
         "_to_model",
         "_unrecorded",
-        "_unrecorded_frames",
         "_weights",
         "highest",
         "model_is_leaving",
@@ -88,9 +84,8 @@ class Streams:
         self._open: dict[int, Exchange] = {}
         self._weights: dict[int, int] = {}
         self.weight = 0
-        # Open streams that are not recorded: which sides have ended; and what they carried, in frames.
-        self._unrecorded: dict[int, int] = {}
-        self._unrecorded_frames = 0
+        # Open streams that are not recorded.
+        self._unrecorded = Unrecorded()
         # The latest stream, and how many there were.
         self.highest = 0
         self.opened = 0
@@ -104,10 +99,10 @@ class Streams:
 
     def carried(self) -> int:
         """See Work."""
-        return self._unrecorded_frames + sum(
+        return self._unrecorded.pieces + sum(
             call.request.piece_count
             + call.response.piece_count
-            + ((call.request.size + call.response.size) >> 8)
+            + ((call.request.size + call.response.size) >> PIECE_SHIFT)
             for call in self._open.values()
         )
 
@@ -146,7 +141,7 @@ class Streams:
                     traceparent = value
         if self._skips(target):
             self._ledger.skip()
-            self._leave_unrecorded(number, _REQUEST_ENDED if ends else 0)
+            self._unrecorded.add(number, REQUEST_ENDED if ends else 0)
             return b""
         call = self._ledger.open(protocol, self._facts, now)
         call.target = target or authority  # section 8.5: CONNECT has no path
@@ -215,7 +210,7 @@ class Streams:
         """A piece of the client's body, its last where it `ends`."""
         call = self._open.get(number)
         if call is None:
-            self._pass_unrecorded(number, piece, _REQUEST_ENDED if ends else 0)
+            self._unrecorded.data(number, piece, REQUEST_ENDED if ends else 0)
             return
         if piece:
             if call.protocol is _GRPC_CALL:  # a stream of messages, whose times tell something
@@ -289,7 +284,7 @@ class Streams:
         """A piece of the model's body, its last where it `ends`."""
         call = self._open.get(number)
         if call is None:
-            self._pass_unrecorded(number, piece, _RESPONSE_ENDED if ends else 0)
+            self._unrecorded.data(number, piece, RESPONSE_ENDED if ends else 0)
             return
         if piece:
             self._budget.capture_timed(call, call.response, piece, now)
@@ -307,26 +302,14 @@ class Streams:
         del self._open[number]
         self.weight -= self._weights.pop(number)
         self._ledger.shed_stream(call)
-        request_ended = _REQUEST_ENDED if call.request_completed >= 0 else 0
-        self._leave_unrecorded(number, request_ended | (_RESPONSE_ENDED if call.ended >= 0 else 0))
-
-    def _leave_unrecorded(self, number: int, ended: int) -> None:
-        self._unrecorded[number] = ended
-        if len(self._unrecorded) > _MOST_UNRECORDED:
-            raise FloodError(TOO_MANY)
-
-    def _pass_unrecorded(self, number: int, piece: bytes, ended: int) -> None:
-        self._unrecorded_frames += 1 + (len(piece) >> 8)
-        if ended and number in self._unrecorded:
-            self._unrecorded[number] |= ended
-            if self._unrecorded[number] == _REQUEST_ENDED | _RESPONSE_ENDED:
-                del self._unrecorded[number]
+        request_ended = REQUEST_ENDED if call.request_completed >= 0 else 0
+        self._unrecorded.add(number, request_ended | (RESPONSE_ENDED if call.ended >= 0 else 0))
 
     def _pass_unrecorded_fields(self, number: int, ends: int, now: int) -> None:
         if number not in self._unrecorded:
             self._floods.frames(1, HEADERS_FLOOD, self, now)
         elif ends:
-            self._pass_unrecorded(number, b"", _RESPONSE_ENDED)
+            self._unrecorded.data(number, b"", RESPONSE_ENDED)
 
     # -- ends
 
@@ -345,7 +328,7 @@ class Streams:
             call.reset_code = code
             self._settle(number, call, _BY_MODEL if answered else by, now)
         else:
-            answered = self._unrecorded.pop(number, None) is None
+            answered = not self._unrecorded.reset(number)
         if answered:
             self._floods.frames(1, RESET_FLOOD, self, now)
         else:

@@ -11,7 +11,9 @@ from google.protobuf.descriptor import Descriptor
 from infertap import v1
 from sidecar.recorder import conversion, shrinking
 from sidecar.recorder.redaction import Withheld
-from sidecar.tap import capture, http1, http2
+from sidecar.tap import capture, http1, http2, http2_floods
+from sidecar.tap.http2_streams import ID_NOT_ADDED
+from sidecar.tap.http2_unrecorded import TOO_MANY
 
 PAGE = (Path(__file__).parents[2] / "docs" / "records.md").read_text()
 NAMED = set(re.findall(r"`([A-Za-z0-9_]+)`", PAGE))
@@ -32,7 +34,8 @@ def codes() -> Iterator[str]:
     """Everything that `logging_error_codes` may hold."""
     for flag in (capture.BUDGET_SPENT, http1.AMBIGUOUS, http1.UNEXPECTED, http1.TOO_LARGE):
         yield flag.upper()
-    yield from (http2.UNREADABLE.upper(), http2.TOO_MANY.upper())
+    for flag in (http2.UNREADABLE, http2.HEADERS_TOO_LARGE, ID_NOT_ADDED, TOO_MANY, *http2_floods.FLAGS):
+        yield flag.upper()
     yield from (conversion.FAILED, shrinking.TOO_LARGE)
     for side in ("REQUEST", "RESPONSE"):
         yield from (f"MAX_{side}_SIZE_EXCEEDED", f"{side}_VIEW_CUT")
