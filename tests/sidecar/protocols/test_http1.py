@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from sidecar.protocols import (
     CHUNKED,
+    CROWDED,
     MAX_HEAD,
     UNTIL_CLOSE,
     Answer,
@@ -14,6 +15,7 @@ from sidecar.protocols import (
     RequestFramer,
     ResponseFramer,
     Stop,
+    is_crowded,
     parse_head,
     parse_trailers,
     read_request_head,
@@ -104,6 +106,31 @@ REQUEST_STREAMS = {
         b"GET http://a/\xc3\xa4?b HTTP/1.1\r\nX: \xe4 : \t\r\nY:\r\n\r\n",
         [HEAD, END],
     ),
+    "odd but legal heads": (
+        b"x!#$%&'*+-.^_`|~9 /%7B%7d/\xff?\"<>{}|\\^` HTTP/1.1\r\n"
+        b"!#$%&'*+-.^_`|~9A:\r\nEmpty:\r\nSpaces: \t \r\nTabs:\ta\tb\t\r\n"
+        b'Obs: \x80\xff caf\xe9\r\nColons::::\r\nQuoted: "a, \\"b"\r\nCookie: a=b;c=d\r\n\r\n',
+        [HEAD, END],
+    ),
+    "asterisk and authority forms": (
+        b"OPTIONS * HTTP/1.1\r\n\r\nGET http://u@[::1]:80/?q HTTP/1.1\r\nHost: x\r\n\r\n",
+        [HEAD, END, HEAD, END],
+    ),
+    "waiting for 100": (
+        b"PUT / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\nabcGET / HTTP/1.1\r\n\r\n",
+        [HEAD, DATA, END, HEAD, END],
+    ),
+    "that look alike": (
+        b"POST / HTTP/1.1\r\nX-Content-Length: 9\r\nContent-Length-X: 9\r\nX: \tContent-Length: 9\r\n"
+        b"Transfer-Encodings: chunked\r\n\r\nGET / HTTP/1.1\r\n\r\n",
+        [HEAD, END, HEAD, END],
+    ),
+    "chunked with all that is allowed": (
+        b"POST / HTTP/1.1\r\nTRANSFER-ENCODING:\tCHUNKED \t\r\n\r\n"
+        b'00a;n;n=v;n="\t \xe9;\\""\r\n0123\r\n5678\r\n0;last="0"\r\nA:\r\nB: \xff\t\r\n\r\n'
+        b"GET / HTTP/1.1\r\n\r\n",
+        [HEAD, DATA, TRAILERS, END, HEAD, END],
+    ),
     "behind a CONNECT": (b"CONNECT a:1 HTTP/1.1\r\n\r\n\x16\x03\x01", [HEAD, END, STOP]),
     "behind an upgrade": (
         b"POST / HTTP/1.1\r\nUpgrade: h2c\r\nContent-Length: 1\r\n\r\nxGET / HTTP/1.1\r\n\r\n",
@@ -147,6 +174,35 @@ RESPONSE_STREAMS = {
         (Answer.CONNECT,),
         b"HTTP/1.1 403 No\r\nContent-Length: 1\r\n\r\nx",
         [HEAD, DATA, END],
+    ),
+    "HTTP/1.0 that goes on": (
+        (Answer.PLAIN, Answer.PLAIN),
+        b"HTTP/1.0 200 OK\r\nConnection: Keep-Alive\r\nContent-Length: 1\r\n\r\n1HTTP/1.0 200 OK\r\n\r\n23",
+        [HEAD, DATA, END, HEAD, DATA],
+    ),
+    "without content whatever the head says": (
+        (Answer.PLAIN, Answer.HEAD, Answer.PLAIN, Answer.PLAIN),
+        b"HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n"
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+        b"HTTP/1.1 304 Not Modified\r\nTransfer-Encoding: chunked\r\n\r\n"
+        b"HTTP/1.1 200 \xff\tok\r\nContent-Length: 0\r\n\r\n",
+        [HEAD, END, HEAD, END, HEAD, END, HEAD, END],
+    ),
+    "interim of all kinds": (
+        (Answer.HEAD, Answer.PLAIN),
+        b"HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 199 x\r\nContent-Length: 9\r\n\r\n"
+        b"HTTP/1.1 204 A\r\n\r\nHTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 205 Reset\r\nContent-Length: 0\r\n\r\n",
+        [HEAD, HEAD, HEAD, END, HEAD, HEAD, END],
+    ),
+    "connected, with a coding": (
+        (Answer.CONNECT,),
+        b"HTTP/1.1 299 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n",
+        [HEAD, STOP],
+    ),
+    "unasked switch": (
+        (),
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n\x81\x00",
+        [STOP],
     ),
     "unasked": (
         (),
@@ -310,6 +366,26 @@ def test_too_large(stream: bytes, size: int) -> None:
     assert held == b""
 
 
+def test_largest_head() -> None:
+    """A head of 64 KiB is read, and one of a byte more is not, in whatever pieces it comes."""
+    start, end = b"GET / HTTP/1.1\r\nA: ", b"\r\n\r\n"
+    largest = start + b"a" * (MAX_HEAD - len(start) - len(end)) + end
+    for size in (1 << 20, 10_000, MAX_HEAD - 1, MAX_HEAD - 3):
+        for stream, expected in ((largest, [HEAD, END]), (start + b"a" + largest[len(start) :], [STOP])):
+            told, _ = tell(requests(), [stream[i : i + size] for i in range(0, len(stream), size)])
+            assert kinds(told) == expected
+
+
+def test_is_within() -> None:
+    """A message is within its bytes from its head to its end, and nothing is once the framer has stopped."""
+    framer = requests()
+    seen = []
+    for piece in (b"POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\n", b"a", b"b", b"GET / HTTP/1.1\n"):
+        framer.feed(piece)
+        seen.append(framer.is_within)
+    assert seen == [True, True, False, False]
+
+
 def test_until_close_ends_with_the_input() -> None:
     """A body without a length is complete when the model ends, and nothing else is."""
     framer = responses()
@@ -352,6 +428,46 @@ def test_response_head_facts() -> None:
     assert read_response_head(raw, Answer.HEAD) == (raw, 200, 0, False, b"", False)
     plain = b"HTTP/1.0 200 OK\r\n\r\n"
     assert read_response_head(plain, Answer.PLAIN) == (plain, 200, UNTIL_CLOSE, True, None, False)
+
+
+@pytest.mark.parametrize(
+    ("field", "expected"),
+    [
+        (b"Content-Type: text/event-stream", True),
+        (b"content-type:text/event-stream; charset=utf-8", True),
+        (b"Content-Type: text/event-streams", False),
+        (b"Content-Type: application/x; a=text/event-stream", False),
+        (b"X-Content-Type: text/event-stream", False),
+        (b"Accept: text/event-stream", False),
+    ],
+)
+def test_event_streams(field: bytes, expected: bool) -> None:
+    """A response head tells whether its body is a stream of server-sent events."""
+    head = read_response_head(b"HTTP/1.1 200 OK\r\n" + field + b"\r\n\r\n", Answer.PLAIN)
+    assert head is not None
+    assert head.is_event_stream is expected
+
+
+def test_crowded_heads() -> None:
+    """A head near 100 fields, or near a multiple of 8 KiB, has no room for an id; its own it keeps."""
+    many = [b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * count + b"\r\n" for count in range(98, 102)]
+    assert [is_crowded(raw) for raw in many] == [False, True, True, False]
+    long = {
+        size: b"GET / HTTP/1.1\r\nA: " + b"b" * (size - 23) + b"\r\n\r\n" for size in (200, 8000, 8001, 8192)
+    }
+    assert {size: is_crowded(raw) for size, raw in long.items()} == {
+        200: False,
+        8000: False,
+        8001: True,
+        8192: True,
+    }
+    assert [len(raw) for raw in long.values()] == list(long)
+    head = read_request_head(long[8192])
+    assert head is not None
+    assert head.request_id is CROWDED
+    own = read_request_head(many[1].replace(b"A: b", b"X-Request-Id: own", 1))
+    assert own is not None
+    assert own.request_id == b"own"
 
 
 def test_request_line() -> None:

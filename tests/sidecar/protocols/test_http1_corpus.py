@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.protocols import Answer, Kind, RequestFramer, ResponseFramer, ResponseHead
+from sidecar.protocols import Answer, Kind, RequestFramer, ResponseFramer, ResponseHead, Stop
 
 CORPUS = Path(__file__).parents[4] / "shared" / "corpora" / "http1" / "test"
 
@@ -80,25 +80,35 @@ def llhttp_reading(log: str, data: bytes) -> Reading:
     return reading
 
 
-def our_reading(kind: str, data: bytes) -> Reading:
+def our_reading(kind: str, data: bytes, size: int = 1 << 20) -> Reading:
+    """What the framer sees of `data` in pieces of that size."""
     framer = RequestFramer() if kind.startswith("request") else ResponseFramer()
     if isinstance(framer, ResponseFramer):
         for _ in range(10):
             framer.expect(Answer.UPGRADE if b" 101 " in data else Answer.PLAIN)
     reading = Reading()
-    events, consumed = framer.feed(data)
+    consumed = 0
+    for upto in range(size, len(data) + size, size):
+        base = consumed
+        events, taken = framer.feed(data[base:upto])
+        consumed += taken
+        for what, value, end in events:
+            _note(reading, what, value, base + end)
     reading.is_holding = consumed < len(data)
-    for what, value, end in events:
-        if what is Kind.HEAD:
-            is_interim = isinstance(value, ResponseHead) and value.status < 200
-            reading.messages.append(Message(end, end=end if is_interim else None))
-        elif what is Kind.DATA:
-            reading.messages[-1].body += value
-        elif what is Kind.END:
-            reading.messages[-1].end = end
-        elif what is Kind.STOP:
-            reading.gave_up = value.name
     return reading
+
+
+def _note(reading: Reading, what: Kind, value: object, end: int) -> None:
+    if what is Kind.HEAD:
+        is_interim = isinstance(value, ResponseHead) and value.status < 200
+        reading.messages.append(Message(end, end=end if is_interim else None))
+    elif what is Kind.DATA:
+        assert isinstance(value, bytes)
+        reading.messages[-1].body += value
+    elif what is Kind.END:
+        reading.messages[-1].end = end
+    elif what is Kind.STOP:
+        reading.gave_up = Stop(value).name
 
 
 @pytest.mark.parametrize(("kind", "data", "log"), list(fixtures()))
@@ -112,6 +122,15 @@ def test_same_messages_or_said_so(kind: str, data: bytes, log: str) -> None:
     if not ours.gave_up and not ours.is_holding:
         assert ours.messages == theirs.messages
         assert not theirs.gave_up or theirs.gave_up.startswith("Pause on")
+
+
+@pytest.mark.parametrize(("kind", "data", "log"), list(fixtures()))
+def test_same_messages_byte_by_byte(kind: str, data: bytes, log: str) -> None:
+    """In single bytes the framer sees the same messages, and stops for the same reason, or waits for more."""
+    whole, pieced = our_reading(kind, data), our_reading(kind, data, 1)
+    assert pieced.messages == whole.messages
+    assert pieced.gave_up == whole.gave_up
+    assert pieced.is_holding == whole.is_holding
 
 
 def test_the_corpus_is_read() -> None:

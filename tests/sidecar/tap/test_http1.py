@@ -78,6 +78,21 @@ def test_callers_id_that_cannot_serve(make_rig, caller):
     assert rig.kept[0].client_request_id == caller[:128]
 
 
+def test_no_room_for_an_id(make_rig):
+    """A head so near to a usual limit that its reader could refuse it passes as it is, and that is told."""
+    rig = make_rig()
+    tap = rig.tap()
+    many = b"A: b\r\n" * 99
+    request = stamped(GET, many[:-6])
+    assert tap.from_client(request, 1) == request
+    answer = stamped(OK, many)
+    assert tap.from_model(answer, 2) == answer
+    (call,) = rig.kept
+    assert (call.flags, call.request_id, call.client_request_id) == (["id_not_added"], rig.made[0], b"")
+    assert call.model_request_id == b""
+    assert rig.row["id_not_added"] == 2
+
+
 def test_models_own_id(make_rig):
     """A model that answers with an id of its own keeps it; both are recorded."""
     rig = make_rig()
