@@ -24,6 +24,8 @@ HEADERS_TOO_LARGE: Final = "headers_too_large"
 REFUSED: Final = "refused"
 
 _UNFOLLOWABLE: Final = (FrameError, HpackError, FloodError)
+# How long a relay that drains waits for a moment without open streams.
+_PATIENCE: Final = 3_000_000_000
 # What a relay that drains says: go elsewhere, all streams so far are served (section 6.8).
 _GOODBYE: Final = http2.goaway_frame(http2.LAST_STREAM, http2.NO_ERROR)
 
@@ -41,6 +43,8 @@ class Http2Tap:
         "_model",
         "_model_has_ended",
         "_model_takes",
+        "_opened_before",
+        "_patient_until",
         "_rest",
         "_streams",
     )
@@ -67,6 +71,8 @@ class Http2Tap:
         self._rest: OpaqueTap | None = None
         # The client has still to be told that the relay ends.
         self._is_leaving = False
+        # Until when it may wait for all streams to end, and how many had been opened when that began.
+        self._patient_until = self._opened_before = 0
 
     # -- bytes
 
@@ -205,36 +211,45 @@ class Http2Tap:
 
     # -- draining
 
-    def drain(self, now: int) -> bytes:  # noqa: ARG002
-        """See Tap."""
+    def drain(self, now: int) -> bytes:
+        """See Tap.
+
+        GOAWAY best comes when no stream is open: there are clients that take it for the end of those that are
+        (h2, and so httpx). Who opens more and more, so that some always are, is told all the same.
+        """
         if self._rest is not None or self._model_has_ended or self._streams.model_is_leaving:
             return b""
-        if self._may_leave():
+        if self._may_leave() and self._is_served():
             return _GOODBYE
         self._is_leaving = True
+        self._patient_until = now + _PATIENCE
+        self._opened_before = self._streams.opened
         return b""
 
     def _may_leave(self) -> bool:
         """What was sent to the client ends between frames, and GOAWAY would not be the first of them."""
         return self._model_takes.has_spoken and not self._model.left_of_frame
 
+    def _is_served(self) -> bool:
+        """The client has what it came for: its streams, one at least, are over."""
+        return self._streams.opened > 0 and self._streams.are_all_over
+
     def _leave(self, data: bytes, now: int) -> bytes:
-        """Follow `data` of the model, with GOAWAY at the first boundary of frames that is in it."""
-        rest_of_frame = self._model.left_of_frame
-        out = b""
-        if 0 < rest_of_frame <= len(data):
-            out = self._model.follow(data[:rest_of_frame], now)
-            data = data[rest_of_frame:]
-        if self._may_leave():
+        """Follow `data` of the model, and say GOAWAY once it is time and between frames."""
+        is_late = now >= self._patient_until and self._streams.opened > self._opened_before
+        left = self._model.left_of_frame
+        before = b""
+        if is_late and 0 < left <= len(data):  # a boundary that no read may end at
+            before = self._model.follow(data[:left], now) + _GOODBYE
+            data = data[left:]
             self._is_leaving = False
-            return out + _GOODBYE + self._model.follow(data, now)
-        out += self._model.follow(data, now)
+        out = self._model.follow(data, now)
         if self._streams.model_is_leaving:  # it says so itself
             self._is_leaving = False
-        elif self._may_leave():
+        elif self._is_leaving and self._may_leave() and (is_late or self._is_served()):
             self._is_leaving = False
             out += _GOODBYE
-        return out
+        return before + out
 
 
 def _pass_on(direction: Direction, follow: Callable[[bytes, int], bytes], data: bytes, now: int) -> bytes:
