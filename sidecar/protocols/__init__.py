@@ -43,6 +43,7 @@ from sidecar.protocols.http2 import (
 from sidecar.protocols.huffman import forget_huffman
 from sidecar.protocols.sniff import HTTP2_PREFACE, Sniffed, sniff_client, sniff_model
 from sidecar.protocols.sse import SseEvent, SseParser, parse_sse
+from sidecar.protocols.sse_endings import lacks_end, stream_has_failed
 from sidecar.protocols.websocket import (
     Deflate,
     MessageKind,
@@ -91,6 +92,7 @@ __all__ = [
     "forget_huffman",
     "http2",
     "is_crowded",
+    "lacks_end",
     "literal_without_indexing",
     "parse_head",
     "parse_sse",
@@ -104,5 +106,6 @@ __all__ = [
     "sniff_client",
     "sniff_model",
     "split_messages",
+    "stream_has_failed",
     "timeout_ns",
 ]

@@ -142,3 +142,18 @@ class CaptureBudget:
         body.tail += length
         body.captured += length
         self.used += length
+
+
+def last_bytes(body: Body, most: int) -> bytes:
+    """The last bytes of `body`, at least `most` where so many are kept in a row; b"" where its end is not."""
+    pieces: list[bytes] = []
+    size = 0
+    kept = list(body.tail_pieces or ())
+    if body.captured == body.size:
+        kept = body.captured_pieces + kept
+    for piece in reversed(kept):
+        pieces.append(piece)
+        size += len(piece)
+        if size >= most:
+            break
+    return b"".join(reversed(pieces))

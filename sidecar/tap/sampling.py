@@ -15,11 +15,15 @@ from hashlib import blake2b
 from typing import Final
 
 from sidecar.exchange import EndedBy, Exchange, Protocol, Reason
+from sidecar.protocols import stream_has_failed
+from sidecar.tap.capture import last_bytes
 from sidecar.tap.request_id import trace_id
 
 # The mark of a call that the settings refuse: it failed, whatever became of it.
 REFUSED: Final = "refused"
 
+# How much of a stream's end is looked at: its last events.
+_LAST_EVENTS_BYTES: Final = 4 << 10
 _SECOND: Final = 1_000_000_000
 _HASHES: Final = 1 << 64
 # Looked up once: an enum's attributes are slow.
@@ -78,7 +82,8 @@ class Sampling:
         return False
 
     def has_failed(self, call: Exchange) -> bool:
-        """Whether `call` counts as failed: by its HTTP or gRPC status, or an end that was not the model's.
+        """Whether `call` counts as failed: by its HTTP or gRPC status, an end that was not the model's, or a
+        stream of events that ended with an error or too soon.
 
         A reset after a complete answer fails only with an error code (RFC 9113, section 8.1).
         """
@@ -89,6 +94,8 @@ class Sampling:
             return is_cut or REFUSED in call.flags
         if call.protocol is _GRPC:
             return call.grpc_status != 0  # a missing status, -1, is a failure too
+        if call.response_is_events and stream_has_failed(last_bytes(call.response, _LAST_EVENTS_BYTES)):
+            return True
         return call.status in self._failed_statuses or call.grpc_status > 0 or call.reset_code > 0
 
 

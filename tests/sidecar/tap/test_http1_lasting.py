@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from sidecar.exchange import EndedBy, Protocol
+from sidecar.exchange import EndedBy, Protocol, Reason
 
 GET = b"GET /a HTTP/1.1\r\nHost: m\r\n\r\n"
 POST = b"POST /p HTTP/1.1\r\nHost: m\r\nContent-Length: 5\r\n\r\nhello"
@@ -336,3 +336,17 @@ def test_segments_of_websocket(make_rig):
     assert [call.request.captured_pieces for call in sockets] == [[], [b"cd"]]
     assert sockets[1].request.piece_times == [(12 * SECOND, 2)]
     rig.check_balance()
+
+
+def test_a_stream_that_ends_with_an_error(make_rig):
+    """A stream of events that tells an error is kept as a failure, though its status was 200."""
+    rig = make_rig(sample_rate="0")
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+    for event in (b'data: {"a": 1}\n\n', b'data: {"error": 1}\n\n'):
+        tap = rig.tap()
+        tap.from_client(GET, 1)
+        tap.from_model(head, 2)
+        tap.from_model(b"%x\r\n%b\r\n" % (len(event), event), 3)
+        tap.from_model(b"0\r\n\r\n", 4)
+    (call,) = rig.kept
+    assert (call.status, call.reason) == (200, Reason.ERROR)

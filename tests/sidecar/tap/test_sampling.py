@@ -1,5 +1,7 @@
 """Sampling: which calls are kept, why, and what fraction they stand for."""
 
+from collections import deque
+
 import pytest
 
 from sidecar.exchange import EndedBy, Exchange, Protocol, Reason
@@ -142,3 +144,36 @@ def test_cap_and_rate():
         kept = [call for call in (ended(at=second * SECOND) for _ in range(2000)) if sampling.keeps(call)]
     assert 0 < len(kept) <= 100
     assert 1400 <= sum(1 / call.sampling_fraction for call in kept) <= 2600
+
+
+def stream_of_events(*pieces, tail=(), size=None):
+    """A streamed answer that ended by the model, with status 200."""
+    call = ended(response_is_events=True)
+    call.response.captured_pieces = list(pieces)
+    call.response.tail_pieces = deque(tail) if tail else None
+    call.response.captured = sum(map(len, (*pieces, *tail)))
+    call.response.size = call.response.captured if size is None else size
+    return call
+
+
+ERROR_EVENT = b'data: {"error": {"code": 500}}\n\n'
+
+
+@pytest.mark.parametrize(
+    ("call", "failed"),
+    [
+        (stream_of_events(b'data: {"text": "a"}\n\n'), False),
+        (stream_of_events(b"data: a\n\n", ERROR_EVENT), True),
+        (stream_of_events(b"data: a\n\n", ERROR_EVENT[:9], ERROR_EVENT[9:]), True),
+        (stream_of_events(b"data: a\n\n", tail=(ERROR_EVENT[:5], ERROR_EVENT[5:]), size=9999), True),
+        (stream_of_events(ERROR_EVENT, size=9999), False),
+        (stream_of_events(ERROR_EVENT, b": " + b"a" * 5000 + b"\n\n"), False),
+        (stream_of_events(b'data: {"object":"chat.completion.chunk"}\n\n'), True),
+        (stream_of_events(), False),
+    ],
+)
+def test_streams_of_events(call, failed):
+    """A stream fails by an error among its last events, or without its end; where its end isn't kept, not."""
+    assert Sampling(SamplingRules()).has_failed(call) is failed
+    call.response_is_events = False
+    assert not Sampling(SamplingRules()).has_failed(call)
