@@ -16,7 +16,7 @@ from sidecar.handoff import report_packets
 
 MOST_CALLS: Final = 10_000
 # Between two turns while there is something to tell.
-STEP_SECONDS: Final = 0.025
+STEP_SECONDS: Final = 0.01
 ROUND_SECONDS: Final = 1.0
 # In one turn: calls told of in full, and in all.
 _FRESH_CALLS: Final = 24
