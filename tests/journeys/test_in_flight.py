@@ -24,10 +24,6 @@ CANARIES = (
     "4111 1111 1111 1111",
     "sk-canary0123456789abcdef0123456789abcdef0123456789",
 )
-    "jo.canary@example.org",
-    "4111 1111 1111 1111",
-    "sk-canary0123456789abcdef0123456789abcdef0123456789",
-)
 # The recorder has its share of a busy machine.
 QUICK = {"recorder_priority": "nice"}
 SLOW = (
