@@ -42,6 +42,7 @@ def _drop(_data: bytes, _now: int) -> bytes:
 class Connection:
     """Both sides and what happens between them."""
 
+    __deletable__ = ("client", "model")  # where this is compiled: `_let_go`
     __slots__ = (
         "_ends_passed_on",
         "_joined",

@@ -24,6 +24,7 @@ Follow = Callable[[bytes, int], bytes]
 class Side(asyncio.Protocol):
     """The client's socket, or the model's."""
 
+    __deletable__ = ("other",)  # where this is compiled: its connection lets go of it
     __slots__ = (
         "_bytes_cell",
         "_cells",
