@@ -192,7 +192,7 @@ def test_killed_sidecar(
     start_storage: "Callable[..., Storage]",
     slow: SlowAnswers,
 ) -> None:
-    """When a whole sidecar is killed, storage takes its calls for lost after a while."""
+    """When a sidecar's parent is killed, the recorder's last word is that its calls went with the relay."""
     storage = start_storage()
     sidecar = start_sidecar(start_model(slow.answer).address, storage=storage.address, **QUICK)
     with sidecar.connect() as client:
