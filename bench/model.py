@@ -20,6 +20,7 @@ import uvloop
 
 BODY_BYTES: Final = 16 << 20
 EVENTS_PER_SECOND: Final = 50
+LATE_SECONDS: Final = 0.01
 # Where the upstream answers a unary call of the Open Inference Protocol.
 GRPC_METHOD: Final = "/inference.GRPCInferenceService/ModelInfer"
 SENT: Final = re.compile(rb'"sent_ns":(\d{20})')
@@ -59,14 +60,14 @@ class Streams:
             turn.discard(transport)
 
     async def send(self) -> None:
-        """Send each its events, for ever; a turn that comes late is not made up for by a burst."""
+        """Send each its events, for ever; what is late by more than LATE_SECONDS is not made up for."""
         loop = asyncio.get_running_loop()
         due, number = loop.time(), 0
         while True:
             for transport in self._turns[number]:
                 transport.write(_CHUNK % (_EVENT % time.monotonic_ns()))
             number = (number + 1) % _TURNS
-            due = max(due + 1 / (EVENTS_PER_SECOND * _TURNS), loop.time() - 1)
+            due = max(due + 1 / (EVENTS_PER_SECOND * _TURNS), loop.time() - LATE_SECONDS)
             await asyncio.sleep(due - loop.time())
 
 

@@ -13,9 +13,9 @@ _PREFACE: Final = """\
 Made by `make bench-relay`; don't edit. Two cores: what is under test is alone on one, with one worker; load,
 upstream and infertap's recorder are on the other. Rounds alternate between the systems of a scenario, figures
 are medians of the rounds, ratios are of medians of one run. Every call through infertap is parsed, captured
-and offered to its recorder, which redacts by all classes; what it has no CPU for is shed, counted: `stored`
-and `shed` say how much. Peers record nothing, but for `envoy_tap`, which writes every call, unredacted, to a
-file in memory.
+and offered to its recorder, which redacts by all classes. What it has no CPU for is shed, and counted:
+`stored` and `shed` say how much. Peers record nothing, but for `envoy_tap`, which writes every call,
+unredacted, to a file in memory.
 
 - `infertap`: as it is by default: the recorder at nice 10 and on idle time (SCHED_IDLE).
 - `infertap_nice`: the recorder at nice 10 only, as with `INFERTAP_RECORDER_PRIORITY=nice`.
@@ -24,7 +24,8 @@ file in memory.
 - `nginx_stream`: nginx passing bytes, not looking into them.
 
 CPU is of all processes of a system, relay CPU of infertap's relay alone. RSS is the most during the load,
-summed over the processes; libraries that they share count once for each."""
+summed over the processes: libraries that they share count once for each, and of infertap's spool, a mapped
+file, what is in memory. `own` is what is neither (RssAnon)."""
 _SHOWN_VERDICTS: Final = {Verdict.BEYOND: "beyond", Verdict.REACHED: "reached", Verdict.SHORT: "**short**"}
 _HEADS: Final = {
     "requests_per_second": "calls/s",

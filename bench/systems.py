@@ -66,7 +66,7 @@ class System:
 def absent(name: str) -> str | None:
     """Why a system can't be had here; None where it can."""
     if name == "infertap_compiled" and tools.compiled() is None:
-        return "not built (make compiled)"
+        return "not built, or older than its source (make compiled)"
     return None
 
 

@@ -67,15 +67,16 @@ def mitmdump() -> Path:
 
 
 def compiled() -> Path | None:
-    """Where `make compiled` has put the product; None where nobody ran it."""
-    return _COMPILED.resolve() if next(_COMPILED.rglob("*.so"), None) else None
+    """Where `make compiled` has put the product; None where nobody ran it since the source changed."""
+    made = [path.stat().st_mtime for path in _COMPILED.glob("**/*.so")]
+    changed = [path.stat().st_mtime for path in Path("sidecar").glob("**/*.py")]
+    return _COMPILED.resolve() if made and min(made) > max(changed, default=0.0) else None
 
 
 def code_path(compiled: bool) -> dict[str, str]:
     """The environment that makes a process of infertap run compiled or interpreted."""
-    found = _COMPILED.resolve() if compiled else None
     # Safe path: else the checkout that is the working directory comes first.
-    return {"PYTHONPATH": str(found), "PYTHONSAFEPATH": "1"} if found else {}
+    return {"PYTHONPATH": str(_COMPILED.resolve()), "PYTHONSAFEPATH": "1"} if compiled else {}
 
 
 @contextmanager
