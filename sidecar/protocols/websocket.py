@@ -88,7 +88,8 @@ class WebSocketReader:
         self._inflater = zlib.decompressobj(-zlib.MAX_WBITS)
         # Of a frame whose head has not come whole.
         self._head = b""
-        self._fed = 0
+        # Bytes fed so far.
+        self.fed = 0
         # The frame under way: bytes of its payload to come, its first byte, and its key from where it stands.
         self._left = 0
         self._first = 0
@@ -107,10 +108,15 @@ class WebSocketReader:
         """Whether what was fed ends within a message or a frame."""
         return bool(self._head or self._left or self._kind is not None)
 
+    @property
+    def weight(self) -> int:
+        """Bytes of the message under way that it holds."""
+        return len(self._head) + len(self._control) + len(self._message)
+
     def feed(self, data: bytes) -> list[WebSocketMessage]:
         """The messages that `data` completes."""
         messages: list[WebSocketMessage] = []
-        self._fed += len(data)
+        self.fed += len(data)
         if self.fault:
             return messages
         data = self._head + data
@@ -127,7 +133,7 @@ class WebSocketReader:
                 step = min(self._left, len(data) - place)
                 self._take(data[place : place + step])
                 place += step
-                if not self._left and (message := self._end(self._fed - len(data) + place)) is not None:
+                if not self._left and (message := self._end(self.fed - len(data) + place)) is not None:
                     messages.append(message)
         except (_Unreadable, zlib.error) as why:
             self._give_up(str(why) if isinstance(why, _Unreadable) else "not deflated")

@@ -49,7 +49,7 @@ class Conversion:
         """The record of `call` of that relay slot; `recorded_at_ns` is the time now, since the epoch."""
         call_id = self._ids.of(slot, call.call_number, call.started_wall_ns)
         try:
-            redacted = self._redaction.redact(call)
+            redacted = self._redaction.redact(call, call_id)
             record = self._maker.whole(call_id, call, redacted, recorded_at_ns)
             encoded = encode(record)
         except Exception:  # law 3: whatever it was, nothing raw goes on

@@ -50,13 +50,24 @@ def _cut_bodies(most: int) -> Callable[[v1.Record], None]:
         for payload in (record.request, record.response):
             if len(payload.data) > most:
                 payload.truncated = True
-                payload.data = payload.data[:most]
+                _cut_data(payload, most)
                 payload.sha256 = sha256(payload.data).digest() if most else b""
             if len(payload.decoded_json) > most:
                 payload.truncated = True
                 payload.decoded_json = ""  # half of it would be no JSON
 
     return cut
+
+
+def _cut_data(payload: v1.Payload, most: int) -> None:
+    """Of data with a tail, the beginning of its head and the end of its tail."""
+    data = payload.data
+    if not payload.HasField("tail_offset"):
+        payload.data = data[:most]
+        return
+    tail = data[payload.tail_offset :][-(most // 4) :] if most else b""
+    payload.tail_offset = min(payload.tail_offset, most - len(tail))
+    payload.data = data[: payload.tail_offset] + tail
 
 
 def _keep_essence(record: v1.Record) -> None:

@@ -18,10 +18,13 @@ from sidecar.exchange import Body, EndedBy, Exchange, Protocol
 from sidecar.recorder.call_id import text_of
 from sidecar.recorder.json_text import json_text
 from sidecar.recorder.payloads import CallPayloads, Tensor, View, understand
+from sidecar.recorder.read_body import Close
 from sidecar.recorder.redacted_call import RedactedCall, RedactedSide
 from sidecar.recorder.traceparent import read_traceparent
 
 _GRPC_CANCELLED: Final = 1
+# RFC 6455, section 7.4.1: normal, going away, no code sent.
+_NORMAL_CLOSE: Final = (1000, 1001, 1005)
 # What the tap marks a call with is no text of the wire, and can't pass for one.
 _is_flag: Final = re.compile(r"[a-z][a-z0-9_]{0,63}").fullmatch
 
@@ -48,11 +51,13 @@ class RecordMaker:
             protocol=cast("v1.Protocol.ValueType", call.protocol.value),
             ended_by=cast("v1.EndedBy.ValueType", call.ended_by.value),
             http_status=call.status,
-            state=_state(call, self._settings.failed_statuses, False),
+            state=_state(call, self._settings.failed_statuses, call.grpc_status),
             source=self._source,
         )
         if call.grpc_status >= 0:
             record.grpc_status = call.grpc_status
+        record.segment = call.segment
+        record.is_continued = call.is_continued
         record.trace_id, record.span_id = read_traceparent(call.traceparent)
         _set_timing(record.timing, call, recorded_at_ns)
         record.sampling.reason = cast("v1.Sampling.Reason.ValueType", call.reason.value)
@@ -71,7 +76,18 @@ class RecordMaker:
             CallPayloads(redacted.path, redacted.request.reading(), redacted.response.reading())
         )
         record = self.bare(call_id, call, recorded_at_ns)
-        record.state = _state(call, self._settings.failed_statuses, view.failed)
+        record.state = _state(
+            call, self._settings.failed_statuses, redacted.grpc_status, redacted.close, view.failed
+        )
+        if redacted.is_grpc_web:
+            record.protocol = v1.GRPC_WEB
+            if redacted.grpc_status >= 0:
+                record.grpc_status = redacted.grpc_status
+        if redacted.close is not None:
+            record.close_code = redacted.close.code
+            record.close_reason = redacted.close.reason
+        if redacted.grpc_timeout_ns is not None:
+            record.timing.grpc_timeout_us = redacted.grpc_timeout_ns // 1000
         record.request_id = redacted.request_id
         record.client_request_id = redacted.client_request_id
         record.model_request_id = redacted.model_request_id
@@ -110,16 +126,27 @@ class RecordMaker:
         model.outputs.extend(map(_tensor, view.outputs))
 
 
-def _state(call: Exchange, failed_statuses: frozenset[int], failed_in_body: bool) -> "v1.State.ValueType":
-    if call.ended_by is EndedBy.CLIENT or call.grpc_status == _GRPC_CANCELLED:
+def _state(
+    call: Exchange,
+    failed_statuses: frozenset[int],
+    grpc_status: int,
+    close: Close | None = None,
+    failed_in_body: bool = False,
+) -> "v1.State.ValueType":
+    if call.is_continued:
+        return v1.INFERENCING
+    if close is None and (call.ended_by is EndedBy.CLIENT or grpc_status == _GRPC_CANCELLED):
         return v1.CANCELLED
-    if call.protocol is Protocol.OPAQUE:  # it has no answer that our own closing could cut
-        return v1.FAILED if call.ended_by is EndedBy.MODEL_ABORTED else v1.COMPLETED
-    if call.ended_by is not EndedBy.MODEL or failed_in_body or call.reset_code > 0:
-        return v1.FAILED
-    if call.protocol is Protocol.GRPC:
-        return v1.COMPLETED if call.grpc_status == 0 else v1.FAILED
-    failed = call.status in failed_statuses or call.grpc_status > 0
+    if call.protocol is Protocol.WEBSOCKET:  # how it was closed says more than who hung up first
+        failed = close is None or close.code not in _NORMAL_CLOSE
+    elif call.protocol is Protocol.OPAQUE:  # it has no answer that our own closing could cut
+        failed = call.ended_by is EndedBy.MODEL_ABORTED
+    elif call.ended_by is not EndedBy.MODEL or failed_in_body or call.reset_code > 0:
+        failed = True
+    elif call.protocol is Protocol.GRPC:
+        failed = grpc_status != 0
+    else:
+        failed = call.status in failed_statuses or grpc_status > 0
     return v1.FAILED if failed else v1.COMPLETED
 
 
@@ -131,6 +158,10 @@ def _set_timing(timing: v1.Timing, call: Exchange, recorded_at_ns: int) -> None:
     timing.upstream_connected_us = _offset(call, call.upstream_connected)
     timing.request_complete_us = _offset(call, call.request_completed)
     timing.first_response_byte_us = _offset(call, call.first_response_byte)
+    if call.accepted >= 0:
+        timing.accepted_us = min((call.accepted - call.started) // 1000, 0)
+    dialling = max(call.upstream_connected - call.started, 0)
+    timing.relay_wait_us = (call.relay_wait_ns + dialling) // 1000
     times = [time for time, _ in call.response.piece_times]
     if len(times) > 1:
         gaps = [(after - before) // 1000 for before, after in pairwise(times)]
@@ -155,6 +186,8 @@ def _set_payload(payload: v1.Payload, side: RedactedSide, view: object) -> None:
     if body.data:
         payload.sha256 = sha256(body.data).digest()
     payload.digest = body.digest
+    if body.tail_offset is not None:
+        payload.tail_offset = body.tail_offset
     payload.decoded_json = side.view_json or (json_text(view) if view is not None else "")
     for name, value in side.headers:
         payload.headers.add(name=name, value=value)
@@ -178,6 +211,8 @@ def _codes(side: str, redacted: RedactedSide) -> list[str]:
         codes.append(f"MAX_{side}_SIZE_EXCEEDED")
     if redacted.is_view_cut:
         codes.append(f"{side}_VIEW_CUT")
+    if redacted.is_tail_unread:
+        codes.append(f"{side}_TAIL_UNREADABLE")
     if redacted.body.withheld is not None:
         codes.append(f"{side}_BODY_{redacted.body.withheld.upper()}")
     return codes

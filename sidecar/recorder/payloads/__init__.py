@@ -7,6 +7,7 @@ says so by None, and never fails a record.
 from sidecar.recorder.payloads.binary_tensors import decode_binary
 from sidecar.recorder.payloads.decoded import Decoded
 from sidecar.recorder.payloads.grpc_bodies import decode_grpc
+from sidecar.recorder.payloads.grpc_tails import WebFrames, messages_in_tail, read_web_frames
 from sidecar.recorder.payloads.reading import understand
 from sidecar.recorder.payloads.view import CallPayloads, Side, Tensor, View
 
@@ -16,7 +17,10 @@ __all__ = [
     "Side",
     "Tensor",
     "View",
+    "WebFrames",
     "decode_binary",
     "decode_grpc",
+    "messages_in_tail",
+    "read_web_frames",
     "understand",
 ]

@@ -250,6 +250,18 @@ class BodyRedaction:
         except Exception:  # law 3: whatever it was, nothing raw goes on
             return None
 
+    def messages(self, payloads: list[str], findings: Findings, ends: Ends) -> list[Any] | None:
+        """Messages that were taken apart elsewhere, redacted as one text: the document of each, or its text
+        where it is none; None where that fails.
+        """
+        try:
+            redacted = self._events.redact(
+                payloads, "body", findings, self._is_clean, self._reads_as_text, ends
+            )
+        except Exception:  # law 3: whatever it was, nothing raw goes on
+            return None
+        return [text if document is NOT_JSON else document for text, document in redacted]
+
     # -- forms and text
 
     def _form(self, data: bytes, ends: Ends, findings: Findings) -> RedactedBody:

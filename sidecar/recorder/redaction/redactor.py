@@ -132,6 +132,12 @@ class Redactor:
         """Decoded messages of one direction, redacted as one text; None where that fails."""
         return self._body.documents(documents, findings, ends)
 
+    def messages(self, payloads: list[str], findings: Findings, ends: Ends) -> list[Any] | None:
+        """Texts of messages of one direction, redacted as one text: documents where they are JSON; None where
+        that fails.
+        """
+        return self._body.messages(payloads, findings, ends)
+
     def opaque(self, content_type: str, data: bytes) -> RedactedBody:
         """A payload that no rule can read, as INFERTAP_OPAQUE_BODIES says."""
         return self._body.opaque(content_type.partition(";")[0].strip().lower(), data)

@@ -1,0 +1,74 @@
+"""Read body: one direction's body on its way into a record, raw and read. Values only."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sidecar.exchange import Body, Exchange
+from sidecar.recorder.redaction import Ends, RedactedBody
+
+Fields = Sequence[tuple[bytes, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class WireSide:
+    """One direction of a call, raw."""
+
+    call: Exchange
+    is_request: bool
+    # Its header fields.
+    fields: Fields
+    # What the answer to an upgrade to WebSocket says of extensions.
+    extensions: bytes = b""
+    # Names the call, where other segments of it may follow.
+    key: bytes = b""
+
+    @property
+    def body(self) -> Body:
+        return self.call.request if self.is_request else self.call.response
+
+    @property
+    def is_cut(self) -> bool:
+        """Not all of the body was captured."""
+        return self.body.captured < self.body.size
+
+    @property
+    def ends(self) -> Ends:
+        """How what is first there of the body begins and ends."""
+        return Ends(opens=self.call.segment > 0, closes=self.is_cut or self.call.is_continued)
+
+    def parts(self) -> tuple[bytes, bytes]:
+        """Head and tail; the whole as head where there is no hole."""
+        body = self.body
+        head, tail = body.captured_pieces, body.tail_pieces or ()
+        if not self.is_cut:
+            return b"".join((*head, *tail)), b""
+        return b"".join(head), b"".join(tail)
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """What closed a WebSocket: code and redacted reason (RFC 6455, section 7.4), and when it passed."""
+
+    code: int
+    reason: str
+    # Of the relay's monotonic clock; -1 where that is not known.
+    at: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class ReadBody:
+    """A body, and what stands beside it where it is not JSON itself."""
+
+    body: RedactedBody
+    # The documents as JSON, where the body's bytes are not JSON themselves.
+    view_json: str = ""
+    # The documents do not show all that the body holds.
+    is_view_cut: bool = False
+    # Longer than what its content encoding may become.
+    is_cut: bool = False
+    # Its end was captured, and can't be read without what is missing.
+    is_tail_unread: bool = False
+    close: Close | None = None
+    # What a body says that ends with its trailers (gRPC-Web); -1 where it says nothing.
+    grpc_status: int = -1
+    grpc_message: bytes = b""
