@@ -18,10 +18,10 @@ from sidecar.tap.http2_receiver import Receiver
 from sidecar.tap.http2_streams import Streams
 from sidecar.tap.interface import Refused, TapContext
 from sidecar.tap.opaque import OpaqueTap
+from sidecar.tap.sampling import REFUSED
 
 UNREADABLE: Final = "http2_unreadable"
 HEADERS_TOO_LARGE: Final = "headers_too_large"
-REFUSED: Final = "refused"
 
 _UNFOLLOWABLE: Final = (FrameError, HpackError, FloodError)
 # How long a relay that drains waits for a moment without open streams.

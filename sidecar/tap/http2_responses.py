@@ -1,7 +1,14 @@
 """HTTP/2 responses: what a header block of the model says, noted in its call. Pure."""
 
-from sidecar.exchange import Exchange
+from typing import Final
+
+from sidecar.exchange import Exchange, Protocol
 from sidecar.tap.request_id import HEADER, MAX_CLIENT_ID
+
+_EVENTS: Final = b"text/event-stream"
+# Looked up once: an enum's attributes are slow.
+_WEBSOCKET: Final = Protocol.WEBSOCKET
+_HTTP2: Final = Protocol.HTTP2
 
 Fields = list[tuple[bytes, bytes]]
 
@@ -17,11 +24,15 @@ def note_response(call: Exchange, fields: Fields, now: int) -> bytes | None:
             call.status = int(value) if len(value) == 3 and value.isdigit() else 0
         elif name[:1] != b":":
             kept.append(field)
-            if name == HEADER:
+            if name == b"content-type":
+                call.response_is_events = value[: len(_EVENTS)].lower() == _EVENTS
+            elif name == HEADER:
                 model_id = value
             elif name[:5] == b"grpc-":
                 _note_grpc_field(call, name, value)
     call.response_headers = kept
+    if call.protocol is _WEBSOCKET and call.status // 100 != 2:  # not agreed on: an answer as any
+        call.protocol = _HTTP2
     if model_id is None:
         return call.request_id
     if model_id != call.request_id:

@@ -35,6 +35,7 @@ _BY_CLIENT: Final = EndedBy.CLIENT
 _BY_ABORT: Final = EndedBy.MODEL_ABORTED
 _HTTP2_CALL: Final = Protocol.HTTP2
 _GRPC_CALL: Final = Protocol.GRPC
+_WEBSOCKET_CALL: Final = Protocol.WEBSOCKET
 
 # What a field weighs at most in a list beside what its block holds, and what the id does: while these stay
 # below the receiver's limit, nothing need be summed up.
@@ -130,6 +131,9 @@ class Streams:
             elif name == b":authority":
                 authority = value
                 kept.append((b"host", value))  # RFC 9113, section 8.3.1: the same thing
+            elif name == b":protocol":  # RFC 8441, section 4: extended CONNECT
+                if value == b"websocket":
+                    protocol = _WEBSOCKET_CALL
             elif name[:1] != b":":
                 kept.append(field)
                 if name == b"content-type":
@@ -213,10 +217,10 @@ class Streams:
             self._unrecorded.data(number, piece, REQUEST_ENDED if ends else 0)
             return
         if piece:
-            if call.protocol is _GRPC_CALL:  # a stream of messages, whose times tell something
-                self._budget.capture_timed(call, call.request, piece, now)
-            else:
+            if call.protocol is _HTTP2_CALL:
                 self._budget.capture(call, call.request, piece)
+            else:  # a stream of messages, whose times tell something
+                self._budget.capture_timed(call, call.request, piece, now)
         if ends and call.request_completed < 0:
             call.request_completed = now
             if call.ended >= 0:
