@@ -28,10 +28,12 @@ from infertap.settings import (
 from sidecar.setting_values import (
     PROTOCOLS,
     REDACTION_CLASSES,
+    VALUE_ACTIONS,
     FieldRule,
     OpaqueRule,
     Original,
     Route,
+    read_actions,
     read_field_rules,
     read_opaque_rules,
     read_redaction,
@@ -173,11 +175,23 @@ class Settings:
         read_redaction,
         "Classes of personal data and secrets to mask: `all`, `none`, names, or `all,-phone`.",
     )
+    redact_actions: tuple[tuple[str, str], ...] = setting(
+        "INFERTAP_REDACT_ACTIONS",
+        "",
+        read_actions,
+        "What stands in place of a value, by class: `email=hash,payment_card=last4`; else its class.",
+    )
+    redact_rules_file: str | None = setting(
+        "INFERTAP_REDACT_RULES_FILE",
+        "",
+        optional_text,
+        "Rules of your own (TOML, RE2 patterns with examples), beside the classes.",
+    )
     redact_fields: tuple[FieldRule, ...] = setting(
         "INFERTAP_REDACT_FIELDS",
         "",
         read_field_rules,
-        "JSON fields to mask, hash or drop: `$.user.name=hash,password=drop`.",
+        "Fields to mask, hash, drop or cut to `last4`: `$.user.name=hash,password=drop,account=last4`.",
     )
     hash_key_file: str | None = setting(
         "INFERTAP_HASH_KEY_FILE",
@@ -300,6 +314,7 @@ def read(environ: Mapping[str, str]) -> Settings:
 __all__ = [
     "PROTOCOLS",
     "REDACTION_CLASSES",
+    "VALUE_ACTIONS",
     "FieldRule",
     "OpaqueRule",
     "Original",

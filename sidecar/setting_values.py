@@ -69,7 +69,7 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class FieldRule:
-    """What happens to a named JSON field: `action` is mask, hash or drop."""
+    """What happens to a named JSON field: `action` is one of VALUE_ACTIONS."""
 
     path: str
     action: str
@@ -136,6 +136,23 @@ def read_redaction(value: str) -> frozenset[str]:
     return frozenset(chosen)
 
 
+# What can stand in place of a value.
+VALUE_ACTIONS = ("mask", "hash", "drop", "last4")
+
+
+def read_actions(value: str) -> tuple[tuple[str, str], ...]:
+    """`email=hash,payment_card=last4`: what stands in place of values of a class."""
+    actions = {}
+    for item in comma_list(value):
+        kind, _, action = item.partition("=")
+        if kind not in REDACTION_CLASSES or action not in VALUE_ACTIONS:
+            raise ValueError(
+                f"expected CLASS=ACTION, separated by commas; actions: {', '.join(VALUE_ACTIONS)}"
+            )
+        actions[kind] = action
+    return tuple(actions.items())
+
+
 # A field's path from the root of a JSON document: $.user.name, $.inputs[*].data, $.*.email
 FIELD_PATH = re.compile(r"\$(?:\.[^.\[\]]+|\[(?:\*|\d+)\])+")
 
@@ -145,8 +162,10 @@ def read_field_rules(value: str) -> tuple[FieldRule, ...]:
     rules = []
     for item in comma_list(value):
         path, _, action = item.rpartition("=")
-        if not path or action not in ("mask", "hash", "drop"):
-            raise ValueError("expected FIELD=mask, FIELD=hash or FIELD=drop, separated by commas")
+        if not path or action not in VALUE_ACTIONS:
+            raise ValueError(
+                f"expected FIELD=ACTION, separated by commas; actions: {', '.join(VALUE_ACTIONS)}"
+            )
         if path.startswith("$") and FIELD_PATH.fullmatch(path) is None:
             raise ValueError(f"{path!r} is no path: expected steps such as .name, [0] or [*] after $")
         rules.append(FieldRule(path, action))

@@ -26,6 +26,7 @@ from sidecar.parent import metrics
 from sidecar.parent.admin import Admin, Answer, Pages, json_answer
 from sidecar.parent.children import Child
 from sidecar.parent.door import keep_out, shut
+from sidecar.parent.own_rules import check_own_rules
 from sidecar.parent.sockets import OpenSockets, address_of, open_sockets
 from sidecar.tls import check as check_certificates
 
@@ -53,6 +54,7 @@ def run(settings: Settings, commands: Commands | None = None) -> int:
     """
     check_certificates(settings)
     read_hash_key(settings.hash_key_file)  # the recorder's; better to hear of it now
+    check_own_rules(settings.redact_rules_file)
     core_files.forbid()  # for the children too, who inherit it
     _allow_many_descriptors()
     with open_sockets(settings) as sockets:
@@ -121,7 +123,9 @@ class Sidecar:
         await self._drain()
         await asyncio.gather(*supervisors)
         admin.close()
-        log_event("parent", "sidecar ended", balanced=self._account().balanced)
+        account = self._account()
+        in_transit = account.hand_over.terms["in_transit"]
+        log_event("parent", "sidecar ended", balanced=account.balanced, calls_not_spooled=in_transit)
         return 0
 
     def _log_addresses(self) -> None:

@@ -6,6 +6,7 @@ import sys
 from sidecar import config
 from sidecar.event_log import log_event
 from sidecar.hash_key import HashKeyError
+from sidecar.recorder.redaction import RulesFileError
 from sidecar.recorder.process import read_arguments, run
 from sidecar.spool import SpoolError
 
@@ -15,7 +16,7 @@ def main() -> int:
     inheritance = read_arguments(sys.argv[1:])
     try:
         return 0 if run(config.read(os.environ), inheritance) else 1
-    except (SpoolError, HashKeyError) as error:
+    except (SpoolError, HashKeyError, RulesFileError) as error:
         log_event("recorder", "can't record", reason=str(error))
         return 1
 

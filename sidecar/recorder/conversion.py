@@ -13,7 +13,7 @@ from sidecar.exchange import Exchange
 from sidecar.in_flight import CallInFlight
 from sidecar.recorder.call_id import CallIds, text_of
 from sidecar.recorder.redacted_call import CallRedaction
-from sidecar.recorder.redaction import Policy, Redactor
+from sidecar.recorder.redaction import Policy, Redactor, read_own_rules
 from sidecar.recorder.shrinking import encode
 from sidecar.recorder.to_record import RecordMaker
 
@@ -39,8 +39,8 @@ class Conversion:
     """Converts the calls of one run."""
 
     def __init__(self, settings: Settings, hash_key: bytes | None, run_id: bytes) -> None:
-        """Raises ValueError where a rule of the settings can't be read."""
-        policy = Policy.of(settings, hash_key)
+        """Raises ValueError where a rule of the settings can't be read, RulesFileError for the own ones."""
+        policy = Policy.of(settings, hash_key, read_own_rules(settings.redact_rules_file))
         self._ids = CallIds(run_id)
         self._redaction = CallRedaction(settings, Redactor(policy))
         self._maker = RecordMaker(settings, policy.version)

@@ -71,7 +71,7 @@ def test_storage_settings_are_known() -> None:
         ({"routes": "unix:/a=b:1,unix:/a=b:2"}, "INFERTAP_ROUTES: an address to listen on is listed twice"),
         ({"failed_statuses": "6xx"}, "INFERTAP_FAILED_STATUSES='6xx': expected statuses"),
         ({"redact": "e-mail"}, "INFERTAP_REDACT='e-mail': no redaction class 'e-mail'"),
-        ({"redact_fields": "name=blur"}, "INFERTAP_REDACT_FIELDS='name=blur': expected FIELD=mask"),
+        ({"redact_fields": "name=blur"}, "INFERTAP_REDACT_FIELDS='name=blur': expected FIELD=ACTION"),
         ({"opaque_bodies": "image/*"}, "INFERTAP_OPAQUE_BODIES='image/\\*': expected keep"),
         ({"api_listen": "0.0.0.0:9901"}, "INFERTAP_API_LISTEN: any address other than loopback needs TLS"),
         ({"sample_rate": "1.5"}, "INFERTAP_SAMPLE_RATE='1.5': expected a number from 0 to 1"),

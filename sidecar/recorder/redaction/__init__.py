@@ -7,6 +7,7 @@ place, values never. What can't be read is withheld; what fails is withheld.
 from sidecar.recorder.redaction.body import RedactedBody, Withheld
 from sidecar.recorder.redaction.findings import Finding, Findings
 from sidecar.recorder.redaction.holes import WHOLE, Ends, Stretch
+from sidecar.recorder.redaction.own_rules import OwnRule, RulesFileError, read_own_rules
 from sidecar.recorder.redaction.policy import HashKey, Policy
 from sidecar.recorder.redaction.redactor import Redactor
 
@@ -16,9 +17,12 @@ __all__ = [
     "Finding",
     "Findings",
     "HashKey",
+    "OwnRule",
     "Policy",
     "RedactedBody",
     "Redactor",
+    "RulesFileError",
     "Stretch",
     "Withheld",
+    "read_own_rules",
 ]

@@ -19,8 +19,9 @@ from sidecar.recorder.redaction.fields import is_secret_name
 from sidecar.recorder.redaction.finder import Finder
 from sidecar.recorder.redaction.findings import Findings
 from sidecar.recorder.redaction.holes import EDGE, WHOLE, Ends, Stretch
+from sidecar.recorder.redaction.masks import mask
 from sidecar.recorder.redaction.policy import Policy
-from sidecar.recorder.redaction.text import TextRedaction, mask
+from sidecar.recorder.redaction.text import TextRedaction
 from sidecar.recorder.redaction.tree import TooDeepError, TreeRedaction, masked_by_type, repeats_a_key
 
 
@@ -84,7 +85,7 @@ class BodyRedaction:
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
         self._finder = Finder(policy.scanner)
-        self._text = TextRedaction(self._finder)
+        self._text = TextRedaction(self._finder, policy.masks)
         self._tree = TreeRedaction(policy, self._text)
         self._events = EventsRedaction(self._text, self._tree)
 
@@ -293,7 +294,7 @@ class BodyRedaction:
         if value and "api_key" in self._policy.kinds and (is_secret_name(name) or name.lower() == "token"):
             findings.add("secret", where)
             return mask("secret")
-        return self._text.text(value, where, findings)
+        return self._text.member(name, value, where, findings)
 
     def _plain(self, data: bytes, ends: Ends, findings: Findings) -> RedactedBody:
         if ends:  # what is withheld is looked at too: a value may be there only in part

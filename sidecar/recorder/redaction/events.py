@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from sidecar.recorder.redaction.findings import Findings
 from sidecar.recorder.redaction.holes import WHOLE, Ends, is_whole, less_edges
-from sidecar.recorder.redaction.text import TextRedaction, mask
+from sidecar.recorder.redaction.masks import mask
+from sidecar.recorder.redaction.text import TextRedaction
 from sidecar.recorder.redaction.tree import (
     MAX_DEPTH,
     TooDeepError,

@@ -40,5 +40,7 @@ class Finder:
                 view = lens(data)
                 if view is not None:
                     hidden = self._spans(view.data, depth - 1)
-                    found += [Span(*view.origin(span.start, span.end), span.kind) for span in hidden]
+                    found += [
+                        Span(*view.origin(span.start, span.end), span.kind, span.value) for span in hidden
+                    ]
         return found

@@ -30,7 +30,7 @@ from stdnum.se import personnummer
 from stdnum.us import itin
 from stdnum.za import idnr as south_african
 
-from sidecar.recorder.redaction.shapes import ALNUM, APART, Shape, whole
+from sidecar.recorder.redaction.shapes import ALNUM, APART, Shape, hint_of, whole
 
 _MORE: Final = ALNUM + b"-"
 
@@ -83,7 +83,7 @@ def _shape(kind: str, form: str, check: _Check) -> Shape:
 def _named(kind: str, words: str, form: str, check: _Check) -> Shape:
     """A number that counts only after words that say what it is."""
     gap = r"[\"']?(?i:[ _-]?(?:no|nr|num|number|id))?[\"'.]?[ \t]{0,3}(?:[:=#]|is)?[ \t]{0,3}[\"']?"
-    return Shape(kind, f"(?i:{words})", f"(?i:{words}){gap}(?P<it>{form})", whole(check), _MORE)
+    return Shape(kind, hint_of(words), f"(?i:{words}){gap}(?P<it>{form})", whole(check), _MORE)
 
 
 _TAX_WORDS: Final = r"steuer-?(?:id|identifikations|nummer)|\bidnr|tax[ _-]?id"

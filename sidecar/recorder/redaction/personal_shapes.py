@@ -25,7 +25,7 @@ _PASSPORT: Final = r"(?i:passport|reisepass|passeport|pasaporte|passaporto|paspo
 _BIRTH: Final = (
     r"(?i:\bd\.?o\.?b\b\.?|(?:date[ _-]?of[ _-]?)birth|birth[ _-]?(?:date|day)|\bborn(?: on)?"
     r"|geburts(?:datum|tag)"
-    r"|geboren am|n[e\xc3][\xa9]?e? le|date de naissance|fecha de nacimiento|data di nascita|geboortedatum)"
+    r"|geboren am|n\xc3\xa9e? le|date de naissance|fecha de nacimiento|data di nascita|geboortedatum)"
 )
 _MONTH: Final = r"(?i:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec|m\xc3\xa4r|mai|okt|dez)[a-z]{0,7}\.?"
 _DATE: Final = (
@@ -113,7 +113,7 @@ PERSONAL: Final = (
     ),
     Shape(
         "birth_date",
-        _BIRTH,
+        r"(?i:d\.?o\.?b|birth|born|geb(?:urt|oren|oorte)|n\xc3\xa9e? le|naissance|nacimiento|nascita)",
         rf"{_BIRTH}{_IS}(?P<it>{_DATE})",
         ends=b"0123456789",
     ),

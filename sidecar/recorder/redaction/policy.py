@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
@@ -10,6 +11,8 @@ from typing import Final
 from sidecar.config import OpaqueRule, Settings
 from sidecar.recorder.redaction.classes import shapes_of
 from sidecar.recorder.redaction.fields import FieldRules
+from sidecar.recorder.redaction.masks import Masks
+from sidecar.recorder.redaction.own_rules import OwnRule
 from sidecar.recorder.redaction.scanner import Scanner
 
 # Counted up whenever the built-in shapes change what they find.
@@ -42,21 +45,26 @@ class Policy:
     opaque: tuple[OpaqueRule, ...]
     record_headers: frozenset[str]
     scanner: Scanner
+    masks: Masks
     key: HashKey | None
     version: str
 
     @classmethod
-    def of(cls, settings: Settings, hash_key: bytes | None) -> "Policy":
+    def of(cls, settings: Settings, hash_key: bytes | None, own_rules: Sequence[OwnRule] = ()) -> "Policy":
         """The policy that `settings` ask for; raises ValueError where a field's path can't be read."""
         key = HashKey(hash_key) if hash_key else None
+        actions = dict(settings.redact_actions) | {rule.shape.kind: rule.action for rule in own_rules}
+        # A site's own rules win over what is built in.
+        shapes = (*(rule.shape for rule in own_rules), *shapes_of(settings.redact))
         return cls(
             kinds=settings.redact,
             fields=FieldRules(settings.redact_fields),
             opaque=settings.opaque_bodies,
             record_headers=frozenset(name.lower() for name in settings.record_headers),
-            scanner=Scanner(shapes_of(settings.redact)),
+            scanner=Scanner(shapes),
+            masks=Masks(actions, key),
             key=key,
-            version=_version(settings, key),
+            version=_version(settings, key, own_rules),
         )
 
     def opaque_action(self, media_type: str) -> str:
@@ -68,10 +76,12 @@ class Policy:
         return "digest"
 
 
-def _version(settings: Settings, key: HashKey | None) -> str:
+def _version(settings: Settings, key: HashKey | None, own_rules: Sequence[OwnRule]) -> str:
     said = {
         "shapes": _SHAPES_VERSION,
         "kinds": sorted(settings.redact),
+        "actions": sorted(settings.redact_actions),
+        "own": [[rule.shape.kind, rule.shape.pattern, rule.action] for rule in own_rules],
         "fields": [[rule.path, rule.action] for rule in settings.redact_fields],
         "opaque": [[rule.media_type, rule.action] for rule in settings.opaque_bodies],
         "headers": sorted(name.lower() for name in settings.record_headers),

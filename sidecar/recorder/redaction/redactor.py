@@ -11,8 +11,9 @@ from sidecar.recorder.redaction.fields import is_secret_name
 from sidecar.recorder.redaction.finder import Finder
 from sidecar.recorder.redaction.findings import Findings
 from sidecar.recorder.redaction.holes import WHOLE, Ends, Stretch
+from sidecar.recorder.redaction.masks import mask
 from sidecar.recorder.redaction.policy import Policy
-from sidecar.recorder.redaction.text import TextRedaction, mask
+from sidecar.recorder.redaction.text import TextRedaction
 
 _CREDENTIAL: Final = "credential"
 _CLEAN_VALUES: Final = 4096
@@ -56,7 +57,7 @@ class Redactor:
 
     def __init__(self, policy: Policy) -> None:
         self.policy = policy
-        self._text = TextRedaction(Finder(policy.scanner))
+        self._text = TextRedaction(Finder(policy.scanner), policy.masks)
         # Header values that held nothing, and their text: most repeat from call to call.
         self._clean: dict[bytes, str] = {}
         self._body = BodyRedaction(policy)

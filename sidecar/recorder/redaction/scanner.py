@@ -60,7 +60,7 @@ def _matches(shape: Shape, pattern: Any, data: bytes) -> Iterator[Span]:
         start, end = match.span(1)
         for first, last in shape.narrow(data[start:end]):
             if not shape.ends or _may_end(data, start + last, shape.ends):
-                yield Span(start + first, start + last, shape.kind)
+                yield Span(start + first, start + last, shape.kind, data[start + first : start + last])
 
 
 # RFC 9562, section 4: an id, whatever number its digits look like.

@@ -32,6 +32,15 @@ def whole(check: Callable[[bytes], bool]) -> Narrow:
     return narrow
 
 
+def hint_of(words: str) -> str:
+    """A hint for words that are alternatives of a pattern, also where they are part of a member's name."""
+    alone = [
+        word.removeprefix(r"\b").removesuffix(r"\b") for word in words.split("|") if word.startswith(r"\b")
+    ]
+    humps = "".join(f"|[a-z0-9]{word[0].upper()}{word[1:]}" for word in alone)
+    return f"(?i:{words})".replace(r"\b", "(?:^|[^a-z]|$)") + humps
+
+
 @dataclass(frozen=True, slots=True)
 class Shape:
     """One pattern of a class. `hint` is in every match and quick to look for; `ends` must not follow one."""

@@ -1,6 +1,6 @@
 """Spans: where something was found in a text."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -10,6 +10,8 @@ class Span:
     start: int
     end: int
     kind: str
+    # The value itself, its encodings undone: for keyed hashes, and for nothing that is kept.
+    value: bytes = field(default=b"", compare=False, repr=False)
 
 
 def without_overlaps(found: list[Span]) -> list[Span]:
@@ -23,5 +25,5 @@ def without_overlaps(found: list[Span]) -> list[Span]:
         if span.start >= last.end:
             kept.append(span)
         elif span.end > last.end:
-            kept[-1] = Span(last.start, span.end, last.kind)
+            kept[-1] = Span(last.start, span.end, last.kind, last.value)
     return kept

@@ -22,7 +22,7 @@ def spans_over(finder: Finder, pieces: Sequence[bytes]) -> list[Span]:
     """What was found in `pieces`, as offsets in all of them joined; in order, without overlaps."""
     ends = list(accumulate(map(len, pieces)))
     own = [
-        Span(end - len(piece) + span.start, end - len(piece) + span.end, span.kind)
+        Span(end - len(piece) + span.start, end - len(piece) + span.end, span.kind, span.value)
         for piece, end in zip(pieces, ends, strict=True)
         for span in finder.spans(piece)
     ]
@@ -42,4 +42,4 @@ def _clipped(span: Span, own: list[Span], own_ends: list[int], ends: list[int]) 
     touches_another = at + 1 < len(own) and own[at + 1].start < span.end
     if span.kind == _WHOLE and rest_is_in_one_piece and not touches_another:
         return None
-    return Span(end, span.end, span.kind)
+    return Span(end, span.end, span.kind, span.value)

@@ -4,20 +4,18 @@ from collections.abc import Sequence
 
 from sidecar.recorder.redaction.finder import Finder
 from sidecar.recorder.redaction.findings import Findings
+from sidecar.recorder.redaction.masks import Masks
+from sidecar.recorder.redaction.names import words_that_tell
 from sidecar.recorder.redaction.spans import Span
 from sidecar.recorder.redaction.spread import spans_over
-
-
-def mask(kind: str) -> str:
-    """What stands in place of a value of that class."""
-    return f"<{kind}>"
 
 
 class TextRedaction:
     """Redacts UTF-8 text."""
 
-    def __init__(self, finder: Finder) -> None:
+    def __init__(self, finder: Finder, masks: Masks) -> None:
         self._finder = finder
+        self._masks = masks
 
     def raw(self, data: bytes, where: str, findings: Findings) -> bytes:
         """`data` with what was found masked; the very object where nothing was."""
@@ -26,13 +24,29 @@ class TextRedaction:
             return data
         for span in spans:
             findings.add(span.kind, where)
-        return _masked(data, spans)
+        return self._masked(data, spans)
 
     def text(self, text: str, where: str, findings: Findings) -> str:
         """The same for a string; what is no valid Unicode (lone surrogates) becomes `?`."""
         data = text.encode("utf-8", "replace")
         redacted = self.raw(data, where, findings)
         return text if redacted is data and b"?" not in data else redacted.decode("utf-8", "replace")
+
+    def member(self, name: str, text: str, where: str, findings: Findings) -> str:
+        """The same for the value of a member, field or parameter, whose name may say what it is."""
+        words = words_that_tell(name)
+        if not words:
+            return self.text(text, where, findings)
+        data = text.encode("utf-8", "replace")
+        ahead = len(words)
+        spans = [
+            Span(span.start - ahead, span.end - ahead, span.kind, span.value)
+            for span in self._finder.spans(words + data)
+            if span.start >= ahead
+        ]
+        for span in spans:
+            findings.add(span.kind, where)
+        return self._masked(data, spans).decode("utf-8", "replace") if spans else text
 
     def joined(self, parts: Sequence[str], where: str, findings: Findings) -> list[str]:
         """Redacts text that comes in `parts`: what spans several is masked in the first, and cut out of the
@@ -49,33 +63,31 @@ class TextRedaction:
         for piece in pieces:
             while first < len(spans) and spans[first].end <= start:
                 first += 1
-            redacted.append(_part(piece, start, spans, first).decode("utf-8", "replace"))
+            redacted.append(self._part(piece, start, spans, first).decode("utf-8", "replace"))
             start += len(piece)
         return redacted
 
+    def _masked(self, data: bytes, spans: Sequence[Span]) -> bytes:
+        out: list[bytes] = []
+        copied = 0
+        for span in spans:
+            out += (data[copied : span.start], self._masks.of(span))
+            copied = span.end
+        out.append(data[copied:])
+        return b"".join(out)
 
-def _masked(data: bytes, spans: Sequence[Span]) -> bytes:
-    out: list[bytes] = []
-    copied = 0
-    for span in spans:
-        out += (data[copied : span.start], mask(span.kind).encode())
-        copied = span.end
-    out.append(data[copied:])
-    return b"".join(out)
-
-
-def _part(piece: bytes, start: int, spans: Sequence[Span], first: int) -> bytes:
-    """`piece`, which begins at `start` of the whole, less what `spans` cover; the `first` may be in it."""
-    end = start + len(piece)
-    out: list[bytes] = []
-    copied = start
-    for number in range(first, len(spans)):
-        span = spans[number]
-        if span.start >= end:
-            break
-        out.append(piece[copied - start : max(span.start - start, 0)])
-        if span.start >= start:
-            out.append(mask(span.kind).encode())
-        copied = min(span.end, end)
-    out.append(piece[copied - start :])
-    return b"".join(out)
+    def _part(self, piece: bytes, start: int, spans: Sequence[Span], first: int) -> bytes:
+        """`piece`, which begins at `start` of the whole, less what `spans` from the `first` on cover."""
+        end = start + len(piece)
+        out: list[bytes] = []
+        copied = start
+        for number in range(first, len(spans)):
+            span = spans[number]
+            if span.start >= end:
+                break
+            out.append(piece[copied - start : max(span.start - start, 0)])
+            if span.start >= start:
+                out.append(self._masks.of(span))
+            copied = min(span.end, end)
+        out.append(piece[copied - start :])
+        return b"".join(out)

@@ -6,8 +6,10 @@ from typing import Any, Final
 from sidecar.recorder.redaction.checks import is_card_number
 from sidecar.recorder.redaction.fields import is_secret_name
 from sidecar.recorder.redaction.findings import Findings
+from sidecar.recorder.redaction.masks import last_four, mask
+from sidecar.recorder.redaction.names import words_that_tell
 from sidecar.recorder.redaction.policy import Policy
-from sidecar.recorder.redaction.text import TextRedaction, mask
+from sidecar.recorder.redaction.text import TextRedaction
 
 # Deeper than any payload of a model, shallower than Python's own limit.
 MAX_DEPTH: Final = 200
@@ -49,9 +51,17 @@ class TreeRedaction:
             return self._object(value, path, where, findings)
         if isinstance(value, list):
             return self._array(value, path, where, findings)
+        return self._number(value, path, where, findings)
+
+    def _number(self, value: Any, path: list[str | int], where: str, findings: Findings) -> Any:
         if self._masks_cards and _is_card(value):
             findings.add("payment_card", where)
             return 0
+        name = path[-1] if path else ""
+        if type(value) is int and isinstance(name, str) and words_that_tell(name):
+            before = findings.total
+            self._text.member(name, str(value), where, findings)
+            return value if findings.total == before else 0
         return value
 
     def _string(self, value: str, path: list[str | int], where: str, findings: Findings) -> str:
@@ -61,7 +71,8 @@ class TreeRedaction:
             kept = self._value(nested, path, where, findings)
             if findings.total > before or repeats_a_key(value):
                 return json.dumps(kept, ensure_ascii=False, separators=(",", ":"))
-        return self._text.text(value, where, findings)
+        name = path[-1] if path else ""
+        return self._text.member(name if isinstance(name, str) else "", value, where, findings)
 
     def _object(
         self, value: dict[str, Any], path: list[str | int], where: str, findings: Findings
@@ -108,6 +119,8 @@ class TreeRedaction:
     def _by_rule(self, value: Any, action: str) -> Any:
         if action == "drop":
             return _DROPPED
+        if action == "last4" and isinstance(value, str):
+            return last_four(_FIELD, value)
         if action == "hash" and self._key is not None:
             text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
             return self._key.hash(text.encode("utf-8", "replace"))

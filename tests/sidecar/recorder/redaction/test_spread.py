@@ -6,7 +6,9 @@ from hypothesis import strategies as st
 
 from sidecar.config import REDACTION_CLASSES
 from sidecar.recorder.redaction.classes import shapes_of
+from sidecar.recorder.redaction.finder import Finder
 from sidecar.recorder.redaction.findings import Findings
+from sidecar.recorder.redaction.masks import Masks
 from sidecar.recorder.redaction.scanner import Scanner
 from sidecar.recorder.redaction.spread import spans_over
 from sidecar.recorder.redaction.text import TextRedaction
@@ -16,7 +18,7 @@ JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhZGEifQ.c2lnbmF0dXJl"
 
 
 def redact(*pieces: str) -> list[str]:
-    return TextRedaction(SCANNER).joined(pieces, "body", Findings())
+    return TextRedaction(Finder(SCANNER), Masks({}, None)).joined(pieces, "body", Findings())
 
 
 @pytest.mark.parametrize(

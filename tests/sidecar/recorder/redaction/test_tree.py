@@ -9,6 +9,7 @@ import pytest
 
 from sidecar import config
 from sidecar.recorder.redaction import Findings, Policy, Redactor
+from sidecar.recorder.redaction.finder import Finder
 from sidecar.recorder.redaction.text import TextRedaction
 from sidecar.recorder.redaction.tree import TreeRedaction
 
@@ -18,7 +19,7 @@ CARD = 4111_1111_1111_1111
 def tree_redaction(**settings: str) -> TreeRedaction:
     read = config.read({f"INFERTAP_{name.upper()}": value for name, value in settings.items()})
     policy = Policy.of(read, None)
-    return TreeRedaction(policy, TextRedaction(policy.scanner))
+    return TreeRedaction(policy, TextRedaction(Finder(policy.scanner), policy.masks))
 
 
 @pytest.mark.parametrize(
@@ -72,3 +73,72 @@ def test_likeliest_tokens_beside_a_masked_one_go(redactor: Callable[..., Redacto
     tokens = [{"token": token, "top_logprobs": [{"token": token}]} for token in ("ada", "@x.org")]
     body = redactor().body("application/json", json.dumps(tokens).encode(), Findings())
     assert body.documents == ([{"token": "<email>", "top_logprobs": []}, {"token": "", "top_logprobs": []}],)
+
+
+@pytest.mark.parametrize(
+    ("tree", "redacted"),
+    [
+        ({"date_of_birth": "1985-03-04"}, {"date_of_birth": "<birth_date>"}),
+        ({"customerDob": "03/04/1985"}, {"customerDob": "<birth_date>"}),
+        ({"passportNumber": "C01X00T47"}, {"passportNumber": "<passport>"}),
+        ({"patient_nhs": 9434765870}, {"patient_nhs": 0}),
+        ({"user": {"bsn": "111222333"}}, {"user": {"bsn": "<nl_bsn>"}}),
+        ({"released": "1985-03-04", "n": 9434765870}, {"released": "1985-03-04", "n": 9434765870}),
+        ({"birthplace": "London", "taxes": 3}, {"birthplace": "London", "taxes": 3}),
+    ],
+)
+def test_names_that_tell(tree: Any, redacted: Any) -> None:
+    """A member's name says what its value is, as words before it do in a text; other names say nothing."""
+    assert tree_redaction().redact(tree, "body", Findings()) == redacted
+
+
+def test_such_bodies_are_never_taken_for_clean() -> None:
+    """A body whose only personal data is told by a member's name is looked at."""
+    made = Redactor(Policy.of(config.read({}), None))
+    for name, value in [
+        ("customerDob", "03/04/1985"),
+        ("patient_nhs", "943 476 5870"),
+        ("myBsn", "111222333"),
+    ]:
+        body = made.body("application/json", json.dumps({name: value}).encode(), Findings())
+        assert value.encode() not in body.data
+
+
+def test_json_inside_json_keeps_its_secrets() -> None:
+    """The arguments of a tool are a document of their own: its secrets and named fields are masked too."""
+    arguments = json.dumps({"password": "hunter2", "pin_token": 5, "to": "ada@example.org", "n": [1, 2]})
+    redacted = tree_redaction(redact_fields="n=drop").redact({"arguments": arguments}, "body", Findings())
+    assert json.loads(redacted["arguments"]) == {"password": "<secret>", "pin_token": 5, "to": "<email>"}
+
+
+def test_masks_by_class(redactor: Any) -> None:
+    """A class can be hashed, dropped, or keep its last four; the same value has the same hash."""
+    made = redactor(
+        b"a key of 16 bytes", redact_actions="email=hash,payment_card=last4,iban=drop,us_ssn=hash"
+    )
+    body = {
+        "a": "Ada@Example.org",
+        "b": "x ada%40example.org",
+        "c": "4111 1111 1111 1234 4111-1111-1111-1111",
+        "d": "DE89370400440532013000.",
+        "e": ["219-09-9999", "219 09 9999"],
+    }
+    (tree,) = made.body("application/json", json.dumps(body).encode(), Findings()).documents
+    assert tree["a"].startswith("hmac:")
+    assert tree["b"] == f"x {tree['a']}"
+    assert tree["c"].endswith(" <payment_card:1111>")
+    assert tree["d"] == "."
+    assert tree["e"][0] == tree["e"][1]
+    without_key = redactor(None, redact_actions="email=hash")
+    assert without_key.raw(b"ada@example.org", "path", Findings()) == "<email>"
+
+
+def test_last_four_of_a_field() -> None:
+    """A named field can keep its last four characters, where it is long enough."""
+    redaction = tree_redaction(redact_fields="account=last4")
+    tree = {"a": {"account": "12-3456-7890"}, "b": {"account": "1234"}, "c": {"account": 12345678}}
+    assert redaction.redact(tree, "body", Findings()) == {
+        "a": {"account": "<field:7890>"},
+        "b": {"account": "<field>"},
+        "c": {"account": 0},
+    }
