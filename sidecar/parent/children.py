@@ -8,7 +8,7 @@ that `stop` ends it for good, by SIGKILL where SIGTERM is not heard in time.
 import asyncio
 import contextlib
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from sidecar.event_log import log_event
@@ -26,8 +26,25 @@ def restart_pause(pause_before: float, lived_seconds: float) -> float:
     return min(pause_before * 2, RESTART_SECONDS_MAX)
 
 
+@contextlib.contextmanager
+def _holding_back(number: signal.Signals) -> Iterator[None]:
+    """Block a signal meanwhile, here and in what is started: it comes afterwards.
+
+    Others may be started meanwhile. asyncio forks before it first gives way, so the earliest end is no harm.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, {number})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
+
+
 class Child:
-    """One process under supervision."""
+    """One process under supervision.
+
+    It starts with SIGTERM blocked, and unblocks it once it knows what to do then: told to stop while it is
+    still loading, it would die of it, and what waits for it were lost.
+    """
 
     def __init__(
         self,
@@ -70,13 +87,14 @@ class Child:
 
     async def _run_once(self) -> None:
         try:
-            process = await asyncio.create_subprocess_exec(
-                *self._command,
-                stdin=asyncio.subprocess.DEVNULL,
-                pass_fds=self._descriptors,
-                # Its own group: a terminal's Ctrl-C goes to the parent, which then drains in order.
-                process_group=0,
-            )
+            with _holding_back(signal.SIGTERM):
+                process = await asyncio.create_subprocess_exec(
+                    *self._command,
+                    stdin=asyncio.subprocess.DEVNULL,
+                    pass_fds=self._descriptors,
+                    # Its own group: a terminal's Ctrl-C goes to the parent, which then drains in order.
+                    process_group=0,
+                )
         except OSError as error:
             log_event("parent", "child can't be started", child=self.name, errno=error.errno)
             return

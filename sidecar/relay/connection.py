@@ -293,6 +293,14 @@ class Connection:
                 return  # still opening: its successor is noted
             self._note_passing()
 
+    def end_idle(self, now: int) -> None:
+        """End a connection on which no call is open: with the tap's last word, where there is one."""
+        with self._detaching_on_fault():
+            said = self.tap.drain(now) if self.tap is not None else b""
+            if said:
+                self.model.send_onward(said)
+        self.close()
+
     def _note_passing(self) -> None:
         for side in (self.client, self.model):
             side.follow = functools.partial(self._follow_noting, side.follow)

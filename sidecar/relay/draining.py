@@ -49,7 +49,7 @@ async def finish(traffic: Traffic, seconds: float, hurry: asyncio.Event) -> int:
     deadline = loop.time() + seconds
     idle = min(IDLE_SECONDS, seconds / 4)
     while (traffic.connections or traffic.opening) and loop.time() < deadline and not hurry.is_set():
-        _end_idle(traffic, monotonic_ns() - int(idle * 1e9))
+        _end_idle(traffic, int(idle * 1e9))
         await asyncio.sleep(_POLL_SECONDS)
     cut = traffic.row["open"]
     for connection in list(traffic.connections):
@@ -58,7 +58,8 @@ async def finish(traffic: Traffic, seconds: float, hurry: asyncio.Event) -> int:
     return cut
 
 
-def _end_idle(traffic: Traffic, since: int) -> None:
+def _end_idle(traffic: Traffic, idle_ns: int) -> None:
+    now = monotonic_ns()
     for connection in list(traffic.connections):
-        if not connection.closing and connection.is_idle_since(since):
-            connection.close()
+        if not connection.closing and connection.is_idle_since(now - idle_ns):
+            connection.end_idle(now)

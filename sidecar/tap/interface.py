@@ -92,7 +92,8 @@ class Tap(Protocol):
     def drain(self, now: int) -> bytes:
         """The relay will end: ask the client to go elsewhere, and return what is to be sent to it now.
 
-        Called once, perhaps before any byte came. HTTP/2: GOAWAY (last stream 2**31-1, NO_ERROR) at the next frame boundary, now or in a later return of
+        Called when draining begins, perhaps before any byte came; and again right before a connection that
+        has become idle is ended. HTTP/2: GOAWAY (last stream 2**31-1, NO_ERROR) at the next frame boundary, now or in a later return of
         `from_model`; later streams are still followed. HTTP/1: `Connection: close` in the next final response
         heads that lack it. Opaque: nothing.
         """

@@ -10,7 +10,8 @@ import pytest
 
 from sidecar.parent.children import RESTART_SECONDS, RESTART_SECONDS_MAX, Child, restart_pause
 
-SLEEP = "import time\nprint(flush=True)\ntime.sleep(600)"
+LISTEN = "import signal, time\nsignal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})\n"
+SLEEP = LISTEN + "print(flush=True)\ntime.sleep(600)"
 
 
 def child(script: str, **options: object) -> Child:
@@ -62,6 +63,32 @@ async def test_deaf_child_is_killed() -> None:
     assert deaf.pid is None
 
 
+async def test_child_that_is_loading_hears_it_later(tmp_path: Path) -> None:
+    """A child told to stop before it knows what to do then is not killed by it, but does it afterwards."""
+    report = tmp_path / "report"
+    script = (
+        "import signal, sys, time\n"
+        "time.sleep(0.5)\n"
+        f"def finish(*_):\n    open({str(report)!r}, 'w').write('finished')\n    sys.exit()\n"
+        "signal.signal(signal.SIGTERM, finish)\n" + SLEEP
+    )
+    loading = child(script)
+    supervising = asyncio.create_task(loading.supervise())
+    await until(lambda: loading.pid)
+    await loading.stop(20)
+    await supervising
+    assert report.read_text() == "finished"
+
+
+async def test_parent_hears_signals_while_it_starts_children() -> None:
+    """However many children are started at a time, the parent itself is left with no signal blocked."""
+    children = [child(SLEEP) for _ in range(4)]
+    supervising = [asyncio.create_task(each.supervise()) for each in children]
+    await until(lambda: all(each.pid for each in children))
+    assert signal.SIGTERM not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    await asyncio.gather(*(each.stop(20) for each in children), *supervising)
+
+
 async def test_stop_between_two_lives_ends_supervision() -> None:
     """A child told to stop while it is being restarted is not started again."""
     dying = child("raise SystemExit(3)")
@@ -87,7 +114,7 @@ async def test_descriptors_are_passed_by_number(tmp_path: Path) -> None:
     read_end, write_end = os.pipe()
     kept_back, other = os.pipe()
     script = (
-        "import os, time\n"
+        LISTEN + "import os\n"
         f"try:\n    os.fstat({kept_back})\n    found = b'leaked'\nexcept OSError:\n    found = b'closed'\n"
         f"os.write({write_end}, found)\ntime.sleep(600)"
     )
