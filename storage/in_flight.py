@@ -143,6 +143,8 @@ class InFlight:
             self.dropped += 1
             return None
         self._remove(spool, call_id)
+        record.ClearField("sequence")  # only a record has one, and a time of storage
+        record.ClearField("stored_at")
         call = CallInFlight(
             call_id,
             spool_id,

@@ -1,9 +1,9 @@
 """Reports: what the relay tells of calls in flight, at a pace of its own. The relay's side.
 
 May touch the event loop's clock and, through `send`, the hand-off socket. It promises: however many calls
-are open, a turn of the loop packs a few (about a third of a millisecond) and a second some thousands; each is
-told of in full once for each recorder, and of its progress at most once a second; at most MOST_CALLS are told
-of; hand-overs go before; nothing here waits, or keeps more of a call than a reference.
+are open, a turn of the loop packs a few (a fifth of a millisecond) and a second some thousands; each is told
+of in full once for each recorder, and of its progress at most once a second; at most MOST_CALLS are told of;
+hand-overs go before; nothing here waits, or keeps more of a call than a reference.
 """
 
 import asyncio
@@ -18,6 +18,8 @@ MOST_CALLS: Final = 10_000
 # Between two turns while there is something to tell.
 STEP_SECONDS: Final = 0.01
 ROUND_SECONDS: Final = 1.0
+# After a turn that found no room.
+RETRY_SECONDS: Final = 0.25
 # In one turn: calls told of in full, and in all.
 _FRESH_CALLS: Final = 24
 _CALLS: Final = 64
@@ -102,11 +104,11 @@ class Reports:
         self._has_begun = self._has_begun or self._send(report_packets.begun_packet())
         if self._has_begun:
             self._ask_recorder()
-            # Each only where the one before found room.
-            _ = self._tell_ends() and self._tell_fresh() and self._tell_progress()
-        self._is_awake = bool(self._fresh or self._ended or self._round_left or not self._has_begun)
+        # Each only where the one before found room.
+        found_room = self._has_begun and self._tell_ends() and self._tell_fresh() and self._tell_progress()
+        self._is_awake = bool(self._fresh or self._ended or self._round_left or not found_room)
         if self._is_awake:
-            self._step_after(STEP_SECONDS)
+            self._step_after(STEP_SECONDS if found_room else RETRY_SECONDS)
         elif self._calls:
             self._step_after(max(self._round_due - self._loop.time(), STEP_SECONDS))
 

@@ -151,6 +151,8 @@ class Pipeline:
     def _take(self, slot: int, packet: bytes) -> None:
         inbox = self._inboxes[slot]
         if (told := inbox.take_in_flight(packet)) is not None:
+            # What the next commit brings as records is not lost with its relay.
+            self._in_flight.end(self._batch.ended)
             self._reports.take(slot, told, time.monotonic_ns())
             return
         for each in inbox.take(packet):

@@ -38,7 +38,8 @@ def test_news_age_and_progress() -> None:
     """A call is news once; it grows older by itself, and comes as far as was told last."""
     table = InFlight()
     stream = table.begin(SPOOL, 0)
-    (news,) = table.take(SPOOL, stream, told(call(1)), SECOND)
+    (news,) = table.take(SPOOL, stream, told(call(1, sequence=7)), SECOND)
+    assert news.shown(0).sequence == 0
     assert news.shown(3 * SECOND).timing.duration_us == 3_000_000
     assert news.shown(3 * SECOND).spool_id == SPOOL
     assert table.take(SPOOL, stream, told(call(1)), SECOND) == []

@@ -62,6 +62,7 @@ def recorder() -> Recorder:
 def short_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reports, "ROUND_SECONDS", 0.05)
     monkeypatch.setattr(reports, "STEP_SECONDS", 0.001)
+    monkeypatch.setattr(reports, "RETRY_SECONDS", 0.002)
 
 
 async def test_a_new_relay_says_so_first(recorder: Recorder) -> None:

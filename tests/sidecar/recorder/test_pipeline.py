@@ -464,3 +464,16 @@ def test_table_is_bounded(start_rig: Callable[..., Rig], monkeypatch: pytest.Mon
     rig.send(report(*(open_call(number) for number in range(1, 6))))
     await_true(lambda: rig.row["in_flight_dropped"] == 2, "counted")
     assert len(shown(rig)) == 3
+
+
+def test_record_that_came_before_its_relay_was_gone(start_rig: Callable[..., Rig]) -> None:
+    """A call whose record waits for its commit when the successor of its relay begins is not lost."""
+    rig = start_rig()
+    rig.disk.moves.clear()  # so that all of it waits
+    rig.hand_over([call(7)])
+    rig.send(report(open_call(1)))
+    rig.hand_over([call(1)])
+    rig.send(report_packets.begun_packet())
+    rig.disk.moves.set()
+    assert rig.await_settled()["appended"] == 2
+    assert shown(rig) == []

@@ -150,3 +150,74 @@ def test_balance(make_rig, steps):
         ledger.settle(call, EndedBy.RELAY, rig.now())
     rig.check_balance()
     assert rig.row["open"] == rig.budget.used == 0
+
+
+class Reports:
+    """What the recorder would be told of calls in flight."""
+
+    def __init__(self):
+        self.has_room = True
+        self.told = []
+
+    def begin(self, call):
+        self.told.append(("begin", call.call_number))
+        return self.has_room
+
+    def go_on(self, call):
+        self.told.append(("go on", call.call_number))
+
+    def end(self, call, is_recorded):
+        self.told.append(("end", call.call_number, is_recorded))
+
+
+@pytest.fixture
+def reports():
+    return Reports()
+
+
+def reporting(make_rig, reports, **settings):
+    """A rig whose ledger reports, and a call that was reported once."""
+    rig = make_rig(**settings)
+    rig.context.ledger._reports = reports
+    call = opened(rig)
+    rig.context.ledger.report(call, rig.now())
+    return rig, call
+
+
+def test_reported_once(make_rig, reports):
+    """A call that lasts is taken up once; where there is no room, it is tried again."""
+    reports.has_room = False
+    rig, call = reporting(make_rig, reports)
+    reports.has_room = True
+    for _ in range(3):
+        rig.context.ledger.report(call, rig.now())
+    assert reports.told == [("begin", 1), ("begin", 1)]
+
+
+def test_ends_of_reported_calls(make_rig, reports):
+    """The end of a reported call is told, with whether there will be a record; of others nothing is."""
+    rig, call = reporting(make_rig, reports)
+    rig.context.ledger.settle(call, EndedBy.MODEL, rig.now())
+    rig.context.ledger.settle(opened(rig), EndedBy.MODEL, rig.now())
+    assert reports.told == [("begin", 1), ("end", 1, True)]
+
+
+@pytest.mark.parametrize("why", ["not_sampled", "shed", "fault"])
+def test_reported_calls_without_a_record(make_rig, reports, why):
+    """A reported call that is not kept, shed or given up ends without a record."""
+    rig, call = reporting(make_rig, reports, sample_rate="0" if why == "not_sampled" else "1")
+    rig.takes = why != "shed"
+    if why == "fault":
+        rig.context.ledger.shed_fault(call)
+    else:
+        rig.context.ledger.settle(call, EndedBy.MODEL, rig.now())
+    assert reports.told == [("begin", 1), ("end", 1, False)]
+
+
+def test_segments_of_a_reported_call(make_rig, reports):
+    """A segment ends no call: the report goes on with the next one, and ends with the last."""
+    rig, call = reporting(make_rig, reports)
+    following = rig.context.ledger.next_segment(call, rig.now() + 10**15)
+    assert following is not call
+    rig.context.ledger.settle(following, EndedBy.MODEL, rig.now())
+    assert reports.told == [("begin", 1), ("go on", 1), ("end", 1, True)]
