@@ -29,8 +29,8 @@ COMMIT_BYTES: Final = 1 << 20
 COMMIT_SECONDS: Final = 0.005
 # Heartbeat, and the relays' account into the books where it changed.
 IDLE_SECONDS: Final = 1.0
-# Told to stop while relays still send: then it takes what comes for so long.
-STOP_SECONDS: Final = 3.0
+# Told to stop: it takes what waits for so long. The parent's patience is 10 s.
+STOP_SECONDS: Final = 7.0
 # While the disk fails: how often it is said.
 _COMPLAINT_SECONDS: Final = 30.0
 

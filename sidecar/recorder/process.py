@@ -78,6 +78,13 @@ def read_arguments(arguments: Sequence[str]) -> Inheritance:
     )
 
 
+def _give_way_no_more() -> None:
+    """The relays are gone, and time is short: a share of the CPU again, where that is allowed."""
+    with contextlib.suppress(OSError):
+        for thread in os.listdir("/proc/self/task"):
+            os.sched_setscheduler(int(thread), os.SCHED_OTHER, os.sched_param(0))
+
+
 def limit_process(settings: Settings) -> None:
     """Give way to the relay and the model, bound memory, leave no core file."""
     os.nice(max(NICENESS - os.nice(0), 0))
@@ -125,6 +132,7 @@ class Recorder:
         log_event("recorder", "recording", spool_id=self._spool.spool_id.hex())
         await self._stop.wait()
         end_by = loop.time() + DRAIN_SECONDS
+        _give_way_no_more()
         pipeline.stop()
         await asyncio.to_thread(working.join)
         await self._end(forwarder, api, end_by)
