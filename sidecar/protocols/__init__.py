@@ -19,6 +19,7 @@ from sidecar.protocols.http1_events import MAX_HEAD, Event, Kind, Stop
 from sidecar.protocols.http1_heads import (
     CHUNKED,
     CROWDED,
+    NOT_PLAIN,
     TUNNEL,
     UNTIL_CLOSE,
     Answer,
@@ -59,6 +60,7 @@ __all__ = [
     "FIELD_OVERHEAD",
     "HTTP2_PREFACE",
     "MAX_HEAD",
+    "NOT_PLAIN",
     "STATIC_FIELD_BYTES",
     "TUNNEL",
     "UNTIL_CLOSE",

@@ -52,15 +52,15 @@ class RequestFramer(Framer):
         # A CONNECT or Upgrade is the latest request, and its answer is not known.
         self.asks_tunnel = False
 
-    def whole(self, data: bytes) -> tuple[RequestHead, int] | None:
-        """Take `data` if it is just one plain request: its head, and where that ends. None: `feed` it."""
+    def whole(self, data: bytes) -> tuple[RequestHead, bytes] | None:
+        """Take `data` if it is just one plain request: its head and its body. None: `feed` it."""
         if self._step is not _at_head or self._searched:
             return None
         end = data.find(b"\r\n\r\n") + 4
         head = _remembered_request(data[:end]) if 4 <= end <= _LARGEST_REMEMBERED else None
-        if head is None or end + head.body != len(data) or head.is_last or head.answer > Answer.HEAD:
+        if head is None or head.plain_body != len(data) - end:
             return None
-        return head, end
+        return head, data[end:]
 
     def resume(self) -> None:
         """The CONNECT or Upgrade was refused: requests may follow."""
@@ -111,17 +111,17 @@ class ResponseFramer(Framer):
         """What the next response answers; None where none is awaited."""
         return self._expected[0] if self._expected else None
 
-    def whole(self, data: bytes) -> tuple[ResponseHead, int] | None:
-        """Take `data` if it is just one final response: its head, and where that ends. None: `feed` it."""
+    def whole(self, data: bytes) -> tuple[ResponseHead, bytes] | None:
+        """Take `data` if it is just one final response: its head and its body. None: `feed` it."""
         if self._step is not _at_head or self._searched or not self._expected:
             return None
         end = data.find(b"\r\n\r\n") + 4
         read = _remembered_response if end <= _LARGEST_REMEMBERED else read_response_head
         head = read(data[:end], self._expected[0]) if end >= 4 else None
-        if head is None or end + head.body != len(data) or head.is_last or head.status < 200:
+        if head is None or head.plain_body != len(data) - end:
             return None
         self._expected.popleft()
-        return head, end
+        return head, data[end:]
 
     def _read_head(self, raw: bytes, end: int, events: list[Event]) -> bool:
         if not self._expected:

@@ -11,6 +11,8 @@ from typing import Final, NamedTuple
 CHUNKED: Final = -1
 UNTIL_CLOSE: Final = -2
 TUNNEL: Final = -3
+# In `plain_body`: the connection does not just go on after this message.
+NOT_PLAIN: Final = -4
 
 
 class Answer(IntEnum):
@@ -35,6 +37,10 @@ class RequestHead(NamedTuple):
     # None where there is no such field; CROWDED where there is no room for one either.
     request_id: bytes | None
     traceparent: bytes
+    # `raw` without the empty line: what a field is added to.
+    lines: bytes
+    # The body's length where nothing but that is to be known of it and of what follows, else below zero.
+    plain_body: int
 
 
 class ResponseHead(NamedTuple):
@@ -48,6 +54,9 @@ class ResponseHead(NamedTuple):
     request_id: bytes | None
     # The body is a stream of server-sent events.
     is_event_stream: bool
+    # As in a request, of a final response.
+    lines: bytes
+    plain_body: int
 
 
 class ParsedHead(NamedTuple):
@@ -211,7 +220,8 @@ def read_request_head(raw: bytes) -> RequestHead | None:
     is_last = connection not in _KEEP_ALIVE and _is_last(connection, version)
     # RFC 9112, section 6.3, rule 7: a request without a length has no body.
     body = CHUNKED if is_chunked else length or 0
-    return RequestHead(raw, method, target, body, answer, is_last, request_id, traceparent)
+    plain = NOT_PLAIN if is_last or answer > _TO_HEAD else body
+    return RequestHead(raw, method, target, body, answer, is_last, request_id, traceparent, raw[:-2], plain)
 
 
 def read_response_head(raw: bytes, answer: Answer) -> ResponseHead | None:
@@ -233,7 +243,8 @@ def read_response_head(raw: bytes, answer: Answer) -> ResponseHead | None:
     is_last = connection not in _KEEP_ALIVE and _is_last(connection, version)
     # The cheap look is enough for nearly all: nobody spells this type otherwise.
     is_events = b"event-stream" in raw and _is_event_stream(raw) is not None
-    return ResponseHead(raw, status, body, is_last, request_id, is_events)
+    plain = NOT_PLAIN if is_last or status < 200 else body
+    return ResponseHead(raw, status, body, is_last, request_id, is_events, raw[:-2], plain)
 
 
 def _response_body(status: int, length: int | None, answer: Answer) -> int:

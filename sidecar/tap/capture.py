@@ -61,10 +61,23 @@ class CaptureBudget:
 
     def capture_timed(self, call: Exchange, body: Body, piece: bytes, now: int) -> None:
         """The same, and keep the time: for responses."""
+        length = len(piece)
+        if (
+            not body.size
+            and length <= self._head_limit
+            and self.used + length + PIECE_TIME_BYTES <= self._limit
+        ):
+            # The first piece, and often the only one: what is below, in one step.
+            body.captured = body.size = length
+            body.captured_pieces.append(piece)
+            body.piece_count = 1
+            body.piece_times.append((now, length))
+            self.used += length + PIECE_TIME_BYTES
+            return
         body.piece_count += 1
         times = body.piece_times
         if len(times) < PIECE_TIMES and self.used + PIECE_TIME_BYTES <= self._limit:
-            times.append((now, len(piece)))
+            times.append((now, length))
             self.used += PIECE_TIME_BYTES
         self.capture(call, body, piece)
 

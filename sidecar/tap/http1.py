@@ -97,16 +97,16 @@ class Http1Tap(Http1Stops):
         self.client_held = data[consumed:]
         return onward
 
-    def _whole_request(self, data: bytes, head: RequestHead, end: int, now: int) -> bytes:
+    def _whole_request(self, data: bytes, head: RequestHead, body: bytes, now: int) -> bytes:
         """What most requests are: one read that holds nothing else. The same as above, with less work."""
         added = self._request_head(head, now)
         call, self._uploading = self._uploading, None
         if call is not None:
-            if end < len(data):
-                self._budget.capture(call, call.request, data[end:])
+            if body:
+                self._budget.capture(call, call.request, body)
             call.request_completed = now
         if added is not None:
-            data = b"%b%b%b\r\n%b" % (data[: end - 2], ID_FIELD, added, data[end - 2 :])
+            data = b"%b%b%b\r\n\r\n%b" % (head.lines, ID_FIELD, added, body)
         if self._pending > PENDING_BYTES:
             self._too_many_unanswered(data, now)
         return data
@@ -169,16 +169,14 @@ class Http1Tap(Http1Stops):
         out.append(data[sent:])
         return b"".join(out)
 
-    def _whole_response(self, data: bytes, head: ResponseHead, end: int, now: int) -> bytes:
+    def _whole_response(self, data: bytes, head: ResponseHead, body: bytes, now: int) -> bytes:
         """What most responses are, likewise."""
         added = self._response_head(head, now)
         call = self._calls[0]
-        if call is not None and end < len(data):
-            self._budget.capture_timed(call, call.response, data[end:], now)
+        if call is not None and body:
+            self._budget.capture_timed(call, call.response, body, now)
         self._response_complete(now)
-        if added is None:
-            return data
-        return b"%b%b%b\r\n%b" % (data[: end - 2], ID_FIELD, added, data[end - 2 :])
+        return data if added is None else b"%b%b%b\r\n\r\n%b" % (head.lines, ID_FIELD, added, body)
 
     def _waited(self, call: Exchange | None, nanoseconds: int) -> None:
         """A head was held that long, of `call` if it is recorded."""

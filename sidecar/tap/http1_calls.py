@@ -58,7 +58,7 @@ class Http1Calls:
 
     def _request_head(self, head: RequestHead, began: int) -> bytes | None:
         """Open the call, which began then; the id to add to the request, None for none."""
-        raw, method, target, _, answer, _, caller_id, traceparent = head
+        raw, method, target, _, answer, _, caller_id, traceparent, _, _ = head
         self._responses.expect(answer)
         context = self._context
         self._pending += _PENDING_CALL
@@ -104,7 +104,7 @@ class Http1Calls:
 
     def _response_head(self, head: ResponseHead, began: int) -> bytes | None:
         """Note the answer, which began then; the id to add to it, None for none."""
-        raw, status, _, _, model_id, is_event_stream = head
+        raw, status, _, _, model_id, is_event_stream, _, _ = head
         if status < 200 and status != 101:  # RFC 9110, section 15.2: the final response follows
             return None
         if self._requests.asks_tunnel and status != 101 and len(self._calls) == 1:

@@ -10,7 +10,7 @@ traffic (law 1).
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from sidecar.config import Settings
 from sidecar.counters import Row
@@ -33,6 +33,11 @@ class Refused(Exception):  # noqa: N818  (an outcome, no error of ours)
         super().__init__("refused")
         self.onward = onward
         self.answer = answer
+
+
+# What is remembered of targets that were asked about.
+_KNOWN_TARGETS: Final = 1024
+_LONGEST_KNOWN_TARGET: Final = 256
 
 
 class Tap(Protocol):
@@ -205,13 +210,22 @@ class TapContext:
 
 def _skip_test(settings: TapSettings) -> Callable[[bytes], bool]:
     exact, prefixes = settings.skip_paths, settings.skip_prefixes
+    known: dict[bytes, bool] = {}  # most targets come again
 
     def skips(target: bytes) -> bool:
+        said = known.get(target)
+        if said is not None:
+            return said
         path = target
         if not target.startswith(b"/"):  # RFC 9112, section 3.2.2: absolute form
             path = b"/" + target.partition(b"://")[2].partition(b"/")[2]
         if b"?" in path:
             path = path[: path.index(b"?")]
-        return path in exact or path.startswith(prefixes)
+        said = path in exact or path.startswith(prefixes)
+        if len(target) <= _LONGEST_KNOWN_TARGET:
+            if len(known) >= _KNOWN_TARGETS:
+                known.clear()
+            known[target] = said
+        return said
 
     return skips

@@ -11,7 +11,7 @@ from typing import Protocol as Interface
 
 from sidecar.counters import Row
 from sidecar.exchange import Body, EndedBy, Exchange, Protocol
-from sidecar.tap.capture import BUDGET_SPENT, CaptureBudget
+from sidecar.tap.capture import BUDGET_SPENT, PIECE_TIME_BYTES, CaptureBudget
 from sidecar.tap.connection_facts import ConnectionFacts
 from sidecar.tap.sampling import Sampling
 
@@ -115,7 +115,8 @@ class Ledger:
         if call.ended < 0:
             call.ended = now
         budget = self._budget
-        budget.release_times(call)
+        times = len(call.request.piece_times) + len(call.response.piece_times)
+        budget.used -= PIECE_TIME_BYTES * times  # `release_times`, without a call
         if budget.cut:
             cells[self._bodies_cut] += budget.cut
             budget.cut = 0

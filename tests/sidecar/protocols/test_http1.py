@@ -9,6 +9,7 @@ from sidecar.protocols import (
     CHUNKED,
     CROWDED,
     MAX_HEAD,
+    NOT_PLAIN,
     UNTIL_CLOSE,
     Answer,
     Kind,
@@ -418,16 +419,19 @@ def test_request_head_facts() -> None:
     raw = b"PUT /a?b HTTP/1.1\r\nX-Request-ID: \tabc \r\nTraceparent:00-x\r\nX-request-id: no\r\n\r\n"
     head = read_request_head(raw)
     assert head is not None
-    assert head == (raw, b"PUT", b"/a?b", 0, Answer.PLAIN, False, b"abc", b"00-x")
+    assert head == (raw, b"PUT", b"/a?b", 0, Answer.PLAIN, False, b"abc", b"00-x", raw[:-2], 0)
 
 
 def test_response_head_facts() -> None:
     """A response head tells status and framing, which depend on the request."""
     raw = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nx-request-id:\r\n\r\n"
-    assert read_response_head(raw, Answer.PLAIN) == (raw, 200, CHUNKED, False, b"", False)
-    assert read_response_head(raw, Answer.HEAD) == (raw, 200, 0, False, b"", False)
+    lines = raw[:-2]
+    assert read_response_head(raw, Answer.PLAIN) == (raw, 200, CHUNKED, False, b"", False, lines, CHUNKED)
+    assert read_response_head(raw, Answer.HEAD) == (raw, 200, 0, False, b"", False, lines, 0)
     plain = b"HTTP/1.0 200 OK\r\n\r\n"
-    assert read_response_head(plain, Answer.PLAIN) == (plain, 200, UNTIL_CLOSE, True, None, False)
+    lines = plain[:-2]
+    expected = (plain, 200, UNTIL_CLOSE, True, None, False, lines, NOT_PLAIN)
+    assert read_response_head(plain, Answer.PLAIN) == expected
 
 
 @pytest.mark.parametrize(
@@ -624,7 +628,7 @@ def test_whole_request(data: bytes) -> None:
     """A plain request alone in a read is taken at once, as `feed` would tell it, and another may follow."""
     framer = RequestFramer()
     (_, head, end), *_ = RequestFramer().feed(data)[0]
-    assert framer.whole(data) == framer.whole(data) == (head, end)
+    assert framer.whole(data) == framer.whole(data) == (head, data[end:])
     assert framer.feed(data) == RequestFramer().feed(data)
 
 
@@ -652,7 +656,7 @@ def test_whole_response() -> None:
         assert framer.whole(other) is None
     taken = framer.whole(plain)
     assert taken is not None
-    assert (taken[0].status, taken[1]) == (200, len(plain) - 2)
+    assert (taken[0].status, taken[1]) == (200, b"hi")
     assert framer.whole(plain) is None
     framer.expect(Answer.HEAD)
     assert framer.whole(plain) is None
