@@ -11,7 +11,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -78,6 +78,27 @@ class Found:
     rows: list[Row] = field(default_factory=list)
     missing: list[Missing] = field(default_factory=list)
 
+    def take(
+        self, scenario: str, run: Run, figures: Mapping[str, Sequence[Figures]], failures: Mapping[str, str]
+    ) -> None:
+        """A scenario's figures by system and round, without those of systems that failed in any."""
+        good = {name: each for name, each in figures.items() if name not in failures}
+        rows = [row for name, each in good.items() for row in medians(scenario, name, each)]
+        self.rows += [*rows, *derived(rows)]
+        self.missing += [Missing(scenario, name, _brief(why)) for name, why in failures.items()]
+        self.scenarios[scenario] = run
+
+    def results(self) -> Results:
+        """It as it is written."""
+        return Results(
+            this_machine(),
+            _now(),
+            tools.versions(),
+            dict(self.scenarios),
+            tuple(self.missing),
+            tuple(self.rows),
+        )
+
 
 def main() -> int:
     """Measure; returns 0 where infertap was measured in all it was to be, whatever the figures."""
@@ -86,25 +107,28 @@ def main() -> int:
     if not {systems.TESTED_CORE, LOAD_CORE} <= cores:
         sys.exit("cores 0 and 1 are needed: one for what is tested, one for everything else")
     tools.install()
-    brief = asked.brief
-    plan = Plan(
-        tuple(scenario for scenario in SCENARIOS if not asked.scenario or scenario.name in asked.scenario),
-        tuple(asked.system or STARTERS),
-        asked.rounds or (1 if brief else 3),
-        asked.seconds or (0.3 if brief else 3.0),
-        brief,
-    )
+    plan = _plan(asked)
+    out = asked.out or (_BRIEF_OUT if asked.brief else _OUT)
+    page = _REPORT if out == _OUT else out.with_suffix(".md")
     os.sched_setaffinity(0, {LOAD_CORE})
     print(f"this takes about {plan.lasts_seconds() / 60:.0f} minutes", flush=True)
-    results = measure(plan)
-    out = asked.out or (_BRIEF_OUT if brief else _OUT)
-    page = _REPORT if out == _OUT else out.with_suffix(".md")
-    results = merged(read(out), results)
-    write(out, results)
-    page.write_text(report(results))
+    earlier, results = read(out), Results()
+    for results in measured(plan):
+        held = merged(earlier, results)
+        write(out, held)
+        page.write_text(report(held))
     print("\n" + "\n".join(verdicts(results)) + f"\nwritten to {out} and {page}")
-    return int(
-        any(each.system in PRODUCTS and systems.absent(each.system) is None for each in results.missing)
+    lacking = [each for each in results.missing if each.system in PRODUCTS]
+    return int(any(systems.absent(each.system) is None for each in lacking))
+
+
+def _plan(asked: argparse.Namespace) -> Plan:
+    return Plan(
+        scenarios=tuple(each for each in SCENARIOS if not asked.scenario or each.name in asked.scenario),
+        systems=tuple(asked.system or STARTERS),
+        rounds=asked.rounds or (1 if asked.brief else 3),
+        seconds=asked.seconds or (0.3 if asked.brief else 3.0),
+        brief=asked.brief,
     )
 
 
@@ -126,8 +150,8 @@ def _parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def measure(plan: Plan) -> Results:
-    """All scenarios of a plan."""
+def measured(plan: Plan) -> Iterator[Results]:
+    """All that is measured so far, after each scenario of a plan: who ends it early keeps what there is."""
     found = Found()
     with tempfile.TemporaryDirectory(prefix="infertap-bench-") as name:
         directory = Path(name)
@@ -138,9 +162,7 @@ def measure(plan: Plan) -> Results:
                 _measure_scenario(
                     plan, scenario, Site(directory / scenario.name, up, scenario.settings), found
                 )
-    return Results(
-        this_machine(), _now(), tools.versions(), found.scenarios, tuple(found.missing), tuple(found.rows)
-    )
+                yield found.results()
 
 
 def _measure_scenario(plan: Plan, scenario: Scenario, site: Site, found: Found) -> None:
@@ -149,28 +171,16 @@ def _measure_scenario(plan: Plan, scenario: Scenario, site: Site, found: Found) 
     failures: dict[str, str] = {}
     with _running(plan.of(scenario), site, failures) as running:
         for number in range(rounds):
-            for system in running:
-                if system.name in failures:
-                    continue
-                seconds = scenario.seconds(system.name, plan.seconds)
+            for system in [each for each in running if each.name not in failures]:
                 print(f"  round {number + 1} of {rounds}, {system.name} ...", end=" ", flush=True)
                 try:
+                    seconds = scenario.seconds(system.name, plan.seconds)
                     figures.setdefault(system.name, []).append(measure_once(scenario, system, seconds))
                     print(_told(figures[system.name][-1]), flush=True)
                 except (LoadError, OSError) as error:
                     failures[system.name] = f"{error}"
                     print(f"failed: {error}", flush=True)
-    rows = [
-        row
-        for name, each in figures.items()
-        if name not in failures
-        for row in medians(scenario.name, name, each)
-    ]
-    found.rows += [*rows, *derived(rows)]
-    found.missing += [
-        Missing(scenario.name, name, why.split("\n")[0][:200]) for name, why in failures.items()
-    ]
-    found.scenarios[scenario.name] = Run(_now(), plan.seconds, rounds)
+    found.take(scenario.name, Run(_now(), plan.seconds, rounds), figures, failures)
 
 
 @contextmanager
@@ -211,6 +221,10 @@ def _told(figures: Figures) -> str:
         if metric in figures:
             return f"{figures[metric] * scale:,.0f} {unit}"
     return "done"
+
+
+def _brief(why: str) -> str:
+    return " ".join(why.split())[:120]
 
 
 def _now() -> str:
