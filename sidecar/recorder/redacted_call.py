@@ -16,7 +16,8 @@ from sidecar.recorder.payloads import Side
 from sidecar.recorder.read_body import Close, Fields, ReadBody, WireSide
 from sidecar.recorder.redaction import Findings, RedactedBody, Redactor
 
-_USERINFO: Final = re.compile(rb"^([A-Za-z][A-Za-z0-9+.-]*://)[^/@]*@")
+# RFC 9112, section 3.2.2: scheme, authority, path.
+_match_absolute: Final = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://([^/]*)(.*)", re.DOTALL).fullmatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ class CallRedaction:
         request_fields = _fields(call.request_head, call.request_headers)
         response_fields = _fields(call.response_head, call.response_headers)
         target, _, query = call.target.partition(b"?")
-        path = redactor.raw(_less_userinfo(target, findings), "path", findings)
+        path = redactor.raw(_path(target, findings), "path", findings)
         extensions = value_of(response_fields, b"sec-websocket-extensions")
         request_body = self._bodies.read(WireSide(call, True, request_fields, extensions, key), findings)
         response_body = self._bodies.read(
@@ -149,14 +150,14 @@ class CallRedaction:
         )
 
 
-def _less_userinfo(target: bytes, findings: Findings) -> bytes:
-    """An absolute-form target (RFC 9112, section 3.2.2) without the user and password that it may name."""
-    if target.startswith(b"/"):
+def _path(target: bytes, findings: Findings) -> bytes:
+    """The path of a target, also of one in absolute form, whose user and password are in no record."""
+    absolute = _match_absolute(target)
+    if absolute is None:
         return target
-    redacted, count = _USERINFO.subn(rb"\1<credential>@", target)
-    if count:
+    if b"@" in absolute[1]:
         findings.add("credential", "path")
-    return redacted
+    return absolute[2] or b"/"
 
 
 def _fields(head: bytes, fields: Fields) -> Fields:
