@@ -40,12 +40,13 @@ class Http2Tap:
         "_context",
         "_facts",
         "_is_leaving",
+        "_leaves_at",
         "_model",
         "_model_has_ended",
         "_model_takes",
         "_opened_before",
-        "_patient_until",
         "_rest",
+        "_served_before",
         "_streams",
     )
 
@@ -71,8 +72,9 @@ class Http2Tap:
         self._rest: OpaqueTap | None = None
         # The client has still to be told that the relay ends.
         self._is_leaving = False
-        # Until when it may wait for all streams to end, and how many had been opened when that began.
-        self._patient_until = self._opened_before = 0
+        # Until when that may wait for all streams to end; how many were opened, and served, when it began.
+        self._leaves_at = -1
+        self._opened_before = self._served_before = 0
 
     # -- bytes
 
@@ -214,42 +216,43 @@ class Http2Tap:
     def drain(self, now: int) -> bytes:
         """See Tap.
 
-        GOAWAY best comes when no stream is open: there are clients that take it for the end of those that are
-        (h2, and so httpx). Who opens more and more, so that some always are, is told all the same.
+        GOAWAY best comes right behind the end of a stream, when no other is open: there are clients that take
+        it for the end of those that are, or of the next (h2, and so httpx). Who opens more and more, so that
+        some always are, is told all the same; who is idle, right before the relay closes.
         """
-        if self._rest is not None or self._model_has_ended or self._streams.model_is_leaving:
-            return b""
-        if self._may_leave() and self._is_served():
-            return _GOODBYE
-        self._is_leaving = True
-        self._patient_until = now + _PATIENCE
-        self._opened_before = self._streams.opened
+        streams = self._streams
+        if self._is_leaving and self._may_leave() and streams.are_all_over:
+            return self._leave_now()
+        if self._leaves_at < 0:
+            self._is_leaving = self._rest is None
+            self._leaves_at = now + _PATIENCE
+            self._opened_before = streams.opened
+            self._served_before = streams.opened if streams.are_all_over else streams.opened - 1
         return b""
+
+    def _leave_now(self) -> bytes:
+        self._is_leaving = False
+        return _GOODBYE
 
     def _may_leave(self) -> bool:
         """What was sent to the client ends between frames, and GOAWAY would not be the first of them."""
-        return self._model_takes.has_spoken and not self._model.left_of_frame
-
-    def _is_served(self) -> bool:
-        """The client has what it came for: its streams, one at least, are over."""
-        return self._streams.opened > 0 and self._streams.are_all_over
+        says_so_itself = self._model_has_ended or self._streams.model_is_leaving
+        return self._model_takes.has_spoken and not self._model.left_of_frame and not says_so_itself
 
     def _leave(self, data: bytes, now: int) -> bytes:
         """Follow `data` of the model, and say GOAWAY once it is time and between frames."""
-        is_late = now >= self._patient_until and self._streams.opened > self._opened_before
+        streams = self._streams
+        is_late = now >= self._leaves_at and streams.opened > self._opened_before
         left = self._model.left_of_frame
         before = b""
         if is_late and 0 < left <= len(data):  # a boundary that no read may end at
-            before = self._model.follow(data[:left], now) + _GOODBYE
+            before = self._model.follow(data[:left], now) + self._leave_now()
             data = data[left:]
-            self._is_leaving = False
-        out = self._model.follow(data, now)
-        if self._streams.model_is_leaving:  # it says so itself
-            self._is_leaving = False
-        elif self._is_leaving and self._may_leave() and (is_late or self._is_served()):
-            self._is_leaving = False
-            out += _GOODBYE
-        return before + out
+        out = before + self._model.follow(data, now)
+        if not self._is_leaving or not self._may_leave():
+            return out
+        is_served = streams.are_all_over and streams.opened > self._served_before
+        return out + self._leave_now() if is_late or is_served else out
 
 
 def _pass_on(direction: Direction, follow: Callable[[bytes, int], bytes], data: bytes, now: int) -> bytes:

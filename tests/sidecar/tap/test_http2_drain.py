@@ -40,17 +40,34 @@ def goaways(data: bytes) -> int:
     return sum(each == GOAWAY for each in frames(data))
 
 
-def test_idle_connection_is_told_at_once(make_rig: "MakeRig") -> None:
-    """Where no stream is open it is said at once, and once; later streams are followed."""
+PING = frame(6, 0, 0, bytes(8))
+
+
+def test_idle_connection_is_told_last(make_rig: "MakeRig") -> None:
+    """Where no stream is open nothing is said until the relay closes; what still comes then is followed."""
     rig, tap = opened(make_rig)
     tap.from_model(ANSWER + END, 2)
-    assert tap.drain(3) == GOAWAY
-    assert tap.from_model(frame(6, 0, 0, bytes(8)), 4) == frame(6, 0, 0, bytes(8))
-    tap.from_client(frame(1, 5, 3, REQUEST), 5)
-    out = tap.from_model(frame(1, 5, 3, b"\x88"), 6)
+    assert tap.drain(3) == b""
+    assert tap.from_model(PING, 4) == PING
+    assert tap.drain(5) == GOAWAY
+    assert tap.drain(6) == b""
+    tap.from_client(frame(1, 5, 3, REQUEST), 7)
+    out = tap.from_model(frame(1, 5, 3, b"\x88"), 8)
     assert goaways(out) == 0
     assert len(rig.kept) == 2
     assert tap.is_idle
+
+
+def test_idle_connection_is_served_once_more(make_rig: "MakeRig") -> None:
+    """A client that comes back while the relay drains gets its answer, and GOAWAY behind it."""
+    _, tap = opened(make_rig)
+    tap.from_model(ANSWER + END, 2)
+    assert tap.drain(3) == b""
+    tap.from_client(frame(1, 5, 3, REQUEST), 4)
+    assert tap.drain(5) == b""
+    out = tap.from_model(frame(1, 5, 3, b"\x88"), 6)
+    assert frames(out)[-1] == GOAWAY
+    assert tap.drain(7) == b""
 
 
 def test_open_streams_end_first(make_rig: "MakeRig") -> None:
@@ -128,7 +145,7 @@ def test_model_that_leaves_itself(make_rig: "MakeRig") -> None:
     theirs = frame(7, 0, 0, b"\0\0\0\1\0\0\0\0")
     _, tap = opened(make_rig)
     tap.from_model(ANSWER + END + theirs, 2)
-    assert tap.drain(3) == b""
+    assert tap.drain(3) == tap.drain(4) == b""
     _, tap = opened(make_rig)
     tap.drain(2)
     assert tap.from_model(theirs, 3) == theirs
@@ -149,8 +166,8 @@ def test_opaque_rest_is_told_nothing(make_rig: "MakeRig") -> None:
     """What can't be followed has no boundaries to speak at."""
     _, tap = opened(make_rig)
     tap.from_client(frame(9, 0, 1, b""), 2)
-    assert tap.drain(3) == b""
-    assert tap.from_model(ANSWER, 4) == ANSWER
+    assert tap.drain(3) == tap.drain(4) == b""
+    assert tap.from_model(ANSWER, 5) == ANSWER
     assert not tap.is_idle
 
 
@@ -159,4 +176,4 @@ def test_model_that_has_ended(make_rig: "MakeRig") -> None:
     _, tap = opened(make_rig)
     tap.from_model(ANSWER + END, 2)
     tap.model_ended(3)
-    assert tap.drain(4) == b""
+    assert tap.drain(4) == tap.drain(5) == b""
