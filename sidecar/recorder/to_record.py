@@ -23,6 +23,8 @@ from sidecar.recorder.redacted_call import RedactedCall, RedactedSide
 from sidecar.recorder.traceparent import read_traceparent
 
 _GRPC_CANCELLED: Final = 1
+# The tap's mark of what the settings refuse.
+_REFUSED: Final = "refused"
 # RFC 6455, section 7.4.1: normal, going away, no code sent.
 _NORMAL_CLOSE: Final = (1000, 1001, 1005)
 # What the tap marks a call with is no text of the wire, and can't pass for one.
@@ -140,7 +142,7 @@ def _state(
     if call.protocol is Protocol.WEBSOCKET:  # how it was closed says more than who hung up first
         failed = close is None or close.code not in _NORMAL_CLOSE
     elif call.protocol is Protocol.OPAQUE:  # it has no answer that our own closing could cut
-        failed = call.ended_by is EndedBy.MODEL_ABORTED
+        failed = call.ended_by is EndedBy.MODEL_ABORTED or _REFUSED in call.flags
     elif call.ended_by is not EndedBy.MODEL or failed_in_body or call.reset_code > 0:
         failed = True
     elif call.protocol is Protocol.GRPC:

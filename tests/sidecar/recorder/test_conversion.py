@@ -120,6 +120,7 @@ def test_plain_call() -> None:
         ({"protocol": Protocol.GRPC}, v1.FAILED),
         ({"protocol": Protocol.OPAQUE, "status": 0}, v1.COMPLETED),
         ({"protocol": Protocol.OPAQUE, "ended_by": EndedBy.RELAY, "status": 0}, v1.COMPLETED),
+        ({"protocol": Protocol.OPAQUE, "ended_by": EndedBy.RELAY, "flags": ["refused"]}, v1.FAILED),
         ({"protocol": Protocol.OPAQUE, "ended_by": EndedBy.CLIENT, "status": 0}, v1.CANCELLED),
         ({"protocol": Protocol.OPAQUE, "ended_by": EndedBy.MODEL_ABORTED, "status": 0}, v1.FAILED),
     ],
