@@ -21,9 +21,11 @@ _LINGER_0: Final = struct.pack("ii", 1, 0)
 
 def reset_transport(transport: asyncio.Transport) -> None:
     """Drop what is unsent and answer RST."""
-    # RuntimeError is uvloop's word for a transport that is closed already.
+    # RuntimeError is uvloop's word for a transport that is closed already,
     with contextlib.suppress(OSError, RuntimeError):
-        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_0)
+        open_socket = transport.get_extra_info("socket")
+        if open_socket is not None:  # so is None
+            open_socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_0)
     transport.abort()
 
 
