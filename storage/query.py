@@ -17,6 +17,7 @@ from infertap.query import (
     Query,
     ReadMask,
     abort_invalid,
+    is_segment,
     page_in_flight,
     read_backlog,
     read_call_id,
@@ -79,7 +80,7 @@ class Records(v1.RecordServiceServicer):
             response.records.extend(map(mask.apply, found))
         if query.wants_records and not response.records:
             page = await self._page(query, after if after and after.sequence else None, size, context)
-            response.records.extend(map(mask.apply, page.records))
+            response.records.extend(map(mask.apply, self._less_shown(query, page.records)))
             follows = page.after
         if follows is not None:
             response.next_page_token = tokens.pack(follows.pack())
@@ -102,17 +103,31 @@ class Records(v1.RecordServiceServicer):
                 page = await self._page(query, None, backlog, context)
                 for record in reversed(page.records):
                     told.add((record.spool_id, record.sequence))
-                    yield mask.apply(record)
+                    if not record.is_continued:
+                        yield mask.apply(record)
             for call in open_calls:
                 if query.matches(record := call.shown(time.monotonic_ns())):
                     yield mask.apply(record)
             while not listener.is_at_end:
                 record = await listener.next()
-                if query.matches(record) and (record.spool_id, record.sequence) not in told:
-                    yield mask.apply(record)
+                row = await self._row(record, context)
+                if row is None or row.is_continued or (row.spool_id, row.sequence) in told:
+                    continue
+                if query.matches(row):
+                    yield mask.apply(row)
         await context.abort(
             grpc.StatusCode.RESOURCE_EXHAUSTED, "too slow for what arrives; list from here, or ask for less"
         )
+
+    async def _row(self, record: v1.Record, context: Context) -> v1.Record | None:
+        """What stands for the call of `record`; a call in flight is shown already, by what was told of it."""
+        if not is_segment(record):
+            return record
+        try:
+            return await asyncio.to_thread(self._archive.row, record)
+        except ArchiveError as error:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
+            raise
 
     async def _page_in_flight(
         self, query: Query, after: Position | None, size: int
@@ -125,6 +140,13 @@ class Records(v1.RecordServiceServicer):
         if page.after is not None:
             return page.records, _among_calls(page.after)
         return page.records, _among_calls(bytes(16)) if query.wants_records else None
+
+    def _less_shown(self, query: Query, records: Iterable[v1.Record]) -> Iterable[v1.Record]:
+        """`records` but those of calls that are shown among those in flight, as they stand now."""
+        for record in records:
+            is_open = record.is_continued and query.wants_in_flight
+            if not is_open or self._in_flight.find(uuid.UUID(record.call_id).bytes) is None:
+                yield record
 
     async def _page(self, query: Query, after: Position | None, size: int, context: Context) -> Page:
         interrupt = Interrupt()

@@ -15,6 +15,7 @@ from infertap.query.paging import (
     read_call_id,
     read_page_size,
 )
+from infertap.query.segments import is_segment, join_segments
 
 __all__ = [
     "BACKLOG_MOST",
@@ -26,6 +27,8 @@ __all__ = [
     "ReadMask",
     "Shown",
     "abort_invalid",
+    "is_segment",
+    "join_segments",
     "page_in_flight",
     "read_backlog",
     "read_call_id",

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import struct
 import time
+import uuid
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Final, TypeAlias, TypeVar
 
@@ -17,6 +18,8 @@ from infertap.query import (
     Query,
     ReadMask,
     abort_invalid,
+    is_segment,
+    join_segments,
     page_in_flight,
     read_backlog,
     read_call_id,
@@ -65,8 +68,8 @@ class Records(v1.RecordServiceServicer):
         # First: a call that ends in between is found as its record.
         in_flight = self._in_flight.find(key, time.monotonic_ns())
         spooled = await self._ask(context, self._spool.find, key)
-        if spooled is not None:
-            return mask.apply(self._served(spooled))
+        if spooled is not None and (row := await self._row(context, spooled)) is not None:
+            return mask.apply(row)
         if in_flight is None:
             await context.abort(
                 grpc.StatusCode.NOT_FOUND, f"no record of call {request.call_id} in this sidecar"
@@ -111,8 +114,8 @@ class Records(v1.RecordServiceServicer):
         after = latest[0].sequence if latest else 0
         for sequence in reversed(await self._latest(query, backlog, after + 1, context)):
             earlier = await self._ask(context, self._spool.get, sequence)
-            if earlier is not None:
-                yield mask.apply(self._served(earlier))
+            if earlier is not None and (row := await self._row(context, earlier)) is not None:
+                yield mask.apply(row)
         turn = -1
         while True:
             news = self._news
@@ -127,9 +130,9 @@ class Records(v1.RecordServiceServicer):
             step = await self._ask(context, self._spool.oldest_first, after, _STEP)
             for spooled in step:
                 after = spooled.sequence
-                record = self._served(spooled)
-                if query.matches(record):
-                    yield mask.apply(record)
+                row = await self._row(context, spooled)
+                if row is not None and not row.is_continued and query.matches(row):
+                    yield mask.apply(row)
             if not step:
                 await _any_of(news, _TAIL_SECONDS)
 
@@ -156,9 +159,9 @@ class Records(v1.RecordServiceServicer):
         until = _page_end(context)
         while step := await self._ask(context, self._spool.newest_first, below, _STEP):
             for spooled in step:
-                record = self._served(spooled)
-                if query.matches(record):
-                    record = mask.apply(record)
+                row = await self._row(context, spooled)
+                if row is not None and query.matches(row) and not self._is_shown(query, row):
+                    record = mask.apply(row)
                     weight += record.ByteSize() + _ITEM_BYTES
                     if found and weight > _PAGE_BYTES:
                         return found, spooled.sequence + 1
@@ -178,7 +181,10 @@ class Records(v1.RecordServiceServicer):
             step = await self._ask(context, self._spool.newest_first, below, _STEP)
             if not step:
                 break
-            found += [each.sequence for each in step if query.matches(self._served(each))]
+            for spooled in step:
+                row = await self._row(context, spooled)
+                if row is not None and not row.is_continued and query.matches(row):
+                    found.append(spooled.sequence)
             below = step[-1].sequence
         return found[:count]
 
@@ -188,6 +194,28 @@ class Records(v1.RecordServiceServicer):
         except SpoolError:
             await context.abort(grpc.StatusCode.UNAVAILABLE, "the spool can't be read now")
             raise
+
+    async def _row(self, context: Context, spooled: Spooled) -> v1.Record | None:
+        """What stands for a call in lists: its record, or its segments joined where this is the latest of
+        them; None where another one stands for it.
+        """
+        record = self._served(spooled)
+        if not is_segment(record):
+            return record
+        key = uuid.UUID(record.call_id).bytes
+        latest = await self._ask(context, self._spool.find, key)
+        if latest is not None and latest.sequence != spooled.sequence:
+            return None
+        return await self._ask(context, self._joined, key)
+
+    def _joined(self, key: bytes) -> v1.Record | None:
+        return join_segments(map(self._served, self._spool.find_all(key)))
+
+    def _is_shown(self, query: Query, row: v1.Record) -> bool:
+        """Whether a call that goes on is shown among those in flight, as it stands now."""
+        if not row.is_continued or not query.wants_in_flight:
+            return False
+        return self._in_flight.find(uuid.UUID(row.call_id).bytes, time.monotonic_ns()) is not None
 
     def _shown(self, call: CallInFlight) -> v1.Record:
         return self._from_here(call.shown(time.monotonic_ns()))

@@ -91,6 +91,17 @@ def find(txn: Transaction, key: bytes) -> int | None:
     return U64.unpack(found[len(key) :])[0] if found.startswith(key) else None
 
 
+def find_all(txn: Transaction, key: bytes) -> list[int]:
+    """The sequences appended under a lookup key, ascending."""
+    cursor = txn.cursor("keys")
+    found: list[int] = []
+    is_there = cursor.set_range(key)
+    while is_there and cursor.key().startswith(key):
+        found.append(U64.unpack(cursor.key()[len(key) :])[0])
+        is_there = cursor.next()
+    return found
+
+
 def hash_told_by_others(txn: Transaction, sequence: int) -> bytes:
     """The chain's hash at `sequence` where its row can't tell: from the next head; else empty."""
     if sequence == txn.books.next_sequence - 1:

@@ -162,6 +162,17 @@ class Spool:
             sequence = rows.find(txn, key)
             return None if sequence is None else _read_intact(txn, sequence)
 
+    def find_all(self, key: bytes) -> Iterator[Spooled]:
+        """The records appended under `key` that are there and intact, in order; each is read when it is asked
+        for.
+        """
+        with self._file.reading() as txn:
+            sequences = rows.find_all(txn, key)
+        for sequence in sequences:
+            spooled = self.get(sequence)
+            if spooled is not None:
+                yield spooled
+
     def get(self, sequence: int) -> Spooled | None:
         """The record, or None where it is gone or damaged."""
         with self._file.reading() as txn:

@@ -26,8 +26,16 @@ from typing import Any, Final
 import duckdb
 
 from infertap import v1
-from infertap.query import Query
-from storage.archive.duckdb_queries import COLUMNS, CREATE, conditions, insert_statement, record_row
+from infertap.query import Query, is_segment, join_segments
+from storage.archive.duckdb_queries import (
+    COLUMNS,
+    CREATE,
+    LATER_SEGMENT,
+    SEGMENTS,
+    conditions,
+    insert_statement,
+    record_row,
+)
 from storage.archive.entries import Entry, GapEntry, Page, Position, RecordEntry, Stored
 from storage.archive.interface import ArchiveError, Interrupt
 from storage.archive.ranges import Range, RangeSet
@@ -43,6 +51,8 @@ _MOST_ROWS: Final = 50_000
 _PAGE_BYTES: Final = 7 << 19
 # What a record costs on a page beside its own bytes: what its server adds, at most.
 _ITEM_BYTES: Final = 64
+# Rows that are read at a time where each is folded into the one before.
+_FEW_ROWS: Final = 4
 
 
 class _Spool:
@@ -215,8 +225,45 @@ class DuckdbArchive:
                     [call_id],
                 ).fetchone()
                 if row is not None:
-                    return _stored(row).served()
+                    return self._whole(cursor, _stored(row))
         return None
+
+    def row(self, record: v1.Record) -> v1.Record | None:
+        """See Archive."""
+        if not is_segment(record):
+            return record
+        start_ns = record.timing.start.ToNanoseconds()
+        with self._cursor(Interrupt()) as cursor:
+            return self._row(cursor, Position(start_ns, record.spool_id, record.sequence), record)
+
+    def _row(
+        self, cursor: "duckdb.DuckDBPyConnection", position: Position, record: v1.Record
+    ) -> v1.Record | None:
+        """What stands for a call in lists: its record, or its segments joined where this is the latest of
+        them; None where another one stands for it.
+        """
+        if not is_segment(record):
+            return record
+        call = [record.call_id, position.start_ns, position.spool_id]
+        for day in self._days:
+            later = cursor.execute(LATER_SEGMENT.format(day=day), [*call, position.sequence]).fetchone()
+            if later is not None:
+                return None
+        return join_segments(self._segments(cursor, call))
+
+    def _whole(self, cursor: "duckdb.DuckDBPyConnection", stored: Stored) -> v1.Record | None:
+        record = stored.served()
+        if not is_segment(record):
+            return record
+        position = stored.position
+        return join_segments(self._segments(cursor, [record.call_id, position.start_ns, position.spool_id]))
+
+    def _segments(self, cursor: "duckdb.DuckDBPyConnection", call: list[Any]) -> Iterator[v1.Record]:
+        """The segments of a call in order, few at a time."""
+        for day in reversed(self._days):
+            found = cursor.execute(SEGMENTS.format(day=day), call)
+            while rows := found.fetchmany(_FEW_ROWS):
+                yield from (_stored(row).served() for row in rows)
 
     def page(self, query: Query, after: Position | None, size: int, interrupt: Interrupt) -> Page:
         """See Archive."""
@@ -233,9 +280,9 @@ class DuckdbArchive:
                 for stored in rows:
                     looked_at += 1
                     read_bytes += len(stored.record)
-                    record = stored.served()
-                    if query.matches(record):
-                        weight += len(stored.record) + _ITEM_BYTES
+                    record = self._row(cursor, stored.position, stored.served())
+                    if record is not None and query.matches(record):
+                        weight += record.ByteSize() + _ITEM_BYTES
                         if found and weight > _PAGE_BYTES:
                             return Page(found, after)
                         found.append(record)

@@ -8,6 +8,11 @@ from storage.archive.entries import Position, RecordEntry
 # What makes a Stored, in its order.
 COLUMNS: Final = "start_ns, spool_id, sequence, stored_ns, record"
 
+# Segments of one call have one start, by which the engine skips most of a day.
+_OF_CALL: Final = "FROM {day}.records WHERE call_id = ? AND start_ns = ? AND spool_id = ?"
+SEGMENTS: Final = f"SELECT {COLUMNS} {_OF_CALL} ORDER BY sequence"
+LATER_SEGMENT: Final = f"SELECT 1 {_OF_CALL} AND sequence > ? LIMIT 1"
+
 _TABLES: Final = {
     "records": {
         "spool_id": "BLOB",

@@ -56,10 +56,15 @@ class Archive(Protocol):
         """
 
     def get(self, call_id: str) -> v1.Record | None:
-        """The record of a call, as it is served. Raises ArchiveError."""
+        """The record of a call, its segments joined, as it is served. Raises ArchiveError."""
+
+    def row(self, record: v1.Record) -> v1.Record | None:
+        """What stands in lists for the call of `record`, which is here: its segments joined where that is the
+        latest of them; None where another one stands for it. Raises ArchiveError.
+        """
 
     def page(self, query: Query, after: Position | None, size: int, interrupt: Interrupt) -> Page:
-        """At most `size` records that match, newest first, that stand after `after`.
+        """At most `size` records that match, newest first, that stand after `after`; one for each call.
 
         A query that is interrupted, or that found few among very many, gives a shorter page; only
         `Page.after` None means the end. Raises ArchiveError.

@@ -1,5 +1,6 @@
 """Records in their envelopes, as a spool would send them."""
 
+import functools
 from hashlib import sha256
 from typing import Any
 
@@ -32,8 +33,8 @@ class Making:
         made.timing.duration_us = sequence
         made.request.data = b"question %d" % sequence
         for name, value in fields.items():
-            target, _, last = name.rpartition("__")
-            setattr(getattr(made, target) if target else made, last, value)
+            *path, last = name.split("__")
+            setattr(functools.reduce(getattr, path, made), last, value)
         return made
 
     def entry(self, sequence: int, spool_id: bytes = SPOOL, **fields: Any) -> RecordEntry:

@@ -391,3 +391,53 @@ async def test_tail_of_other_states(served: Served) -> None:
     served.append((key_of(2), made.SerializeToString()))
     assert (await take(tail, 1)) == [1]
     tail.cancel()
+
+
+def segment(number: int, part: int, *, last: bool = False) -> tuple[bytes, bytes]:
+    """A segment of call `number`."""
+    made = v1.Record(
+        call_id=text_of(key_of(number)),
+        segment=part,
+        is_continued=not last,
+        state=v1.COMPLETED if last else v1.INFERENCING,
+        response=v1.Payload(data=b"part %d " % part, size_bytes=10),
+    )
+    return key_of(number), made.SerializeToString()
+
+
+async def test_segments_are_one_row(served: Served) -> None:
+    """A call in segments is listed once, at its latest, with all of them in it; so it is fetched."""
+    served.append(segment(1, 0), record(2), segment(1, 1), record(3))
+    assert await served.list_all() == [4, 3, 2]
+    served.append(segment(1, 2, last=True))
+    for size in (1, 50):
+        assert await served.list_all(page_size=size) == [5, 4, 2]
+    page = await served.page()
+    got = await served.records.GetRecord(v1.GetRecordRequest(call_id=text_of(key_of(1))))
+    assert page.records[0] == got
+    assert (got.response.data, got.response.size_bytes) == (b"part 0 part 1 part 2 ", 30)
+    assert (got.segments_joined, got.segments_missing, got.state) == (3, 0, v1.COMPLETED)
+    found = await served.page(filter=v1.RecordFilter(text="part 0"))
+    assert [each.sequence for each in found.records] == [5]
+
+
+async def test_a_call_in_flight_is_one_row(served: Served) -> None:
+    """A call that goes on is listed by its latest segment, or, where asked for, as in flight."""
+    served.append(segment(1, 0))
+    served.begin(1)
+    assert await served.list_all() == [1]
+    both = v1.RecordFilter(states=[v1.INFERENCING, v1.COMPLETED])
+    assert await served.list_all(filter=both) == [0]
+    got = await served.records.GetRecord(v1.GetRecordRequest(call_id=text_of(key_of(1))))
+    assert got.response.data == b"part 0 "
+
+
+async def test_segments_in_a_tail(served: Served) -> None:
+    """A tail tells of a call in segments when it is over, and of all of it."""
+    served.append(segment(1, 0))
+    tail = served.records.TailRecords(v1.TailRecordsRequest(backlog=10))
+    heard = asyncio.ensure_future(tail.read())
+    served.append(segment(1, 1), segment(1, 2, last=True))
+    told = await asyncio.wait_for(heard, WAIT_SECONDS)
+    assert (told.segments_joined, told.response.data) == (3, b"part 0 part 1 part 2 ")
+    tail.cancel()

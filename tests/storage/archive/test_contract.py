@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from infertap import v1
 from infertap.query import Query
-from storage.archive import Archive, ArchiveError, Interrupt, Position, open_archive
+from storage.archive import Archive, ArchiveError, Interrupt, Position, RecordEntry, open_archive
 
 if TYPE_CHECKING:
     from tests.storage.conftest import Making
@@ -307,3 +307,42 @@ def test_any_order(
         assert {each for first, last in received for each in range(first, last + 1)} == known
     finally:
         archive.close()
+
+
+def segment(making: "Making", sequence: int, part: int, last: bool = False) -> RecordEntry:
+    """A segment of the call that began with sequence 1; all have its start."""
+    return making.entry(
+        sequence,
+        call_id=making.record(1).call_id,
+        timing__start__seconds=making.record(1).timing.start.seconds,
+        segment=part,
+        is_continued=not last,
+        state=v1.COMPLETED if last else v1.INFERENCING,
+        request__data=b"part %d " % part,
+    )
+
+
+@pytest.mark.parametrize("days", [0, 1])
+def test_segments_are_one_row(archive: Archive, making: "Making", days: int) -> None:
+    """A call in segments is listed once, and fetched with all of them, whichever day they came."""
+    archive.append([segment(making, 1, 0), making.entry(2), segment(making, 3, 1)], NOW)
+    assert listed(archive, 1) == listed(archive) == [2, 3]
+    archive.append([segment(making, 4, 2, last=True)], NOW + days * DAY)
+    assert listed(archive, 1) == listed(archive) == [2, 4]
+    assert listed(archive, text="part 0") == [4]
+    record = archive.get(making.record(1).call_id)
+    assert record is not None
+    assert (record.request.data, record.state) == (b"part 0 part 1 part 2 ", v1.COMPLETED)
+    assert (record.segments_joined, record.segments_missing) == (3, 0)
+    assert archive.row(record) == record
+
+
+def test_segments_that_are_missing(archive: Archive, making: "Making") -> None:
+    """What was lost on the way is counted; a segment that another stands for is no row."""
+    archive.append([segment(making, 3, 1), segment(making, 5, 3)], NOW)
+    record = archive.get(making.record(1).call_id)
+    assert record is not None
+    assert (record.segments_joined, record.segments_missing, record.is_continued) == (2, 2, True)
+    earlier = segment(making, 3, 1).parsed
+    earlier.sequence, earlier.spool_id = 3, SPOOL
+    assert archive.row(earlier) is None
