@@ -9,11 +9,14 @@ import pytest
 from google.protobuf.descriptor import Descriptor
 
 from infertap import v1
+from sidecar.counters import RELAY_COUNTERS
+from sidecar.in_flight import RELAY_LOST
 from sidecar.recorder import conversion, shrinking
 from sidecar.recorder.redaction import Withheld
-from sidecar.tap import capture, http1, http2, http2_floods
+from sidecar.tap import capture, http1_stops, http2, http2_floods, sampling
 from sidecar.tap.http2_streams import ID_NOT_ADDED
 from sidecar.tap.http2_unrecorded import TOO_MANY
+from sidecar.tap.sniffing import UNKNOWN
 
 PAGE = (Path(__file__).parents[2] / "docs" / "records.md").read_text()
 NAMED = set(re.findall(r"`([A-Za-z0-9_]+)`", PAGE))
@@ -32,8 +35,13 @@ def fields_of(message: Descriptor) -> Iterator[str]:
 
 def codes() -> Iterator[str]:
     """Everything that `logging_error_codes` may hold."""
-    for flag in (capture.BUDGET_SPENT, http1.AMBIGUOUS, http1.UNEXPECTED, http1.TOO_LARGE):
+    stops = (http1_stops.AMBIGUOUS, http1_stops.UNEXPECTED, http1_stops.TOO_LARGE, http1_stops.TOO_MANY)
+    for flag in (capture.BUDGET_SPENT, *stops, http1_stops.TUNNEL, UNKNOWN, sampling.REFUSED):
         yield flag.upper()
+    for budget in ("head_too_slow", "state_budget_spent"):  # the relay's own, which it counts by these names
+        assert budget in RELAY_COUNTERS
+        yield budget.upper()
+    yield RELAY_LOST
     for flag in (http2.UNREADABLE, http2.HEADERS_TOO_LARGE, ID_NOT_ADDED, TOO_MANY, *http2_floods.FLAGS):
         yield flag.upper()
     yield from (conversion.FAILED, shrinking.TOO_LARGE)
