@@ -5,10 +5,15 @@ import re
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import h2.config
+import h2.connection
+import h2.events
+import httpx
 import pytest
 import trustme
 
@@ -49,26 +54,38 @@ def certificates(tmp_path: Path) -> Certificates:
     return Certificates(tmp_path)
 
 
-@pytest.fixture
-def tls_model(certificates: Certificates) -> Iterator[str]:
-    """A model behind TLS that answers each REQUEST and speaks http/1.1 only."""
-    context = certificates.server("http/1.1")
+@contextlib.contextmanager
+def serving(context: ssl.SSLContext, answer: Callable[[ssl.SSLSocket], None]) -> Iterator[str]:
+    """Address of a model behind TLS, whose connections have a thread each."""
     listening = socket.create_server(("127.0.0.1", 0))
 
-    def serve() -> None:
+    def serve(plain: socket.socket) -> None:
+        with contextlib.suppress(OSError), context.wrap_socket(plain, server_side=True) as connection:
+            answer(connection)
+
+    def accept() -> None:
         with contextlib.suppress(OSError):
             while True:
-                plain, _ = listening.accept()
-                with contextlib.suppress(OSError), context.wrap_socket(plain, server_side=True) as connection:
-                    while receive(connection, len(REQUEST)) == REQUEST:
-                        connection.sendall(ANSWER)
+                threading.Thread(target=serve, args=(listening.accept()[0],), daemon=True).start()
 
-    thread = threading.Thread(target=serve)
+    thread = threading.Thread(target=accept)
     thread.start()
     yield f"tls:127.0.0.1:{listening.getsockname()[1]}"
     listening.shutdown(socket.SHUT_RDWR)
     thread.join(10)
     listening.close()
+
+
+@pytest.fixture
+def tls_model(certificates: Certificates) -> Iterator[str]:
+    """A model behind TLS that answers each REQUEST and speaks http/1.1 only."""
+
+    def answer(connection: ssl.SSLSocket) -> None:
+        while receive(connection, len(REQUEST)) == REQUEST:
+            connection.sendall(ANSWER)
+
+    with serving(certificates.server("http/1.1"), answer) as address:
+        yield address
 
 
 def receive(connection: socket.socket, size: int) -> bytes:
@@ -154,3 +171,84 @@ def test_certificate_that_is_not_there(start_sidecar: "StartSidecar", tmp_path: 
         start_sidecar(
             "127.0.0.1:1", listen="tls:127.0.0.1:0", tls_cert_file="/none.pem", tls_key_file="/none.pem"
         )
+
+
+# -- HTTP/2, and certificates that change
+
+
+@pytest.fixture
+def http2_model(certificates: Certificates) -> Iterator[str]:
+    """A model behind TLS that speaks HTTP/2 only, and answers 200 to whatever is asked."""
+
+    def answer(connection: ssl.SSLSocket) -> None:
+        model = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False))
+        model.initiate_connection()
+        connection.sendall(model.data_to_send())
+        while data := connection.recv(65536):
+            for event in model.receive_data(data):
+                if isinstance(event, h2.events.StreamEnded):
+                    model.send_headers(event.stream_id or 0, [(":status", "200")], end_stream=True)
+            connection.sendall(model.data_to_send())
+
+    with serving(certificates.server("h2"), answer) as address:
+        yield address
+
+
+@pytest.mark.parametrize("protocol", ["h2", "auto"])
+def test_http2_on_both_sides(
+    start_sidecar: "StartSidecar", certificates: Certificates, http2_model: str, protocol: str
+) -> None:
+    """A client that prefers HTTP/1.1 gets HTTP/2, which is all that the model speaks; its calls are seen."""
+    sidecar = start_sidecar(
+        http2_model,
+        listen="tls:127.0.0.1:0",
+        protocol=protocol,
+        tls_cert_file=certificates.cert,
+        tls_key_file=certificates.key,
+        upstream_ca_file=certificates.ca,
+        upstream_server_name="localhost",
+    )
+    url = f"https://localhost:{sidecar.address[1]}/v1/x"
+    with httpx.Client(http2=True, verify=ssl.create_default_context(cafile=certificates.ca)) as client:
+        answers = [client.get(url) for _ in range(3)]
+    assert [(answer.status_code, answer.http_version) for answer in answers] == [(200, "HTTP/2")] * 3
+    records = sidecar.await_records(3)
+    assert {record.request_id for record in records} == {answer.headers["x-request-id"] for answer in answers}
+
+
+def test_certificate_that_changes(
+    start_sidecar: "StartSidecar", certificates: Certificates, tls_model: str
+) -> None:
+    """Soon after a change clients are shown the new certificate, while an older connection goes on."""
+    sidecar = start_sidecar(
+        tls_model,
+        listen="tls:127.0.0.1:0",
+        tls_cert_file=certificates.cert,
+        tls_key_file=certificates.key,
+        upstream_ca_file=certificates.ca,
+        upstream_server_name="localhost",
+    )
+
+    @contextlib.contextmanager
+    def client() -> Iterator[ssl.SSLSocket]:
+        with (
+            socket.create_connection(sidecar.address, timeout=10) as plain,
+            certificates.client("http/1.1").wrap_socket(plain, server_hostname="localhost") as connection,
+        ):
+            yield connection
+
+    def shown() -> bytes | None:
+        with client() as connection:
+            return connection.getpeercert(binary_form=True)
+
+    with client() as older:
+        before = shown()
+        issued = certificates.authority.issue_cert("localhost")
+        issued.private_key_pem.write_to_path(certificates.key)
+        issued.cert_chain_pems[0].write_to_path(certificates.cert)
+        deadline = time.monotonic() + 20
+        while shown() == before:
+            assert time.monotonic() < deadline, "the old certificate is still shown"
+            time.sleep(0.1)
+        older.sendall(REQUEST)
+        assert receive(older, len(ANSWER)) == ANSWER
