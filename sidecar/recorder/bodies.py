@@ -63,10 +63,8 @@ class Bodies:
         json_bytes = value_of(side.fields, b"inference-header-content-length")
         if json_bytes:
             return self._binary(content_type, json_bytes, head, findings)
-        goes_on = side.call.is_continued
-        stretch = Stretch(
-            head, Ends(side.ends.opens, is_cut or goes_on), tail, Ends(opens=True, closes=goes_on)
-        )
+        ends, tail_ends = Ends(side.ends.opens, is_cut or side.goes_on), Ends(True, side.goes_on)
+        stretch = Stretch(head, ends, tail, tail_ends)
         return ReadBody(self._redactor.body(content_type, stretch, findings), is_cut=is_cut)
 
     # -- gRPC
@@ -81,7 +79,7 @@ class Bodies:
         late = messages_in_tail(tail) if read.body.withheld in (None, Withheld.VIEW_ONLY) else b""
         if not late:
             return replace(read, is_tail_unread=bool(tail))
-        behind = self._messages(side, late, Ends(opens=True, closes=side.call.is_continued), findings)
+        behind = self._messages(side, late, Ends(True, side.goes_on), findings)
         documents = read.body.documents + behind.body.documents
         body = RedactedBody(
             documents=documents, withheld=Withheld.VIEW_ONLY, tail_offset=len(read.body.documents)

@@ -11,6 +11,7 @@ from infertap import v1
 from sidecar.config import Settings
 from sidecar.exchange import Exchange
 from sidecar.in_flight import CallInFlight
+from sidecar.recorder.asked import Asked
 from sidecar.recorder.call_id import CallIds, text_of
 from sidecar.recorder.redacted_call import CallRedaction
 from sidecar.recorder.redaction import Policy, Redactor, read_own_rules
@@ -44,6 +45,7 @@ class Conversion:
         self._ids = CallIds(run_id)
         self._redaction = CallRedaction(settings, Redactor(policy))
         self._maker = RecordMaker(settings, policy.version)
+        self._asked = Asked()
 
     def convert(self, slot: int, call: Exchange, recorded_at_ns: int) -> Converted:
         """The record of `call` of that relay slot; `recorded_at_ns` is the time now, since the epoch."""
@@ -51,6 +53,7 @@ class Conversion:
         try:
             redacted = self._redaction.redact(call, call_id)
             record = self._maker.whole(call_id, call, redacted, recorded_at_ns)
+            self._asked.go_on(call_id, record)
             encoded = encode(record)
         except Exception:  # law 3: whatever it was, nothing raw goes on
             return Converted(call_id, self._bare(call_id, call, recorded_at_ns), 0, 2)

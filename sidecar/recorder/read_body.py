@@ -34,7 +34,13 @@ class WireSide:
     @property
     def ends(self) -> Ends:
         """How what is first there of the body begins and ends."""
-        return Ends(opens=self.call.segment > 0, closes=self.is_cut or self.call.is_continued)
+        return Ends(opens=self.call.segment > 0, closes=self.is_cut or self.goes_on)
+
+    @property
+    def goes_on(self) -> bool:
+        """More of it may be in another segment."""
+        is_over = self.is_request and self.call.request_completed >= 0
+        return self.call.is_continued and not is_over
 
     def parts(self) -> tuple[bytes, bytes]:
         """Head and tail; the whole as head where there is no hole."""
