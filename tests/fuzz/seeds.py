@@ -51,7 +51,9 @@ def _response_streams() -> Iterator[bytes]:
 def http1_connections() -> Iterator[bytes]:
     asked = [stream for stream, _ in REQUEST_STREAMS.values()]
     for one, other in zip(asked, itertools.cycle(_response_streams()), strict=False):
-        yield write_reads([(False, one), (True, other), (False, one[:20])])
+        for chosen in (0, 4, 8):
+            yield bytes((chosen,)) + write_reads([(False, one), (True, other), (False, one[:20])])
+        yield b"\3" + write_reads([(False, one), (False, b""), (True, b""), (True, other)])
 
 
 def http2_connections() -> Iterator[bytes]:
@@ -75,7 +77,8 @@ def http2_connections() -> Iterator[bytes]:
         server.send_headers(1, [(b"grpc-status", b"0")], end_stream=True)
         server.close_connection() if ends else server.ping(b"12345678")
         reads.append((True, server.data_to_send()))
-        yield write_reads(reads)
+        yield b"\3" + write_reads(reads)
+        yield b"\5" + write_reads([*reads[:2], (True, b""), (False, b""), *reads[2:]])
 
 
 def hpack_blocks() -> Iterator[bytes]:

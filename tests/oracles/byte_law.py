@@ -6,22 +6,32 @@ import hpack
 
 from tests.oracles.http2 import CONTINUATION, END_HEADERS, HEADERS, ID, PADDED, PREFACE
 
-_LINE = re.compile(rb"x-request-id: [\x21-\x7e]{1,128}\r\n")
+_LINE = re.compile(rb"(?:x-request-id: [\x21-\x7e]{1,128}|connection: close)\r\n", re.IGNORECASE)
+_CLOSE = re.compile(rb"connection:", re.IGNORECASE)
+# RFC 9113, section 6.8: last stream 2**31-1, no error.
+GOAWAY = b"\0\0\x08\x07\0\0\0\0\0\x7f\xff\xff\xff\0\0\0\0"
 
 
-def assert_only_lines_added(came: bytes, went: bytes) -> int:
-    """`went` is `came` with request id lines before the empty line of heads; how many there are."""
+def assert_only_lines_added(
+    came: bytes, went: bytes, *, may_end: bool = False, may_close: bool = False
+) -> int:
+    """`went` is `came` with request id lines at the end of heads; how many there are.
+
+    It `may_end` before all that came; a head `may_close` the connection by a line more.
+    """
     added = place = at = 0
     while place < len(went) or at < len(came):
         same = _common(came, at, went, place)
         at, place = at + same, place + same
-        if place == len(went) and at == len(came):
+        if place == len(went) and (at == len(came) or may_end):
             break
         line = _LINE.match(went, place)
         assert line, f"other bytes at {at}: {went[place : place + 60]!r} for {came[at : at + 60]!r}"
-        assert went.startswith(b"\r\n", line.end()), "a line that does not end a head"
+        assert may_close or not _CLOSE.match(line[0]), "closed without need"
+        after = line.end()
+        assert went.startswith(b"\r\n", after) or _LINE.match(went, after), "a line that does not end a head"
         assert went[:place].endswith(b"\r\n"), "a line within another"
-        place = line.end()
+        place = after
         added += 1
     return added
 
@@ -38,24 +48,34 @@ def _common(one: bytes, at: int, other: bytes, place: int) -> int:
     return low
 
 
-def assert_only_fields_added(came: bytes, went: bytes) -> int:
-    """`went` is `came` with request ids as literals at the end of header blocks; how many there are."""
-    if not came.startswith(PREFACE):
-        start = 0
-    else:
-        assert went.startswith(PREFACE)
-        start = len(PREFACE)
+def assert_only_fields_added(
+    came: bytes, went: bytes, *, may_end: bool = False, may_close: bool = False
+) -> int:
+    """`went` is `came` with request ids as literals at the end of header blocks; how many there are.
+
+    It `may_end` before all that came; one GOAWAY more `may_close` the connection.
+    """
+    start = len(PREFACE) if came.startswith(PREFACE) else 0
+    assert went[:start] == came[:start]
     came, went = came[start:], went[start:]
     added = 0
     while came:
         size = 9 + int.from_bytes(came[:3], "big")
-        frame, came = came[:size], came[size:]
-        if went.startswith(frame) and (came or went == frame):
+        frame = came[:size]
+        if may_close and went.startswith(GOAWAY) and not came.startswith(GOAWAY):
+            went, may_close = went[len(GOAWAY) :], False
+            continue
+        if may_end and frame.startswith(went):
+            return added
+        came = came[size:]
+        if went.startswith(frame) and (came or went == frame or may_close):
             went = went[size:]
             continue
         assert len(frame) == size, "a cut frame was changed"
         went = _after_changed_frame(frame, went)
         added += 1
+    if may_close:
+        went = went.removeprefix(GOAWAY)
     assert went == b"", f"more than came: {went[:60]!r}"
     return added
 
