@@ -154,6 +154,7 @@ class Record(google.protobuf.message.Message):
     IS_CONTINUED_FIELD_NUMBER: builtins.int
     CLOSE_CODE_FIELD_NUMBER: builtins.int
     CLOSE_REASON_FIELD_NUMBER: builtins.int
+    ERROR_FIELD_NUMBER: builtins.int
     SEQUENCE_FIELD_NUMBER: builtins.int
     SPOOL_ID_FIELD_NUMBER: builtins.int
     STORED_AT_FIELD_NUMBER: builtins.int
@@ -228,6 +229,10 @@ class Record(google.protobuf.message.Message):
         """Business context from the headers named in the settings."""
 
     @property
+    def error(self) -> Global___Error:
+        """What a failed call says of its failure; absent where nothing does."""
+
+    @property
     def stored_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """When storage made the record durable; absent from a sidecar's own API."""
 
@@ -263,14 +268,15 @@ class Record(google.protobuf.message.Message):
         is_continued: builtins.bool = ...,
         close_code: builtins.int | None = ...,
         close_reason: builtins.str = ...,
+        error: Global___Error | None = ...,
         sequence: builtins.int = ...,
         spool_id: builtins.bytes = ...,
         stored_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         segments_joined: builtins.int = ...,
         segments_missing: builtins.int = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_close_code", b"_close_code", "_grpc_status", b"_grpc_status", "caller", b"caller", "close_code", b"close_code", "grpc_status", b"grpc_status", "model", b"model", "request", b"request", "response", b"response", "sampling", b"sampling", "source", b"source", "stored_at", b"stored_at", "timing", b"timing"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_close_code", b"_close_code", "_grpc_status", b"_grpc_status", "call_id", b"call_id", "caller", b"caller", "client_request_id", b"client_request_id", "close_code", b"close_code", "close_reason", b"close_reason", "context", b"context", "ended_by", b"ended_by", "grpc_message", b"grpc_message", "grpc_status", b"grpc_status", "http_status", b"http_status", "is_continued", b"is_continued", "logging_error_codes", b"logging_error_codes", "method", b"method", "model", b"model", "model_request_id", b"model_request_id", "path", b"path", "payload_id", b"payload_id", "protocol", b"protocol", "query", b"query", "request", b"request", "request_id", b"request_id", "response", b"response", "sampling", b"sampling", "segment", b"segment", "segments_joined", b"segments_joined", "segments_missing", b"segments_missing", "sequence", b"sequence", "source", b"source", "span_id", b"span_id", "spool_id", b"spool_id", "state", b"state", "stored_at", b"stored_at", "timing", b"timing", "trace_id", b"trace_id"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_close_code", b"_close_code", "_grpc_status", b"_grpc_status", "caller", b"caller", "close_code", b"close_code", "error", b"error", "grpc_status", b"grpc_status", "model", b"model", "request", b"request", "response", b"response", "sampling", b"sampling", "source", b"source", "stored_at", b"stored_at", "timing", b"timing"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_close_code", b"_close_code", "_grpc_status", b"_grpc_status", "call_id", b"call_id", "caller", b"caller", "client_request_id", b"client_request_id", "close_code", b"close_code", "close_reason", b"close_reason", "context", b"context", "ended_by", b"ended_by", "error", b"error", "grpc_message", b"grpc_message", "grpc_status", b"grpc_status", "http_status", b"http_status", "is_continued", b"is_continued", "logging_error_codes", b"logging_error_codes", "method", b"method", "model", b"model", "model_request_id", b"model_request_id", "path", b"path", "payload_id", b"payload_id", "protocol", b"protocol", "query", b"query", "request", b"request", "request_id", b"request_id", "response", b"response", "sampling", b"sampling", "segment", b"segment", "segments_joined", b"segments_joined", "segments_missing", b"segments_missing", "sequence", b"sequence", "source", b"source", "span_id", b"span_id", "spool_id", b"spool_id", "state", b"state", "stored_at", b"stored_at", "timing", b"timing", "trace_id", b"trace_id"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_close_code", b"_close_code"]) -> typing.Literal["close_code"] | None: ...
     @typing.overload
@@ -353,6 +359,10 @@ class Model(google.protobuf.message.Message):
     OUTPUT_TOKENS_FIELD_NUMBER: builtins.int
     INPUTS_FIELD_NUMBER: builtins.int
     OUTPUTS_FIELD_NUMBER: builtins.int
+    API_FIELD_NUMBER: builtins.int
+    OPERATION_FIELD_NUMBER: builtins.int
+    CACHED_INPUT_TOKENS_FIELD_NUMBER: builtins.int
+    REASONING_TOKENS_FIELD_NUMBER: builtins.int
     name: builtins.str
     version: builtins.str
     endpoint: builtins.str
@@ -362,6 +372,15 @@ class Model(google.protobuf.message.Message):
     input_tokens: builtins.int
     """As the model reported them; absent where it did not."""
     output_tokens: builtins.int
+    api: builtins.str
+    """Whose interface the call speaks: "openai", "anthropic", "open_inference", ...; empty where none is known."""
+    operation: builtins.str
+    """What is asked of it, by OpenTelemetry's gen_ai.operation.name where one fits: "chat", "embeddings",
+    "text_completion", "generate_content", "infer", "predict", "explain", ...
+    """
+    cached_input_tokens: builtins.int
+    """As reported: how many of the input tokens came from a cache, how many of the output tokens were reasoning."""
+    reasoning_tokens: builtins.int
     @property
     def finish_reasons(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
     @property
@@ -380,15 +399,47 @@ class Model(google.protobuf.message.Message):
         output_tokens: builtins.int | None = ...,
         inputs: collections.abc.Iterable[Global___Tensor] | None = ...,
         outputs: collections.abc.Iterable[Global___Tensor] | None = ...,
+        api: builtins.str = ...,
+        operation: builtins.str = ...,
+        cached_input_tokens: builtins.int | None = ...,
+        reasoning_tokens: builtins.int | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_input_tokens", b"_input_tokens", "_output_tokens", b"_output_tokens", "input_tokens", b"input_tokens", "output_tokens", b"output_tokens"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_input_tokens", b"_input_tokens", "_output_tokens", b"_output_tokens", "endpoint", b"endpoint", "finish_reasons", b"finish_reasons", "input_tokens", b"input_tokens", "inputs", b"inputs", "name", b"name", "output_tokens", b"output_tokens", "outputs", b"outputs", "parameters_json", b"parameters_json", "version", b"version"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_cached_input_tokens", b"_cached_input_tokens", "_input_tokens", b"_input_tokens", "_output_tokens", b"_output_tokens", "_reasoning_tokens", b"_reasoning_tokens", "cached_input_tokens", b"cached_input_tokens", "input_tokens", b"input_tokens", "output_tokens", b"output_tokens", "reasoning_tokens", b"reasoning_tokens"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_cached_input_tokens", b"_cached_input_tokens", "_input_tokens", b"_input_tokens", "_output_tokens", b"_output_tokens", "_reasoning_tokens", b"_reasoning_tokens", "api", b"api", "cached_input_tokens", b"cached_input_tokens", "endpoint", b"endpoint", "finish_reasons", b"finish_reasons", "input_tokens", b"input_tokens", "inputs", b"inputs", "name", b"name", "operation", b"operation", "output_tokens", b"output_tokens", "outputs", b"outputs", "parameters_json", b"parameters_json", "reasoning_tokens", b"reasoning_tokens", "version", b"version"]) -> None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_cached_input_tokens", b"_cached_input_tokens"]) -> typing.Literal["cached_input_tokens"] | None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_input_tokens", b"_input_tokens"]) -> typing.Literal["input_tokens"] | None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_output_tokens", b"_output_tokens"]) -> typing.Literal["output_tokens"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_reasoning_tokens", b"_reasoning_tokens"]) -> typing.Literal["reasoning_tokens"] | None: ...
 
 Global___Model: typing_extensions.TypeAlias = Model
+
+@typing.final
+class Error(google.protobuf.message.Message):
+    """Redacted, cut where it is long."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    TYPE_FIELD_NUMBER: builtins.int
+    MESSAGE_FIELD_NUMBER: builtins.int
+    STACK_TRACE_FIELD_NUMBER: builtins.int
+    type: builtins.str
+    """As the model names it: "invalid_request_error", "ModelNotFoundException", "UNAVAILABLE"."""
+    message: builtins.str
+    stack_trace: builtins.str
+    def __init__(
+        self,
+        *,
+        type: builtins.str = ...,
+        message: builtins.str = ...,
+        stack_trace: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["message", b"message", "stack_trace", b"stack_trace", "type", b"type"]) -> None: ...
+
+Global___Error: typing_extensions.TypeAlias = Error
 
 @typing.final
 class Tensor(google.protobuf.message.Message):
@@ -454,6 +505,7 @@ class Payload(google.protobuf.message.Message):
     PIECES_FIELD_NUMBER: builtins.int
     PIECE_COUNT_FIELD_NUMBER: builtins.int
     TAIL_OFFSET_FIELD_NUMBER: builtins.int
+    MEDIA_FIELD_NUMBER: builtins.int
     content_type: builtins.str
     content_encoding: builtins.str
     size_bytes: builtins.int
@@ -485,6 +537,10 @@ class Payload(google.protobuf.message.Message):
     def pieces(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Piece]:
         """Chunks, DATA frames or messages as they passed, capped at 1024 entries."""
 
+    @property
+    def media(self) -> Global___Media:
+        """Of images and sound: what their headers say, whether the body is kept or not."""
+
     def __init__(
         self,
         *,
@@ -503,12 +559,48 @@ class Payload(google.protobuf.message.Message):
         pieces: collections.abc.Iterable[Global___Piece] | None = ...,
         piece_count: builtins.int = ...,
         tail_offset: builtins.int | None = ...,
+        media: Global___Media | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_tail_offset", b"_tail_offset", "tail_offset", b"tail_offset"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_tail_offset", b"_tail_offset", "captured_bytes", b"captured_bytes", "content_encoding", b"content_encoding", "content_type", b"content_type", "data", b"data", "decoded_json", b"decoded_json", "digest", b"digest", "headers", b"headers", "piece_count", b"piece_count", "pieces", b"pieces", "redactions", b"redactions", "sha256", b"sha256", "size_bytes", b"size_bytes", "tail_offset", b"tail_offset", "trailers", b"trailers", "truncated", b"truncated"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_tail_offset", b"_tail_offset", "media", b"media", "tail_offset", b"tail_offset"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_tail_offset", b"_tail_offset", "captured_bytes", b"captured_bytes", "content_encoding", b"content_encoding", "content_type", b"content_type", "data", b"data", "decoded_json", b"decoded_json", "digest", b"digest", "headers", b"headers", "media", b"media", "piece_count", b"piece_count", "pieces", b"pieces", "redactions", b"redactions", "sha256", b"sha256", "size_bytes", b"size_bytes", "tail_offset", b"tail_offset", "trailers", b"trailers", "truncated", b"truncated"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["_tail_offset", b"_tail_offset"]) -> typing.Literal["tail_offset"] | None: ...
 
 Global___Payload: typing_extensions.TypeAlias = Payload
+
+@typing.final
+class Media(google.protobuf.message.Message):
+    """0 where the header does not say it."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    FORMAT_FIELD_NUMBER: builtins.int
+    WIDTH_FIELD_NUMBER: builtins.int
+    HEIGHT_FIELD_NUMBER: builtins.int
+    CHANNELS_FIELD_NUMBER: builtins.int
+    SAMPLE_RATE_FIELD_NUMBER: builtins.int
+    DURATION_MS_FIELD_NUMBER: builtins.int
+    format: builtins.str
+    """"png", "jpeg", "gif", "webp", "bmp", "wav", "flac", "ogg", "mp3", "mp4", "webm", "pdf", "zip", ..."""
+    width: builtins.int
+    """Pixels."""
+    height: builtins.int
+    channels: builtins.int
+    sample_rate: builtins.int
+    """Samples a second."""
+    duration_ms: builtins.int
+    def __init__(
+        self,
+        *,
+        format: builtins.str = ...,
+        width: builtins.int = ...,
+        height: builtins.int = ...,
+        channels: builtins.int = ...,
+        sample_rate: builtins.int = ...,
+        duration_ms: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["channels", b"channels", "duration_ms", b"duration_ms", "format", b"format", "height", b"height", "sample_rate", b"sample_rate", "width", b"width"]) -> None: ...
+
+Global___Media: typing_extensions.TypeAlias = Media
 
 @typing.final
 class Header(google.protobuf.message.Message):

@@ -6,6 +6,7 @@ import pytest
 ARROWS = {
     "infertap.v1": set(),
     "infertap.oip": set(),
+    "infertap.serving": set(),
     "infertap.settings": set(),
     "infertap.setting_names": set(),
     "infertap.query": {"infertap.v1"},
@@ -66,6 +67,7 @@ ARROWS = {
         "infertap",
         "infertap.oip",
         "infertap.query",
+        "infertap.serving",
         "infertap.settings",
         "infertap.v1",
         "sidecar.account",
