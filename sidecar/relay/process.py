@@ -111,7 +111,7 @@ class Relay:
         row = self._row
 
         def after_round() -> None:
-            allocator.look(row["bytes_from_client"] + row["bytes_from_model"])
+            allocator.look(row["bytes_from_client"] + row["bytes_from_model"], row["open"])
 
         Rounds(traffic, self._settings.state_budget_bytes, after_round).start()
 

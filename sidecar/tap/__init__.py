@@ -12,6 +12,7 @@ and then as `OpeningTap` and `Tap` document.
 
 from sidecar.tap.capture import CaptureBudget
 from sidecar.tap.connection_facts import ConnectionFacts
+from sidecar.tap.http2 import forget_remembered
 from sidecar.tap.interface import OpeningTap, Refused, Tap, TapContext, TapSettings
 from sidecar.tap.ledger import Ledger
 from sidecar.tap.sampling import SamplingRules
@@ -27,5 +28,6 @@ __all__ = [
     "Tap",
     "TapContext",
     "TapSettings",
+    "forget_remembered",
     "sniffing",
 ]

@@ -10,7 +10,15 @@ from collections.abc import Callable
 from typing import Final
 
 from sidecar.exchange import EndedBy
-from sidecar.protocols import HTTP2_PREFACE, BlockLimitError, FrameError, HpackError, ListLimitError, http2
+from sidecar.protocols import (
+    HTTP2_PREFACE,
+    BlockLimitError,
+    FrameError,
+    HpackError,
+    ListLimitError,
+    forget_huffman,
+    http2,
+)
 from sidecar.tap.connection_facts import ConnectionFacts
 from sidecar.tap.http2_direction import Direction
 from sidecar.tap.http2_floods import FloodError, Floods
@@ -253,6 +261,11 @@ class Http2Tap:
             return out
         is_served = streams.are_all_over and streams.opened > self._served_before
         return out + self._leave_now() if is_late or is_served else out
+
+
+def forget_remembered() -> None:
+    """Give back what taps remember for speed in all connections, little as it is: see `forget_huffman`."""
+    forget_huffman()
 
 
 def _pass_on(direction: Direction, follow: Callable[[bytes, int], bytes], data: bytes, now: int) -> bytes:

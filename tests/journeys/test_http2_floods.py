@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import h2.config
@@ -12,6 +13,7 @@ import hpack
 import pytest
 
 from infertap import v1
+from tests.journeys.conftest import await_true
 
 if TYPE_CHECKING:
     from tests.journeys.conftest import Model, Sidecar
@@ -172,3 +174,45 @@ def test_goaway_on_drain(start_model: "StartModel", start_sidecar: "StartSidecar
     assert sidecar.process.wait(20) == 0
     [last] = sidecar.events("sidecar ended")
     assert last["balanced"]
+
+
+def own_memory(pid: int) -> int:
+    """RssAnon of a process, in bytes."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.partition("RssAnon:")[2].split()[0]) << 10
+
+
+def huffman_request(stream: int) -> bytes:
+    """A request with a field that no other stream has, as real clients encode it."""
+    return frame(
+        HEADERS_FRAME, END_HEADERS, stream, BLOCK + b"\0\1x" + huffman_string(b"%08d" % (stream * 7919))
+    )
+
+
+def huffman_string(text: bytes) -> bytes:
+    encoded = hpack.Encoder().huffman_coder.encode(text)
+    return bytes((0x80 | len(encoded),)) + encoded
+
+
+def test_memory_of_open_streams_comes_back(start_model: "StartModel", start_sidecar: "StartSidecar") -> None:
+    """What many connections full of open streams took is given back once they are gone."""
+
+    def answers_nothing(connection: socket.socket) -> None:
+        connection.sendall(frame(SETTINGS, 0, 0, b""))
+        while connection.recv(1 << 18):
+            pass
+
+    sidecar = start_sidecar(start_model(answers_nothing).address, sample_rate="0", sample_error_rate="0")
+    requests = b"".join(huffman_request(stream) for stream in range(1, 4001, 2))
+    relay = sidecar.pid("relay 0")
+    before = own_memory(relay)
+    clients = [sidecar.connect() for _ in range(20)]
+    for client in clients:
+        client.sendall(PREFACE + frame(SETTINGS, 0, 0, b"") + requests)
+    sidecar.await_account(lambda account: account["calls"]["open"] == 40_000)
+    full = own_memory(relay)
+    assert full > before + (40 << 20)
+    for client in clients:
+        client.close()
+    sidecar.await_account(lambda account: account["calls"]["open"] == 0)
+    await_true(lambda: own_memory(relay) < before + (20 << 20), f"{full >> 20} MiB come back")
