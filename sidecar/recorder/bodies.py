@@ -13,11 +13,19 @@ from sidecar.recorder.json_text import json_text
 from sidecar.recorder.payloads import decode_binary, decode_grpc, messages_in_tail, read_web_frames
 from sidecar.recorder.read_body import Fields, ReadBody, WireSide
 from sidecar.recorder.redaction import Ends, Findings, RedactedBody, Redactor, Stretch, Withheld
+from sidecar.recorder.rests import Rests, rest_of_events, rest_of_lines, rest_of_messages
 from sidecar.recorder.websocket_bodies import WebSocketBodies
 
 # What a body may become when its content encoding is opened.
 _OPENED_MOST: Final = 16 << 20
 _GRPC_TYPE: Final = "application/grpc"
+# What a stream of that type ends with that is not finished.
+_UNFINISHED: Final = {
+    "text/event-stream": rest_of_events,
+    "application/x-ndjson": rest_of_lines,
+    "application/ndjson": rest_of_lines,
+    "application/jsonl": rest_of_lines,
+}
 
 
 class Bodies:
@@ -26,14 +34,19 @@ class Bodies:
     def __init__(self, redactor: Redactor, body_limit_bytes: int) -> None:
         self._redactor = redactor
         self._opened_most = min(_OPENED_MOST, max(body_limit_bytes, 1 << 20) * 8)
+        self._rests = Rests()
         self._websockets = WebSocketBodies(redactor, self._opened_most)
 
     def read(self, side: WireSide, findings: Findings) -> ReadBody:
         """The body of one direction, redacted."""
         if side.call.protocol is Protocol.WEBSOCKET:
             return self._websockets.read(side, findings)
+        if side.call.segment:
+            side = replace(side, rest=self._rests.take(side))
         head, tail = side.parts()
         if not head and not tail:
+            if side.goes_on and not side.is_cut:  # it begins with the next segment's first byte
+                self._rests.keep(side, b"")
             return ReadBody(RedactedBody())
         if side.call.protocol is Protocol.GRPC:
             return self._grpc(side, head, tail, findings)
@@ -63,15 +76,20 @@ class Bodies:
         json_bytes = value_of(side.fields, b"inference-header-content-length")
         if json_bytes:
             return self._binary(content_type, json_bytes, head, findings)
-        ends, tail_ends = Ends(side.ends.opens, is_cut or side.goes_on), Ends(True, side.goes_on)
-        stretch = Stretch(head, ends, tail, tail_ends)
+        unfinished = _UNFINISHED.get(content_type.partition(";")[0].strip().lower())
+        if side.goes_on and unfinished is not None:
+            self._rests.keep(side, unfinished(tail or head))
+        ends = replace(side.ends, closes=is_cut or side.goes_on)
+        stretch = Stretch(head, ends, tail, Ends(True, side.goes_on))
         return ReadBody(self._redactor.body(content_type, stretch, findings), is_cut=is_cut)
 
     # -- gRPC
 
     def _grpc(self, side: WireSide, head: bytes, tail: bytes, findings: Findings) -> ReadBody:
         """Messages of a known service are decoded; their bytes are kept where nothing in them was masked."""
-        if side.call.segment:  # perhaps from within a message
+        if side.goes_on and not side.is_cut:
+            self._rests.keep(side, rest_of_messages(head))
+        if side.ends.opens and not side.ends.is_aligned:  # perhaps from within a message
             head = messages_in_tail(head)
             if not head:
                 return ReadBody(RedactedBody(withheld=Withheld.UNREADABLE))

@@ -21,6 +21,8 @@ class WireSide:
     extensions: bytes = b""
     # Names the call, where other segments of it may follow.
     key: bytes = b""
+    # What an earlier segment ended with, and this one goes on from; None where that is not known.
+    rest: bytes | None = None
 
     @property
     def body(self) -> Body:
@@ -34,7 +36,7 @@ class WireSide:
     @property
     def ends(self) -> Ends:
         """How what is first there of the body begins and ends."""
-        return Ends(opens=self.call.segment > 0, closes=self.is_cut or self.goes_on)
+        return Ends(self.call.segment > 0, self.is_cut or self.goes_on, self.rest is not None)
 
     @property
     def goes_on(self) -> bool:
@@ -45,7 +47,7 @@ class WireSide:
     def parts(self) -> tuple[bytes, bytes]:
         """Head and tail; the whole as head where there is no hole."""
         body = self.body
-        head, tail = body.captured_pieces, body.tail_pieces or ()
+        head, tail = (self.rest or b"", *body.captured_pieces), body.tail_pieces or ()
         if not self.is_cut:
             return b"".join((*head, *tail)), b""
         return b"".join(head), b"".join(tail)

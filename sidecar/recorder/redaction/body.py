@@ -381,6 +381,6 @@ def _is_stream(media_type: str) -> bool:
 def _whole_parts(boundary: re.Pattern[str], text: str, ends: Ends) -> str:
     """`text` without the part that begins, and the part that ends, in a hole."""
     found = [match.end() for match in boundary.finditer(text)] if ends else []
-    start = (found[0] if found else len(text)) if ends.opens else 0
+    start = (found[0] if found else len(text)) if ends.opens and not ends.is_aligned else 0
     end = (found[-1] if found else 0) if ends.closes else len(text)
     return text[start : max(start, end)]

@@ -51,6 +51,8 @@ class Ends:
 
     opens: bool = False
     closes: bool = False
+    # What opens does so between two events, lines or messages: the first is whole.
+    is_aligned: bool = False
 
     def __bool__(self) -> bool:
         return self.opens or self.closes

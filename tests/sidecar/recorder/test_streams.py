@@ -161,6 +161,24 @@ def test_segments_have_one_id() -> None:
     assert len(ids) == 1
 
 
+@pytest.mark.parametrize("kind", [STREAM_TYPE, b"application/x-ndjson"])
+def test_no_event_is_lost_between_segments(kind: bytes) -> None:
+    """An event that is cut in two by the end of a segment is in the next one, whole."""
+    events = [{"n": number} for number in range(9)]
+    write = sse if kind == STREAM_TYPE else (lambda listed: b"".join(map(as_line, listed)))
+    stream = write(events)
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: " + kind + b"\r\n\r\n"
+    for at in range(0, len(stream), 5):
+        by = conversion()
+        first = convert(call(response=whole(stream[:at]), response_head=head, is_continued=True), by)
+        second = convert(call(response=whole(stream[at:]), response_head=head, segment=1), by)
+        assert first.response.data + second.response.data == stream
+
+
+def as_line(event: object) -> bytes:
+    return json.dumps(event).encode() + b"\n"
+
+
 def test_what_was_asked_goes_with_every_segment() -> None:
     """Model and parameters, which the first segment's request tells, are in the others too."""
     by = conversion()
@@ -378,6 +396,19 @@ def test_a_long_grpc_stream(cut: int) -> None:
     assert shown[-1] == {"error_message": "out of memory"}
     assert [each["id"] for each in shown[record.response.tail_offset : -1]][-2:] == ["r903", "r904"]
     assert record.state == v1.FAILED
+
+
+def test_no_message_is_lost_between_segments() -> None:
+    """A message of gRPC that is cut in two by the end of a segment is in the next one, whole."""
+    stream = framed(*answers(range(9)))
+    for at in range(0, len(stream), 7):
+        by, found = conversion(), []
+        for number, piece in enumerate((stream[:at], stream[at:])):
+            made = call(response=whole(piece), segment=number, is_continued=number == 0, **GRPC)
+            shown = convert(made, by).response.decoded_json
+            documents = json.loads(shown) if shown else []
+            found += documents if isinstance(documents, list) else [documents]
+        assert [each["id"] for each in found] == [f"r{number}" for number in range(9)]
 
 
 def test_a_tail_of_nothing() -> None:
