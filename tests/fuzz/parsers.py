@@ -11,6 +11,7 @@ from sidecar.protocols import (
     HpackError,
     Sniffed,
     SseParser,
+    WebSocketReader,
     parse_sse,
     sniff_client,
     sniff_model,
@@ -18,6 +19,7 @@ from sidecar.protocols import (
 from sidecar.protocols.huffman import HuffmanError, decode_huffman
 from tests.fuzz.reads import read_reads
 from tests.oracles.sse import events_by_the_standard
+from tests.oracles.websocket import messages_by_websockets
 
 # What ours refuses beyond the standard: its own limits.
 _LIMITS = ("too large", "too many", "too long", "larger than allowed")
@@ -86,6 +88,22 @@ def sniff(data: bytes) -> None:
             now = sniffed(data[:end])
             assert decided in (Sniffed.UNDECIDED, now), f"{decided} became {now} at {end}"
             decided = now
+
+
+def websocket(data: bytes) -> None:
+    """The library reads no other messages: ours may read on behind what it refuses, but not the reverse."""
+    chosen, pieces = sum(data[:1]), [read for _, read in read_reads(data[1:])]
+    from_client, deflates, forgets = (bool(chosen & bit) for bit in (1, 2, 4))
+    stream = b"".join(pieces)
+    whole = WebSocketReader(1 << 20, 8 << 20, deflates, forgets)
+    pieced = WebSocketReader(1 << 20, 8 << 20, deflates, forgets)
+    ours = whole.feed(stream)
+    assert [message for piece in pieces for message in pieced.feed(piece)] == ours
+    assert (pieced.fault, pieced.is_cut) == (whole.fault, whole.is_cut)
+    theirs = messages_by_websockets(stream, from_client, deflates, forgets)
+    told = [(int(message.kind), message.data) for message in ours]
+    if not any(message.is_cut for message in ours) and whole.fault != "more than may be inflated":
+        assert told[: len(theirs)] == theirs
 
 
 def inbox(data: bytes) -> None:

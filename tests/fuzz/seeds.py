@@ -10,6 +10,8 @@ import h2.connection
 import hpack
 from hpack.huffman import HuffmanEncoder
 from hpack.huffman_constants import REQUEST_CODES, REQUEST_CODES_LENGTH
+from websockets.extensions.permessage_deflate import PerMessageDeflate
+from websockets.frames import Frame, Opcode
 
 from sidecar.exchange import EndedBy, Exchange, Protocol
 from sidecar.handoff import pack_exchange, wire
@@ -113,6 +115,22 @@ def sniff() -> Iterator[bytes]:
         b"\0\0\x06\4\0\0\0\0\0",
         b"\x16\3\1",
     )
+
+
+def websocket() -> Iterator[bytes]:
+    for chosen in range(8):
+        from_client, deflates, forgets = (bool(chosen & bit) for bit in (1, 2, 4))
+        extensions = [PerMessageDeflate(False, forgets, 15, 15)] if deflates else []
+        frames = [
+            Frame(Opcode.TEXT, b"hello hello hello"),
+            Frame(Opcode.PING, b"ping"),
+            Frame(Opcode.BINARY, b"one ", fin=False),
+            Frame(Opcode.CONT, b"two"),
+            Frame(Opcode.TEXT, b"hello hello hello"),
+            Frame(Opcode.CLOSE, b"\x03\xe8bye"),
+        ]
+        written = [each.serialize(mask=from_client, extensions=extensions) for each in frames]
+        yield bytes((chosen,)) + write_reads((False, each) for each in written)
 
 
 def inbox() -> Iterator[bytes]:

@@ -27,6 +27,7 @@ TARGETS = {
     "huffman": Target(parsers.huffman, seeds.huffman),
     "sse": Target(parsers.sse, seeds.sse),
     "sniff": Target(parsers.sniff, seeds.sniff),
+    "websocket": Target(parsers.websocket, seeds.websocket),
     "inbox": Target(parsers.inbox, seeds.inbox),
     "conversion": Target(conversion.conversion, seeds.conversion),
 }
