@@ -1,4 +1,4 @@
-"""HAProxy: a reverse proxy with one thread, which adds a request id. Pure."""
+"""HAProxy: a reverse proxy with one thread, which adds a request id and holds no event back. Pure."""
 
 from typing import Final
 
@@ -28,8 +28,11 @@ backend h2
   server model 127.0.0.1:%(up_h2)d proto h2
 frontend bulk
   bind 127.0.0.1:%(bulk)d
+  option http-no-delay
   default_backend bulk
+  option http-no-delay
 backend bulk
+  option http-no-delay
   server model 127.0.0.1:%(up_bulk)d
 """
 
