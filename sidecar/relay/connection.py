@@ -250,6 +250,9 @@ class Connection:
         """Let the tap tell of calls that last, and give up a head that comes too slowly; returns what the
         tap weighs.
         """
+        if self._joined and not self.closing:
+            self.client.look_for_reset()
+            self.model.look_for_reset()
         weight = 0
         with self._detaching_on_fault():
             tap = self.tap

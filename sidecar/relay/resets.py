@@ -8,6 +8,7 @@ it is passed on as what it is: SO_LINGER with time 0 makes close send RST (socke
 import asyncio
 import contextlib
 import fcntl
+import select
 import socket
 import struct
 import termios
@@ -52,6 +53,19 @@ def _undelivered_bytes(transport: asyncio.Transport) -> int:
         return int(struct.unpack("i", fcntl.ioctl(descriptor, termios.TIOCOUTQ, b"\0\0\0\0"))[0])
     except (OSError, RuntimeError):
         return 0
+
+
+def is_broken_off(transport: asyncio.Transport) -> bool:
+    """Whether the peer of a transport that is not read just now has broken off: nothing else would tell.
+
+    poll(2) with no events asked for answers POLLERR and POLLHUP only.
+    """
+    try:
+        asked = select.poll()
+        asked.register(transport.get_extra_info("socket").fileno(), 0)
+        return bool(asked.poll(0))
+    except (OSError, RuntimeError, AttributeError, ValueError):  # closed already
+        return False
 
 
 def reset_socket(accepted: socket.socket) -> None:

@@ -13,6 +13,7 @@ from time import monotonic_ns
 from typing import TYPE_CHECKING, cast
 
 from sidecar.relay.flow_control import SCARCE_BYTES, SmallReads, hold, limit_unsent, release
+from sidecar.relay.resets import is_broken_off
 
 if TYPE_CHECKING:
     from sidecar.relay.connection import Connection
@@ -114,6 +115,11 @@ class Side(asyncio.Protocol):
         self._stall(now_stalled=False)
         if not self.other.ended:
             release(self.other.transport)
+
+    def look_for_reset(self) -> None:
+        """Where it is not read, since the other is stalled, its reset goes unseen: reading on shows it."""
+        if self.other.is_stalled and is_broken_off(self.transport):
+            release(self.transport)
 
     def read_in_pieces(self, *, small: bool) -> None:
         """From now on read in small pieces, and stop the other side at a low mark; or no longer.

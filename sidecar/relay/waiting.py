@@ -25,5 +25,5 @@ def waiting_since(accepted: socket.socket, now: int) -> int:
             return -1
         info = accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _LAST_DATA_RECV.size)
         return now - int(_LAST_DATA_RECV.unpack(info)[0]) * 1_000_000
-    except (OSError, struct.error):
+    except (OSError, ValueError, struct.error):
         return -1

@@ -3,9 +3,12 @@
 import asyncio
 import resource
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from sidecar.relay import traffic as traffic_module
+from sidecar.relay.rounds import Rounds
 
 if TYPE_CHECKING:
     from tests.sidecar.relay.conftest import Bench
@@ -78,3 +81,82 @@ async def test_client_that_leaves_while_dialling_is_no_fault(bench: "Bench") -> 
     client.reset()
     await bench.until(lambda: bench.row["connections"] == 1)
     await bench.until(lambda: bench.row["connections_open"] == 0)
+
+
+async def test_many_half_open_clients_pause_accepting(
+    bench: "Bench", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While too many clients wait for their model no more are accepted; they stay queued, and come later."""
+    monkeypatch.setattr(traffic_module, "HALF_OPEN_MAX", 1)
+    may_go_on = asyncio.Event()
+    dial = bench.listener._dialler.dial
+
+    async def slowly(*arguments: Any) -> Any:
+        await may_go_on.wait()
+        return await dial(*arguments)
+
+    monkeypatch.setattr(bench.listener._dialler, "dial", slowly)
+    for _ in range(3):
+        await bench.client()
+    await bench.until(lambda: bench.row["accepting_paused"] > 0)
+    assert (bench.row["connections"], bench.traffic.opening) == (1, 1)
+    may_go_on.set()
+    for _ in range(3):
+        await bench.model()
+    assert bench.row["connections"] == 3
+
+
+async def test_as_many_connections_as_the_settings_allow(bench: "Bench") -> None:
+    """One client more than may be connected waits until another has gone."""
+    bench.traffic.connections_max = 2
+    first, _ = await bench.joined()
+    await bench.joined()
+    waiting = await bench.client()
+    await waiting.send(b"let me in")
+    await bench.until(lambda: bench.row["accepting_paused"] > 0)
+    assert bench.row["connections"] == 2
+    first.reset()
+    model = await bench.model()
+    assert await model.receive(9) == b"let me in"
+
+
+async def test_clients_that_say_nothing_stay(bench: "Bench") -> None:
+    """Silence is no reason to close: whether to wait is for the model to say."""
+    client, model = await bench.joined()
+    Rounds(bench.traffic, 1 << 30, lambda: None).start()
+    await bench.until(lambda: bool(bench.taps))
+    for _ in range(3):
+        next(iter(bench.traffic.connections)).tick(1 << 62)
+    await client.send(b"at last")
+    assert await model.receive(7) == b"at last"
+
+
+async def test_call_begins_when_its_first_bytes_came(bench: "Bench", monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bytes that wait while the model is dialled reach the tap as of when they came, and only they."""
+    dial = bench.listener._dialler.dial
+
+    async def slowly(*arguments: Any) -> Any:
+        await asyncio.sleep(0.3)
+        return await dial(*arguments)
+
+    monkeypatch.setattr(bench.listener._dialler, "dial", slowly)
+    client = await bench.client()
+    await client.send(b"early")
+    model = await bench.model()
+    assert await model.receive(5) == b"early"
+    await client.send(b"late")
+    assert await model.receive(4) == b"late"
+    ((early, came), (late, came_late)) = bench.taps[0].heard
+    facts = bench.facts[0]
+    assert (early, late) == (b"early", b"late")
+    assert facts.accepted - 50_000_000 < came < facts.upstream_connected - 200_000_000
+    assert came_late > facts.upstream_connected
+    assert bench.row["model_wait_ns"] > 250_000_000
+
+
+async def test_listening_that_ends_is_no_error(bench: "Bench", capfd: pytest.CaptureFixture[str]) -> None:
+    """A listening socket that the parent has shut ends accepting at once, without complaint."""
+    bench.listener._listening.shutdown(socket.SHUT_RDWR)
+    await bench.until(lambda: not bench.listener.is_open)
+    assert bench.row["accepting_paused"] == 0
+    assert capfd.readouterr().err == ""
