@@ -40,6 +40,9 @@ _ODD_BLOCK: Final = _END_HEADERS | _PADDED | http2.HAS_PRIORITY
 _MOST_BLOCK_BYTES: Final = 256 << 10
 # A block needs another frame for so many bytes at most: more frames than that do nothing.
 _CONTINUATION_BYTES: Final = 4 << 10
+# A block that is held and this large costs each read; reads below the second size are its crumbs.
+_LARGE_HELD: Final = 16 << 10
+_CRUMB: Final = 1 << 10
 # Length in two parts, kind, flags, stream.
 _read_head: Final = struct.Struct(">BHBBI").unpack_from
 # Frames that are read whole; larger ones are none that a peer needs.
@@ -214,7 +217,10 @@ class Direction:
         return self._listener.late_fields(stream, fields, weight, ends, (self.held_since, now))
 
     def _hold(self, data: bytes, place: int, now: int) -> None:
-        """Hold `data` from `place` on."""
+        """Hold `data` from `place` on. Raises FloodError where a large block comes in crumbs."""
+        size = len(data) - place
+        if size > _LARGE_HELD and len(data) - len(self.held) < _CRUMB:  # each read walks over all of it
+            self._floods.frames(1, CONTINUATION_FLOOD, self._work, now)
         if place == len(data):
             self.held_since = -1
         elif not self.held or place >= len(self.held):

@@ -164,6 +164,30 @@ def test_open_calls_of_a_flood_are_cut(make_rig: "MakeRig") -> None:
     wire.rig.check_balance()
 
 
+def test_large_block_in_crumbs(make_rig: "MakeRig") -> None:
+    """A header block of 200 KiB that comes in crumbs costs each read more: it passes, unfollowed at last."""
+    wire = Connection(make_rig)
+    data = frame(HEADERS, END_STREAM, 1, b"") + frame(CONTINUATION, 0, 1, bytes(200_000))
+    passed = b"".join(wire.client(data[place : place + 20]) for place in range(0, len(data), 20))
+    assert passed == data
+    assert wire.rig.row["budget_exceeded"] == 1
+    wire.tap.lost(EndedBy.CLIENT, wire.now)
+    assert wire.rig.kept[-1].flags == ["continuation_flood"]
+
+
+def test_large_block_in_packets(make_rig: "MakeRig") -> None:
+    """A header block of 60 KiB in packets of a slow link is followed."""
+    wire = Connection(make_rig)
+    block = REQUEST + b"\0\1x\x7f\xe1\xd3\x03" + b"v" * 60_000
+    data = frame(HEADERS, END_STREAM, 1, block[:16_000])
+    pieces = [block[place : place + 16_000] for place in range(16_000, len(block), 16_000)]
+    data += b"".join(frame(CONTINUATION, 0, 1, piece) for piece in pieces) + frame(CONTINUATION, 4, 1, b"")
+    for place in range(0, len(data), 500):
+        wire.client(data[place : place + 500])
+    assert wire.is_followed
+    assert wire.rig.row["open"] == 1
+
+
 HEADERS_TOO_LARGE = {
     "fields": b"\x82" * 1001,
     "bytes": b"\0\1x\x7f" + b"\x81\xff\x0f" + b"v" * 300_000,

@@ -283,6 +283,8 @@ def test_real_peers_hear_what_was_said(
         if talk.client.has_failed or talk.model.has_failed:
             return  # as they would have without the tap: that has been compared
     talk.settle()
+    if talk.client.has_failed or talk.model.has_failed:
+        return
     if ending == "goaway":
         talk.is_going_away = True
         talk.model.act(lambda each: each.close_connection(last_stream_id=1))
