@@ -210,6 +210,7 @@ def test_no_call_fails_and_none_is_lost(
     hammer = Hammer()
     clients = (
         by_httpx(web),
+        by_httpx(web2, http1=False, http2=True),
         by_httpx(web),
         by_aiohttp(web),
         by_new_connections(web),
