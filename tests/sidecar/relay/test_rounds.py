@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sidecar.relay import connection as connection_module
 from sidecar.relay import rounds
+from sidecar.relay.connection import HEAD_NS
 from sidecar.relay.rounds import Rounds
 from sidecar.tap import Refused
 
@@ -58,12 +58,8 @@ async def test_round_is_spread_over_turns(bench: "Bench", monkeypatch: pytest.Mo
     assert "tick tick" not in " ".join(order[:8])
 
 
-async def test_head_that_comes_too_slowly_is_given_up(
-    bench: "Bench", monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_head_that_comes_too_slowly_is_given_up(bench: "Bench") -> None:
     """What a tap has held for too long goes on, both ways; it is counted, and the connection lives."""
-    monkeypatch.setattr(connection_module, "HEAD_NS", 0)
-
     def prepare(tap: "ScriptedTap") -> None:
         tap.hold_on = b"<"
 
@@ -73,7 +69,7 @@ async def test_head_that_comes_too_slowly_is_given_up(
     await model.send(b"HTTP/1.1 <")
     assert await model.receive(4) == b"GET "
     assert await client.receive(9) == b"HTTP/1.1 "
-    bench.taps[0].held_since = time.monotonic_ns()
+    bench.taps[0].held_since = time.monotonic_ns() - HEAD_NS
     start(bench)
     assert await model.receive(1) == b"<"
     assert await client.receive(1) == b"<"
@@ -93,17 +89,15 @@ async def test_head_that_is_young_is_left(bench: "Bench") -> None:
     assert bench.row["head_too_slow"] == 0
 
 
-async def test_slow_head_may_be_refused(bench: "Bench", monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_slow_head_may_be_refused(bench: "Bench") -> None:
     """Where the settings refuse what can't be recorded, a slow head ends the connection with an answer."""
-    monkeypatch.setattr(connection_module, "HEAD_NS", 0)
-
     def prepare(tap: "ScriptedTap") -> None:
         tap.refuse_on, tap.refusal = b"give up", Refused(answer=b"408")
 
     bench.prepare = prepare
     client, model = await bench.joined()
     await bench.until(lambda: bool(bench.taps))
-    bench.taps[0].held_since = time.monotonic_ns()
+    bench.taps[0].held_since = time.monotonic_ns() - HEAD_NS
     start(bench)
     assert await client.receive_all() == b"408"
     assert await model.receive_all() == b""
