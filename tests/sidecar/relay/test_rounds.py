@@ -60,6 +60,7 @@ async def test_round_is_spread_over_turns(bench: "Bench", monkeypatch: pytest.Mo
 
 async def test_head_that_comes_too_slowly_is_given_up(bench: "Bench") -> None:
     """What a tap has held for too long goes on, both ways; it is counted, and the connection lives."""
+
     def prepare(tap: "ScriptedTap") -> None:
         tap.hold_on = b"<"
 
@@ -91,6 +92,7 @@ async def test_head_that_is_young_is_left(bench: "Bench") -> None:
 
 async def test_slow_head_may_be_refused(bench: "Bench") -> None:
     """Where the settings refuse what can't be recorded, a slow head ends the connection with an answer."""
+
     def prepare(tap: "ScriptedTap") -> None:
         tap.refuse_on, tap.refusal = b"give up", Refused(answer=b"408")
 
