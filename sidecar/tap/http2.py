@@ -204,6 +204,8 @@ class Http2Tap:
         refuses = self._context.settings.refuses_unrecordable
         flags = (flag, REFUSED) if refuses else (flag,)
         self._streams.settle_all(EndedBy.RELAY, now, flags)
+        self._client.stop()
+        self._model.stop()
         self._rest = rest = OpaqueTap.recording(self._context, self._facts, now)
         assert rest.call is not None
         rest.call.flags.extend(flags)

@@ -18,7 +18,7 @@ from sidecar.protocols import (
     http2,
     read_settings_frame,
 )
-from sidecar.tap.http2_floods import CONTINUATION_FLOOD, EMPTY_DATA_FLOOD, Floods, Work
+from sidecar.tap.http2_floods import CONTINUATION_FLOOD, EMPTY_DATA_FLOOD, HEADERS_FLOOD, Floods, Work
 from sidecar.tap.http2_receiver import Receiver
 
 Fields = list[tuple[bytes, bytes]]
@@ -234,6 +234,11 @@ class Direction:
         self.held_since = -1
         return held
 
+    def stop(self) -> None:
+        """It is not followed any more: forget all but what is held."""
+        self._tell_fields = self._listener.fields
+        self._decoder = HpackDecoder()
+
     # -- DATA (section 6.1) that is padded, or comes in pieces
 
     def _begin_data(self, data: bytes, frame: int, end: int, now: int) -> int:
@@ -276,6 +281,7 @@ class Direction:
         decoder = self._decoder
         fields = decoder.decode(block.fragment)
         if kind == _PUSH_PROMISE:  # only its effect on the table matters: what is pushed is not recorded
+            self._floods.frames(1, HEADERS_FLOOD, self._work, now)
             return b""
         return self._tell_fields(stream, fields, decoder.list_bytes, ends, now)
 

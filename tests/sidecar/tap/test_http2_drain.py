@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 import h2.events
 import hpack
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from sidecar.protocols import HTTP2_PREFACE
-from tests.oracles.http2 import connection, frame, frames
+from sidecar.protocols import HTTP2_PREFACE, literal_without_indexing
+from tests.oracles.http2 import connection, frame, frames, spread
 
 if TYPE_CHECKING:
     from sidecar.tap import Tap
@@ -21,7 +23,8 @@ HEADERS = [(b":method", b"POST"), (b":scheme", b"http"), (b":path", b"/svc/Call"
 REQUEST = hpack.Encoder().encode(HEADERS)
 GREETING = frame(4, 0, 0, b"")
 GOAWAY = frame(7, 0, 0, b"\x7f\xff\xff\xff\0\0\0\0")
-ANSWER = frame(1, 4, 1, b"\x88")
+OK = b"\x88"
+ANSWER = frame(1, 4, 1, OK)
 END = frame(0, 1, 1, b"")
 
 
@@ -177,3 +180,49 @@ def test_model_that_has_ended(make_rig: "MakeRig") -> None:
     tap.from_model(ANSWER + END, 2)
     tap.model_ended(3)
     assert tap.drain(4) == tap.drain(5) == b""
+
+
+def answer_frames(stream: int) -> st.SearchStrategy[bytes]:
+    """What a model may say on a stream."""
+    head = st.builds(
+        lambda cut, padding: spread(frame(1, 4, stream, OK), cut, padding),
+        st.integers(0, 3),
+        st.integers(0, 9),
+    )
+    data = st.builds(
+        lambda size, flags: frame(0, flags, stream, bytes(size)),
+        st.integers(1, 40),
+        st.sampled_from([0, 0, 1]),
+    )
+    return head | data | st.sampled_from([PING, frame(8, 0, 0, b"\0\0\1\0"), frame(0xFB, 0, 0, b"any")])
+
+
+@given(
+    st.lists(st.sampled_from([1, 3, 5]).flatmap(answer_frames), max_size=30),
+    st.integers(1, 50),
+    st.integers(0, 30),
+    st.integers(0, 30),
+    st.booleans(),
+)
+def test_at_most_one_and_only_between_frames(
+    make_rig: "MakeRig", answers: list[bytes], size: int, first: int, second: int, opens_more: bool
+) -> None:
+    """Whenever the relay drains, whatever passes in whatever pieces: out is in, and at most one GOAWAY."""
+    rig, tap = opened(make_rig, streams=2)
+    sent = b"".join(answers)
+    out = b""
+    for number, place in enumerate(range(0, len(sent), size)):
+        now = (number + 2) * SECOND
+        if number in (first, second):
+            out += tap.drain(now)
+        if number == first and opens_more:
+            tap.from_client(frame(1, 5, 5, REQUEST), now)
+        out += tap.from_model(sent[place : place + size], now)
+    out += tap.drain(1000 * SECOND) + tap.drain(1001 * SECOND)
+    assert tap.model_held == b""
+    passed = frames(out)
+    assert passed.count(GOAWAY) <= 1
+    ids = [literal_without_indexing(b"x-request-id", made) for made in rig.made]
+    rest = b"".join(each for each in passed if each != GOAWAY)
+    assert len(rest) == len(sent) + sum(rest.count(each) * len(each) for each in ids)
+    assert [each[3:9] for each in frames(rest)] == [each[3:9] for each in frames(sent)]

@@ -3,16 +3,18 @@
 import gc
 import tracemalloc
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import hpack
 import pytest
+from h2.events import RequestReceived
+from h2.settings import SettingCodes
 
 from sidecar.exchange import EndedBy, Exchange, Protocol
 from sidecar.protocols import HTTP2_PREFACE
 from sidecar.tap import Ledger, SamplingRules
 from sidecar.tap.sampling import Sampling
-from tests.oracles.http2 import frame
+from tests.oracles.http2 import connection, frame
 
 if TYPE_CHECKING:
     from sidecar.tap import Tap
@@ -369,3 +371,67 @@ def test_state_of_a_connection_is_bounded(make_rig: "MakeRig", name: str) -> Non
     assert rig.row["open"] > 50
     tap.lost(EndedBy.CLIENT, SECOND)
     rig.check_balance()
+
+
+# -- real peers at the edges
+
+
+class Peers:
+    """Two ends of the h2 library and a tap between them."""
+
+    def __init__(self, rig: "Rig") -> None:
+        self.tap = rig.tap()
+        self.client, self.server = connection(True), connection(False)
+        self.heard: dict[str, list[Any]] = {"client": [], "server": []}
+        self.talk()
+
+    def talk(self) -> None:
+        """Until neither has more to say."""
+        while True:
+            ours, theirs = self.client.data_to_send(), self.server.data_to_send()
+            if not ours and not theirs:
+                return
+            self.heard["server"] += self.server.receive_data(self.tap.from_client(ours, 1))
+            self.heard["client"] += self.client.receive_data(self.tap.from_model(theirs, 2))
+
+
+def test_real_websocket_over_a_stream(make_rig: "MakeRig") -> None:
+    """Extended CONNECT between real peers: both hear what was said, and the id."""
+    rig = make_rig()
+    peers = Peers(rig)
+    peers.server.update_settings({SettingCodes.ENABLE_CONNECT_PROTOCOL: 1})
+    peers.talk()
+    asked = [(b":method", b"CONNECT"), (b":protocol", b"websocket"), *FIELDS[1:]]
+    peers.client.send_headers(1, asked)
+    peers.talk()
+    peers.server.send_headers(1, [(b":status", b"200")])
+    peers.server.send_data(1, b"\x81\1b")
+    peers.client.send_data(1, b"\x81\1a", end_stream=True)
+    peers.talk()
+    peers.server.end_stream(1)
+    peers.talk()
+    [call] = rig.kept
+    [request] = [each for each in peers.heard["server"] if isinstance(each, RequestReceived)]
+    assert [tuple(each) for each in request.headers] == [*asked, (b"x-request-id", call.request_id)]
+    assert (call.protocol, call.target) == (Protocol.WEBSOCKET, b"/svc/Call")
+    assert b"".join(call.request.captured_pieces + call.response.captured_pieces) == b"\x81\1a\x81\1b"
+
+
+def test_real_frames_of_any_size(make_rig: "MakeRig") -> None:
+    """Peers that agreed on frames of 16 MiB: one such frame passes, and header blocks grow by the id only."""
+    rig = make_rig(body_limit_bytes="64KiB")
+    peers = Peers(rig)
+    peers.server.update_settings(
+        {SettingCodes.MAX_FRAME_SIZE: (1 << 24) - 1, SettingCodes.INITIAL_WINDOW_SIZE: 1 << 25}
+    )
+    peers.server.increment_flow_control_window(1 << 25)
+    peers.talk()
+    peers.client.send_headers(1, [*FIELDS, (b"x-long", b"v" * 30_000)])
+    peers.client.send_data(1, bytes((1 << 24) - 1), end_stream=True)
+    peers.talk()
+    peers.server.send_headers(1, [(b":status", b"200")], end_stream=True)
+    peers.talk()
+    [call] = rig.kept
+    assert (call.request.size, call.status) == ((1 << 24) - 1, 200)
+    [request] = [each for each in peers.heard["server"] if isinstance(each, RequestReceived)]
+    assert request.headers[-1] == (b"x-request-id", call.request_id)
