@@ -1,4 +1,4 @@
-"""The HTTP/1 framers against `h11`: same messages or flagged, however the bytes are split."""
+"""The HTTP/1 framers against `h11` and llhttp: same messages or flagged, however the bytes are split."""
 
 from sidecar.protocols import Answer
 from tests.fuzz.reads import read_reads
@@ -9,6 +9,7 @@ from tests.oracles.http1 import (
     requests_by_h11,
     responses_by_h11,
 )
+from tests.oracles.llhttp import assert_none_is_hidden, requests_by_llhttp, responses_by_llhttp
 
 
 def requests(data: bytes) -> None:
@@ -18,6 +19,7 @@ def requests(data: bytes) -> None:
     ours = our_requests([stream])
     assert our_requests(pieces) == ours
     assert_same_or_flagged(ours, requests_by_h11(stream))
+    assert_none_is_hidden(ours, requests_by_llhttp(stream))
 
 
 def responses(data: bytes) -> None:
@@ -28,3 +30,5 @@ def responses(data: bytes) -> None:
     ours = our_responses([stream], answers)
     assert our_responses(pieces, answers) == ours
     assert_same_or_flagged(ours, responses_by_h11(stream, answers))
+    if set(answers) == {Answer.PLAIN}:
+        assert_none_is_hidden(ours, responses_by_llhttp(stream))

@@ -42,6 +42,7 @@ class _Connection:
     def __init__(self, chosen: int) -> None:
         self.rig = Rig(sample_error_max_per_second="off", **_SETTINGS[chosen % 3])
         self.tap = self.rig.tap()
+        self.may_refuse = chosen % 3 > 0
         self.ending = chosen // 3 % 4
         self.now = 1
         self.came = [b"", b""]
@@ -106,7 +107,9 @@ class _Connection:
         held = (b"", b"") if self.is_refused else (self.tap.client_held, self.tap.model_held)
         for side in range(2):
             may_close = self.is_draining and side == 1
-            check(self.came[side], self.went[side] + held[side], may_end=self.is_refused, may_close=may_close)
+            # What is refused waits for the answers to what was asked before it, and is not passed on.
+            may_end = self.is_refused or self.may_refuse
+            check(self.came[side], self.went[side] + held[side], may_end=may_end, may_close=may_close)
 
 
 def _essence(call: Exchange) -> tuple[object, ...]:

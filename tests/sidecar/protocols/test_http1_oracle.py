@@ -18,6 +18,7 @@ from tests.oracles.http1 import (
     requests_by_h11,
     responses_by_h11,
 )
+from tests.oracles.llhttp import assert_none_is_hidden, requests_by_llhttp, responses_by_llhttp
 
 Draw = st.DrawFn
 
@@ -189,6 +190,20 @@ def test_requests_are_those_of_h11_or_flagged(data: st.DataObject) -> None:
     ours = our_requests([stream])
     assert_same_or_flagged(ours, requests_by_h11(stream))
     same_but_for_time(ours, our_requests(data.draw(cuts(stream))))
+
+
+@settings(deadline=None, max_examples=250)
+@given(streams(request_lines))
+def test_no_request_is_hidden_from_ours_that_llhttp_sees(stream: bytes) -> None:
+    """A server that embeds llhttp sees our messages, or the framer has stopped."""
+    assert_none_is_hidden(our_requests([stream]), requests_by_llhttp(stream))
+
+
+@settings(deadline=None, max_examples=250)
+@given(streams(status_lines))
+def test_no_response_is_hidden_from_ours_that_llhttp_sees(stream: bytes) -> None:
+    """Likewise a client."""
+    assert_none_is_hidden(our_responses([stream], [Answer.PLAIN] * 9), responses_by_llhttp(stream))
 
 
 @settings(deadline=None, max_examples=250)
