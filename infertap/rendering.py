@@ -125,8 +125,11 @@ def in_full(record: v1.Record) -> str:
 
 
 def _facts(record: v1.Record) -> list[tuple[str, str]]:
-    timing, model = record.timing, record.model
-    tokens = f"{model.input_tokens} in, {model.output_tokens} out" if model.HasField("output_tokens") else ""
+    return [*_course(record), *_model(record.model), *_whence(record)]
+
+
+def _course(record: v1.Record) -> list[tuple[str, str]]:
+    timing = record.timing
     return [
         ("serial number", f"{_number(record)} of spool {record.spool_id.hex()}"),
         ("call", visible(record.call_id)),
@@ -146,16 +149,30 @@ def _facts(record: v1.Record) -> list[tuple[str, str]]:
             if timing.mean_gap_us
             else "",
         ),
+        ("within", _timings(timing)),
+        ("segments", segments(record)),
         ("call to", visible(f"{record.method} {record.path}" + (f"?{record.query}" if record.query else ""))),
         ("status", visible(f"{status(record)} {record.grpc_message}").strip()),
         ("state", f"{name_of(v1.State, record.state)}{_ended_by(record)}"),
+        ("closed by", visible(f"{record.close_code} {record.close_reason}") if record.close_code else ""),
         ("protocol", name_of(v1.Protocol, record.protocol).upper()),
+    ]
+
+
+def _model(model: v1.Model) -> list[tuple[str, str]]:
+    tokens = f"{model.input_tokens} in, {model.output_tokens} out" if model.HasField("output_tokens") else ""
+    return [
         ("model", visible(f"{model.name} {model.version}").strip()),
         ("parameters", visible(model.parameters_json)),
         ("tokens", tokens),
         ("finished by", visible(", ".join(model.finish_reasons))),
         ("inputs", "; ".join(_tensor(each) for each in model.inputs)),
         ("outputs", "; ".join(_tensor(each) for each in model.outputs)),
+    ]
+
+
+def _whence(record: v1.Record) -> list[tuple[str, str]]:
+    return [
         ("user", visible(record.caller.user)),
         ("session", visible(record.caller.session)),
         ("address", visible(record.caller.address)),
@@ -164,6 +181,32 @@ def _facts(record: v1.Record) -> list[tuple[str, str]]:
         ("recorded at", _source(record.source)),
         ("not as asked", visible(", ".join(record.logging_error_codes))),
     ]
+
+
+def segments(record: v1.Record) -> str:
+    """Of a call that lasted: how many parts of its record are here; empty for others."""
+    if not record.segments_joined:
+        return ""
+    missing = f", {record.segments_missing} missing" if record.segments_missing else ""
+    return f"{record.segments_joined} joined{missing}{', it goes on' if record.is_continued else ''}"
+
+
+def _timings(timing: v1.Timing) -> str:
+    """What happened on the way, in its order as a rule."""
+    said = []
+    if timing.HasField("accepted_us"):
+        said.append(f"accepted {duration(-timing.accepted_us)} before")
+    for what, offset in (
+        ("model connected", timing.upstream_connected_us),
+        ("request complete", timing.request_complete_us),
+    ):
+        if offset >= 0:
+            said.append(f"{what} after {duration(offset)}")
+    if timing.relay_wait_us:
+        said.append(f"waited {duration(timing.relay_wait_us)} in the relay")
+    if timing.HasField("grpc_timeout_us"):
+        said.append(f"caller's timeout {duration(timing.grpc_timeout_us)}")
+    return ", ".join(said)
 
 
 def _source(source: v1.Source) -> str:

@@ -30,12 +30,12 @@ from infertap.query import Query, is_segment, join_segments
 from storage.archive.duckdb_queries import (
     COLUMNS,
     CREATE,
-    LATER_SEGMENT,
-    SEGMENTS,
     conditions,
     insert_statement,
     record_row,
+    stored_of,
 )
+from storage.archive.duckdb_segments import CallSegments
 from storage.archive.entries import Entry, GapEntry, Page, Position, RecordEntry, Stored
 from storage.archive.interface import ArchiveError, Interrupt
 from storage.archive.ranges import Range, RangeSet
@@ -51,8 +51,6 @@ _MOST_ROWS: Final = 50_000
 _PAGE_BYTES: Final = 7 << 19
 # What a record costs on a page beside its own bytes: what its server adds, at most.
 _ITEM_BYTES: Final = 64
-# Rows that are read at a time where each is folded into the one before.
-_FEW_ROWS: Final = 4
 
 
 class _Spool:
@@ -225,7 +223,10 @@ class DuckdbArchive:
                     [call_id],
                 ).fetchone()
                 if row is not None:
-                    return self._whole(cursor, _stored(row))
+                    stored = stored_of(row)
+                    record = stored.served()
+                    segments = CallSegments(call_id, stored.position, self._days)
+                    return join_segments(segments.all(cursor)) if is_segment(record) else record
         return None
 
     def row(self, record: v1.Record) -> v1.Record | None:
@@ -239,31 +240,11 @@ class DuckdbArchive:
     def _row(
         self, cursor: "duckdb.DuckDBPyConnection", position: Position, record: v1.Record
     ) -> v1.Record | None:
-        """What stands for a call in lists: its record, or its segments joined where this is the latest of
-        them; None where another one stands for it.
-        """
+        """The record where it is whole; its segments joined where it is the latest of them; else None."""
         if not is_segment(record):
             return record
-        call = [record.call_id, position.start_ns, position.spool_id]
-        for day in self._days:
-            later = cursor.execute(LATER_SEGMENT.format(day=day), [*call, position.sequence]).fetchone()
-            if later is not None:
-                return None
-        return join_segments(self._segments(cursor, call))
-
-    def _whole(self, cursor: "duckdb.DuckDBPyConnection", stored: Stored) -> v1.Record | None:
-        record = stored.served()
-        if not is_segment(record):
-            return record
-        position = stored.position
-        return join_segments(self._segments(cursor, [record.call_id, position.start_ns, position.spool_id]))
-
-    def _segments(self, cursor: "duckdb.DuckDBPyConnection", call: list[Any]) -> Iterator[v1.Record]:
-        """The segments of a call in order, few at a time."""
-        for day in reversed(self._days):
-            found = cursor.execute(SEGMENTS.format(day=day), call)
-            while rows := found.fetchmany(_FEW_ROWS):
-                yield from (_stored(row).served() for row in rows)
+        segments = CallSegments(record.call_id, position, self._days)
+        return None if segments.has_later(cursor) else join_segments(segments.all(cursor))
 
     def page(self, query: Query, after: Position | None, size: int, interrupt: Interrupt) -> Page:
         """See Archive."""
@@ -303,7 +284,7 @@ class DuckdbArchive:
                 f"ORDER BY start_ns DESC, spool_id DESC, sequence DESC LIMIT {most:d}",
                 values,
             ).fetchall()
-            rows += map(_stored, found)
+            rows += map(stored_of, found)
         rows.sort(key=lambda stored: stored.position, reverse=True)
         return rows[:most]
 
@@ -379,11 +360,6 @@ def _ranges(fresh: Sequence[Entry], stored_ns: int) -> list[tuple[Any, ...]]:
 
 def _columns(rows: Sequence[tuple[Any, ...]]) -> list[list[Any]]:
     return [list(column) for column in zip(*rows, strict=True)]
-
-
-def _stored(row: tuple[Any, ...]) -> Stored:
-    start_ns, spool_id, sequence, stored_ns, record = row
-    return Stored(Position(start_ns, bytes(spool_id), sequence), bytes(record), stored_ns)
 
 
 def _date(stored_ns: int) -> str:

@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from infertap.query import Query
-from storage.archive.entries import Position, RecordEntry
+from storage.archive.entries import Position, RecordEntry, Stored
 
 # What makes a Stored, in its order.
 COLUMNS: Final = "start_ns, spool_id, sequence, stored_ns, record"
@@ -125,3 +125,9 @@ def conditions(query: Query, after: Position | None) -> tuple[str, list[Any]]:
     if query.path:
         must("starts_with(path, ?)" if query.path_is_prefix else "path = ?", query.path)
     return " AND ".join(clauses), values
+
+
+def stored_of(row: tuple[Any, ...]) -> Stored:
+    """What a row of COLUMNS says."""
+    start_ns, spool_id, sequence, stored_ns, record = row
+    return Stored(Position(start_ns, bytes(spool_id), sequence), bytes(record), stored_ns)

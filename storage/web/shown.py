@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from infertap import v1
+from infertap import rendering, v1
 from infertap.names import name_of
 
 _BODY_MOST: Final = 200_000
@@ -126,7 +126,24 @@ def hexadecimal(data: bytes) -> str:
     return data.hex()
 
 
+def segments(record: v1.Record) -> str:
+    """Of a call that lasted: how many parts of its record are here; empty for others."""
+    return rendering.segments(record)
+
+
 FILTERS: Final[dict[str, Any]] = {
     each.__name__: each
-    for each in (time, duration, state, status, kept, visible, body, protocol, ended_by, hexadecimal)
+    for each in (
+        time,
+        duration,
+        state,
+        status,
+        kept,
+        visible,
+        body,
+        protocol,
+        ended_by,
+        hexadecimal,
+        segments,
+    )
 }

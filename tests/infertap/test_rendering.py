@@ -146,3 +146,17 @@ def test_call_that_went_with_its_relay() -> None:
     """It says what became of it."""
     record = v1.Record(state=v1.FAILED, logging_error_codes=["RELAY_LOST"])
     assert Table().row(record).endswith("failed       relay lost")
+
+
+def test_long_calls() -> None:
+    """A call in segments says how many are there; a WebSocket what closed it; and where the time went."""
+    record = v1.Record(segments_joined=3, segments_missing=1, is_continued=True)
+    record.close_code, record.close_reason = 1011, "out of memory"
+    record.timing.accepted_us, record.timing.relay_wait_us = -2000, 300
+    record.timing.grpc_timeout_us = 5_000_000
+    shown = in_full(record)
+    assert "3 joined, 1 missing, it goes on" in shown
+    assert "1011 out of memory" in shown
+    assert "accepted 2.0 ms before" in shown
+    assert "waited 300 us in the relay" in shown
+    assert "caller's timeout 5.00 s" in shown

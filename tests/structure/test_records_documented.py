@@ -9,6 +9,7 @@ import pytest
 from google.protobuf.descriptor import Descriptor
 
 from infertap import v1
+from infertap.query import segments
 from sidecar.counters import RELAY_COUNTERS
 from sidecar.in_flight import RELAY_LOST
 from sidecar.recorder import conversion, shrinking
@@ -44,9 +45,9 @@ def codes() -> Iterator[str]:
     yield RELAY_LOST
     for flag in (http2.UNREADABLE, http2.HEADERS_TOO_LARGE, ID_NOT_ADDED, TOO_MANY, *http2_floods.FLAGS):
         yield flag.upper()
-    yield from (conversion.FAILED, shrinking.TOO_LARGE)
+    yield from (conversion.FAILED, shrinking.TOO_LARGE, segments.CUT)
     for side in ("REQUEST", "RESPONSE"):
-        yield from (f"MAX_{side}_SIZE_EXCEEDED", f"{side}_VIEW_CUT")
+        yield from (f"MAX_{side}_SIZE_EXCEEDED", f"{side}_VIEW_CUT", f"{side}_TAIL_UNREADABLE")
         yield from (f"{side}_BODY_{why.upper()}" for why in Withheld)
 
 
