@@ -37,6 +37,7 @@ class Echo(grpc.GenericRpcHandler):
             metadata = dict(context.invocation_metadata())
             context.send_initial_metadata((("seen-id", "1" if metadata.get("x-request-id") else "0"),))
             if handler_call_details.method == "/x/Fail":
+                assert list(requests) == [b""]
                 context.abort(grpc.StatusCode.NOT_FOUND, "no such thing")
             yield from requests
 
