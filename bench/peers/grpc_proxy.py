@@ -1,6 +1,8 @@
 """A generic proxy in grpc.aio: any method of any kind, messages as bytes, metadata and status passed on.
 
 python -m bench.peers.grpc_proxy LISTEN UPSTREAM          loopback ports
+
+Where a model ends a call before it has read its requests, grpc.aio may tell INTERNAL instead of its status.
 """
 
 import asyncio
