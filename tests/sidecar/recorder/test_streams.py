@@ -1,8 +1,10 @@
 """Long streams in records: heads and tails, segments, WebSocket messages, gRPC tails, gRPC-Web."""
 
 import base64
+import dataclasses
 import gzip
 import json
+import os
 import struct
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -15,13 +17,18 @@ from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.frames import Frame, Opcode
 
 from infertap import oip, v1
+from infertap.query import join_segments
 from sidecar import config
+from sidecar.counters import RELAY_COUNTERS, Row
 from sidecar.exchange import Body, EndedBy, Exchange, Protocol, Reason
+from sidecar.handoff import pack_exchange, unpack_exchange
 from sidecar.recorder.conversion import FAILED, Conversion
+from sidecar.tap import ConnectionFacts, TapContext, TapSettings, sniffing
 
 STARTED = 5_000_000_000
 WALL = 1_767_225_600_123_456_789
 SECRET = "ada@example.org"
+SECOND = 1_000_000_000
 PROSE = "so it was told to me by them all "
 STREAM_TYPE = b"text/event-stream"
 
@@ -188,6 +195,30 @@ def test_what_was_asked_goes_with_every_segment() -> None:
         record = convert(made, by)
         assert (record.model.name, record.model.parameters_json) == ("m", '{"temperature":0.5}')
         asked = whole()
+
+
+def test_from_the_tap_to_one_row() -> None:
+    """What a tap hands over of a call that lasts are segments that make up the whole stream when joined."""
+    taken: list[bytes] = []
+    row = Row(memoryview(bytearray(8 * len(RELAY_COUNTERS))).cast("q"), RELAY_COUNTERS)
+    after = dataclasses.replace(TapSettings.of(config.read({})), segment_after_ns=SECOND)
+    context = TapContext.make(after, row, lambda made: not taken.append(pack_exchange(made)), os.urandom)
+    tap = sniffing(context, ConnectionFacts(0, "192.0.2.1:5", 0, 0))
+    tap.from_client(b"POST /v1/chat/completions HTTP/1.1\r\nHost: m\r\nContent-Length: 2\r\n\r\n{}", 1)
+    stream = sse([{"n": number} for number in range(40)])
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: " + STREAM_TYPE + b"\r\nContent-Length: %d\r\n\r\n"
+    tap.from_model(head % len(stream), 2)
+    for number, at in enumerate(range(0, len(stream), 100)):
+        tap.tick(number * SECOND)
+        tap.from_model(stream[at : at + 100], number * SECOND + 5)
+    by = conversion()
+    records = [convert(unpack_exchange(packed), by) for packed in taken]
+    assert len(records) == row["seen"] == row["handed_over"] == row["segments"] + 1 > 4
+    joined = join_segments(records)
+    assert joined is not None
+    assert (joined.response.data, joined.request.data) == (stream, b"{}")
+    assert (joined.segments_joined, joined.segments_missing) == (len(records), 0)
+    assert (joined.state, joined.response.size_bytes) == (v1.COMPLETED, len(stream))
 
 
 # -- WebSocket
