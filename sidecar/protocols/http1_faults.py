@@ -18,8 +18,8 @@ UNCLEAR: Final = "unclear framing"
 
 _bare_line_end: Final = re.compile(rb"\r(?!\n|\Z)|(?<!\r)\n").search
 _is_field: Final = re.compile(TOKEN + rb":[\t\x20-\x7e\x80-\xff]*+").fullmatch
-_length: Final = re.compile(rb"^content-length:[ \t]*(.*?)[ \t]*$", re.IGNORECASE | re.MULTILINE).findall
-_coding: Final = re.compile(rb"^transfer-encoding:[ \t]*(.*?)[ \t]*$", re.IGNORECASE | re.MULTILINE).findall
+_length: Final = re.compile(rb"^content-length:([^\n]*)", re.IGNORECASE | re.MULTILINE).findall
+_coding: Final = re.compile(rb"^transfer-encoding:", re.IGNORECASE | re.MULTILINE).findall
 
 
 def head_fault(data: bytes) -> str:
@@ -45,8 +45,8 @@ def _fields_fault(lines: list[bytes]) -> str:
 
 
 def _framing_fault(start: bytes, fields: bytes) -> str:
-    lengths, codings = _length(fields), _coding(fields)
-    if codings:
+    lengths = [length.strip(b" \t") for length in _length(fields)]
+    if _coding(fields):
         return _coding_fault(start, bool(lengths))
     if len(lengths) > 1:
         return "more than one Content-Length"

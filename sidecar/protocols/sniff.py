@@ -17,11 +17,13 @@ _MAX_METHOD: Final = 24
 _LONG_LINE: Final = 4 << 10
 # Lenient readers skip line ends and white space before a request line, and take any white space in it and
 # any line end behind it. Some still answer what HTTP/0.9 had: GET and a path.
-_METHOD: Final = rb"[\r\n\t ]*+[!#$%&'*+\-.^_`|~0-9A-Za-z]"
-_may_become_request: Final = re.compile(_METHOD + rb"{0,%d}+(?:[\t ][^\n]*+)?" % _MAX_METHOD).fullmatch
-_is_loose_request: Final = re.compile(
-    _METHOD + rb"{1,%d}+[\t ][^\n]*?HTTP/[0-9][^\n]*+\n|[\r\n]*+GET[\t ]++[^\n]*+\n" % _MAX_METHOD
-).match
+_SKIPPED: Final = b"\r\n\t "
+_METHOD: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
+_may_become_request: Final = re.compile(
+    rb"[\r\n\t ]*+" + _METHOD + rb"{0,%d}+(?:[\t ][^\n]*+)?" % _MAX_METHOD
+).fullmatch
+_begins_with_method: Final = re.compile(_METHOD + rb"{1,%d}+[\t ]" % _MAX_METHOD).match
+_version: Final = re.compile(rb"HTTP/[0-9]").search
 # RFC 9113, section 6.5.
 _SETTINGS_TYPE: Final = 4
 _FRAME_HEAD: Final = 9
@@ -59,6 +61,13 @@ def sniff_client(data: bytes) -> Sniffed:
         return Sniffed.UNKNOWN
     # So long a line without an end is left to the framer, which does not begin anew with each read.
     return Sniffed.UNDECIDED if len(data) <= _LONG_LINE else Sniffed.HTTP1
+
+
+def _is_loose_request(data: bytes) -> bool:
+    line, end, _ = data.lstrip(_SKIPPED).partition(b"\n")
+    if not end or _begins_with_method(line) is None:
+        return False
+    return _version(line) is not None or line.startswith((b"GET ", b"GET\t"))
 
 
 def sniff_model(data: bytes) -> Sniffed:

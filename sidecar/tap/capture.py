@@ -158,7 +158,7 @@ class CaptureBudget:
 
 
 def last_bytes(body: Body, most: int) -> bytes:
-    """The last bytes of `body`, at least `most` where so many are kept in a row; b"" where its end is not."""
+    """The last bytes of `body`, `most` where so many are kept in a row; b"" where its end is not."""
     pieces: list[bytes] = []
     size = 0
     kept = list(body.tail_pieces or ())
@@ -169,4 +169,4 @@ def last_bytes(body: Body, most: int) -> bytes:
         size += len(piece)
         if size >= most:
             break
-    return b"".join(reversed(pieces))
+    return b"".join(reversed(pieces))[-most:]

@@ -50,3 +50,10 @@ def test_words_of_ours(data: bytes) -> None:
     assert fault.isascii()
     assert fault.isprintable()
     assert len(fault) < 60
+
+
+def test_long_heads_take_no_long_time() -> None:
+    """White space without end is read once: this test would take hours if it were read again and again."""
+    head = b"GET / HTTP/1.1\r\nContent-Length: a" + b" " * 60_000 + b"b\r\n\r\n"
+    for _ in range(100):
+        assert head_fault(head) == "Content-Length that is no plain number"

@@ -87,3 +87,9 @@ def test_never_undecided_for_ever(data: bytes) -> None:
     sniffed = sniff_client(data)
     if sniffed is not Sniffed.UNDECIDED:
         assert sniff_client(data + b"more\r\n") is sniffed
+
+
+def test_long_lines_take_no_long_time() -> None:
+    """A line that looks more and more like a request, byte by byte, is judged by its end alone."""
+    line = b"GET " + b"HTTP/1" * 650
+    assert {sniff_client(line[:size]) for size in range(1, len(line))} == {Sniffed.UNDECIDED}
