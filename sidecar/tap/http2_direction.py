@@ -46,6 +46,7 @@ _CRUMB: Final = 1 << 10
 # Length in two parts, kind, flags, stream.
 _read_head: Final = struct.Struct(">BHBBI").unpack_from
 # Frames that are read whole; larger ones are none that a peer needs.
+_READ_WHOLE: Final = (_SETTINGS, _RST_STREAM, _GOAWAY)
 _MOST_READ_BYTES: Final = 16 << 10
 
 
@@ -293,8 +294,10 @@ class Direction:
         start = frame + _HEAD
         if kind == _CONTINUATION:
             raise FrameError("continuation of nothing")
-        if kind not in (_SETTINGS, _RST_STREAM, _GOAWAY):
+        if kind not in _READ_WHOLE:
             self._floods.frame(kind, self._work, now)
+            if end <= len(data):
+                return end
             self._skip = end - start
             return start
         if end - start > _MOST_READ_BYTES:

@@ -75,7 +75,10 @@ class Floods:
 
     def frame(self, kind: int, work: Work, now: int) -> None:
         """A frame of that kind has passed. Raises FloodError."""
-        self.frames(1, _OF_KIND.get(kind, _UNKNOWN_FLOOD), work, now)
+        budget = self._frames
+        budget.left -= 1
+        if budget.left < 0:
+            self.frames(0, _OF_KIND.get(kind, _UNKNOWN_FLOOD), work, now)
 
     def frames(self, count: int, flag: str, work: Work, now: int) -> None:
         """`count` frames have passed, a flood of which is called `flag`. Raises FloodError."""
