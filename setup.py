@@ -1,7 +1,7 @@
 """Setup: what pyproject.toml can't say. With INFERTAP_COMPILE=1 a wheel has its hot modules compiled (mypyc).
 
 The Python source stays the truth and is in the wheel too: Python prefers the compiled module beside it. An
-editable installation is never compiled, so a checkout runs what it shows. See docs/decisions/0010.
+editable installation is never compiled, so a checkout runs what it shows. See docs/decisions/0012.
 """
 
 import os

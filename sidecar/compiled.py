@@ -1,4 +1,4 @@
-"""Compiled: which form of the hot modules this process runs (docs/decisions/0010). Touches nothing."""
+"""Compiled: which form of the hot modules this process runs (docs/decisions/0012). Touches nothing."""
 
 from sidecar import exchange
 
