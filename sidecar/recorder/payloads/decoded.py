@@ -5,6 +5,15 @@ from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
+class Document:
+    """One message as a tree; whether rules can read all of it, and whether all of it is shown."""
+
+    tree: dict[str, Any]
+    is_readable: bool = True
+    is_cut: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Decoded:
     """The messages of one direction, raw still."""
 

@@ -1,20 +1,27 @@
-"""Any other JSON: names that many servers use alike."""
+"""Any other JSON (BentoML, FastAPI and others): names that many servers use alike."""
 
-from sidecar.recorder.payloads.view import CallPayloads, View, text_of
+from typing import Final
 
-_MODEL_NAMES = ("model", "model_name", "modelName")
-_VERSION_NAMES = ("model_version", "modelVersion")
+from sidecar.recorder.payloads.openai import PARAMETERS
+from sidecar.recorder.payloads.tokens import report_tokens
+from sidecar.recorder.payloads.view import CallPayloads, View, named, object_of, text_of
+
+_MODEL_NAMES: Final = ("model", "model_name", "modelName")
+_VERSION_NAMES: Final = ("model_version", "modelVersion")
+_PARAMETERS: Final = PARAMETERS | {"threshold", "thresholds", "confidence_threshold", "max_new_tokens"}
 
 
 def read(call: CallPayloads) -> View | None:
     """What the payloads tell under common names; None where they are no JSON objects."""
-    if not call.request.document and not call.response.document:
+    request, answer = call.request.document, call.response.document
+    if not request and not answer:
         return None
-    view = View()
-    for document in (call.response.document, call.request.document):
+    view = View(parameters=named(_PARAMETERS, request, object_of(request.get("parameters"))))
+    for document in (answer, request):
         for name in _MODEL_NAMES:
             view.model_name = view.model_name or text_of(document.get(name))
         for name in _VERSION_NAMES:
             view.model_version = view.model_version or text_of(document.get(name))
-    view.payload_id = text_of(call.request.document.get("id"))
+    view.payload_id = text_of(request.get("id"))
+    report_tokens(view, answer.get("usage"))
     return view

@@ -7,7 +7,6 @@ no unknown field, no earlier value of a field that comes twice.
 
 import struct
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from google.protobuf.json_format import MessageToDict
@@ -17,20 +16,11 @@ from infertap import oip
 from sidecar.protocols import Message as GrpcMessage
 from sidecar.protocols import split_messages
 from sidecar.recorder.encodings import EncodingError, open_encoding
-from sidecar.recorder.payloads import tensors
-from sidecar.recorder.payloads.decoded import Decoded
+from sidecar.recorder.payloads import tensorflow_messages, tensors, torchserve_messages
+from sidecar.recorder.payloads.decoded import Decoded, Document
 
 # Messages of one direction that are decoded; beyond, a stream's record shows the first of them.
 MOST_MESSAGES: Final = 4096
-
-
-@dataclass(frozen=True, slots=True)
-class _Document:
-    """One message as a tree; whether rules can read all of it, and whether all of it is shown."""
-
-    tree: dict[str, Any]
-    is_readable: bool = True
-    is_cut: bool = False
 
 
 def decode_grpc(path: str, is_request: bool, encoding: str, data: bytes, cap: int) -> Decoded | None:
@@ -43,7 +33,7 @@ def decode_grpc(path: str, is_request: bool, encoding: str, data: bytes, cap: in
     if method is None or split is None:
         return None
     message_type = method[0] if is_request else method[1]
-    documents: list[_Document] = []
+    documents: list[Document] = []
     plain: list[bytes] = []
     is_cut = split.is_cut
     room = cap
@@ -79,11 +69,11 @@ def _framed(encoded: bytes) -> bytes:
     return struct.pack(">BI", 0, len(encoded)) + encoded
 
 
-def _any(message: Message) -> _Document:
-    return _Document(dict(MessageToDict(message, preserving_proto_field_name=True)))
+def _any(message: Message) -> Document:
+    return Document(dict(MessageToDict(message, preserving_proto_field_name=True)))
 
 
-def _request(message: Any) -> _Document:
+def _request(message: Any) -> Document:
     document = _infer(message, "inputs", message.inputs, message.raw_input_contents)
     if message.outputs:
         document.tree["outputs"] = [
@@ -92,18 +82,18 @@ def _request(message: Any) -> _Document:
     return document
 
 
-def _response(message: Any) -> _Document:
+def _response(message: Any) -> Document:
     return _infer(message, "outputs", message.outputs, message.raw_output_contents)
 
 
-def _streamed(message: Any) -> _Document:
-    document = _response(message.infer_response) if message.HasField("infer_response") else _Document({})
+def _streamed(message: Any) -> Document:
+    document = _response(message.infer_response) if message.HasField("infer_response") else Document({})
     if message.error_message:
         document.tree["error_message"] = message.error_message
     return document
 
 
-def _infer(message: Any, side: str, listed: Sequence[Any], raw: Sequence[bytes]) -> _Document:
+def _infer(message: Any, side: str, listed: Sequence[Any], raw: Sequence[bytes]) -> Document:
     """An inference message by the names that REST uses: values under `data`, whatever carried them."""
     if len(raw) > len(listed):
         raise ValueError("raw contents of no tensor")
@@ -122,7 +112,7 @@ def _infer(message: Any, side: str, listed: Sequence[Any], raw: Sequence[bytes])
         described = {"name": tensor.name, "datatype": tensor.datatype, "shape": list(tensor.shape)}
         data = [value for each in values for value in each.listed]
         tree[side].append(described | _parameters(tensor.parameters) | {"data": data})
-    return _Document(tree, all(each.is_readable for each in found), any(each.is_cut for each in found))
+    return Document(tree, all(each.is_readable for each in found), any(each.is_cut for each in found))
 
 
 def _parameters(parameters: Any) -> dict[str, Any]:
@@ -146,10 +136,12 @@ def _values(contents: Any) -> list[tensors.Values]:
     ]
 
 
-_READERS: Final[dict[type[Message], Callable[[Any], _Document]]] = {
+_READERS: Final[dict[type[Message], Callable[[Any], Document]]] = {
     oip.ModelInferRequest: _request,
     oip.ModelInferResponse: _response,
     oip.ModelStreamInferResponse: _streamed,
+    **tensorflow_messages.READERS,
+    **torchserve_messages.READERS,
 }
 _SERVICE: Final = "/inference.GRPCInferenceService/"
 # Request and response of each known method.
@@ -161,4 +153,6 @@ _METHODS: Final[dict[str, tuple[type[Message], type[Message]]]] = {
     _SERVICE + "ServerLive": (oip.ServerLiveRequest, oip.ServerLiveResponse),
     _SERVICE + "ServerMetadata": (oip.ServerMetadataRequest, oip.ServerMetadataResponse),
     _SERVICE + "ServerReady": (oip.ServerReadyRequest, oip.ServerReadyResponse),
+    **tensorflow_messages.METHODS,
+    **torchserve_messages.METHODS,
 }

@@ -16,11 +16,14 @@ _PREFIX: Final = struct.Struct(">BI")
 # A flag, and the highest byte of a length below 16 MiB; may overlap.
 _LIKE_PREFIX: Final = re.compile(rb"(?=[\0\1]\0...)", re.DOTALL)
 _TRAILERS: Final = 0x80
+# What is searched of a tail: zeros look like a message at every place.
+MOST_BYTES: Final = 256 << 10
 _BASE64_CHUNK: Final = re.compile(rb"[A-Za-z0-9+/]+={0,2}")
 
 
 def messages_in_tail(tail: bytes) -> bytes:
-    """The whole messages that `tail` ends with; empty where none can be told."""
+    """The whole messages that `tail` ends with, within MOST_BYTES; empty where none can be told."""
+    tail = tail[-MOST_BYTES:]
     good = {len(tail)}
     for place in [match.start() for match in _LIKE_PREFIX.finditer(tail)][::-1]:
         if place + _PREFIX.size + int.from_bytes(tail[place + 1 : place + 5], "big") in good:

@@ -1,4 +1,4 @@
-"""Open Inference Protocol V2, REST and gRPC alike, and V1's predict (KServe).
+"""Open Inference Protocol V2, REST and gRPC alike.
 
 The gRPC messages arrive here as documents of the names that REST uses.
 """
@@ -7,33 +7,51 @@ import re
 from typing import Any, Final
 from urllib.parse import unquote
 
-from sidecar.recorder.payloads.view import CallPayloads, Tensor, View, text_of
+from sidecar.recorder.payloads.view import (
+    MOST_TENSORS,
+    CallPayloads,
+    Tensor,
+    View,
+    list_of,
+    object_of,
+    sizes_of,
+    text_of,
+)
 
-_V2: Final = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?/(?:infer|generate|generate_stream)")
-_V1: Final = re.compile(r"/v1/models/([^/:]+)(?:/versions/([^/:]+))?:(?:predict|explain)")
-_GRPC: Final = "/inference.GRPCInferenceService/"
-# A tensor has no more dimensions than this, and a call no more tensors, that anyone would want to list.
-_MOST_TENSORS: Final = 256
-_MOST_DIMENSIONS: Final = 16
+_INFER: Final = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?/infer$")
+_METADATA: Final = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?(?:/ready)?$")
+_GRPC: Final = re.compile(r"^/inference\.GRPCInferenceService/(\w+)$")
+_INFERS: Final = frozenset({"ModelInfer", "ModelStreamInfer"})
 
 
 def read(call: CallPayloads) -> View | None:
     """The View of a call of this protocol; None for another's."""
-    match = _V2.search(call.path) or _V1.search(call.path)
-    if match is None and not call.path.startswith(_GRPC):
+    infer = _INFER.search(call.path)
+    match = infer or _METADATA.search(call.path)
+    method = _GRPC.search(call.path) if match is None else None
+    if match is None and method is None:
         return None
     request, response = call.request.document, call.response.document
+    is_infer = infer is not None or (method is not None and method[1] in _INFERS)
     view = View(
-        model_name=unquote(match[1]) if match else _first(request, response, "model_name"),
-        model_version=(match[2] or "" if match else "") or _first(response, request, "model_version"),
+        api="open_inference",
+        operation="infer" if is_infer else "metadata",
+        model_name=unquote(match[1]) if match else _first(request, response, _names(is_infer, "model_name")),
+        model_version=_first(response, request, _names(is_infer, "model_version")),
+        path_version=unquote(match[2] or "") if match else "",
         payload_id=_first(request, response, "id"),
-        inputs=_tensors(request.get("inputs")),
-        outputs=_tensors(response.get("outputs")),
-        failed=any(isinstance(each, dict) and each.get("error_message") for each in call.response.documents),
+        parameters=object_of(request.get("parameters")),
+        failed=any(bool(each.get("error_message")) for each in call.response.objects),
     )
-    parameters = request.get("parameters")
-    view.parameters = parameters if isinstance(parameters, dict) else {}
+    if is_infer:
+        view.inputs = _tensors(request.get("inputs"))
+        view.outputs = _tensors(response.get("outputs"))
     return view
+
+
+def _names(is_infer: bool, name: str) -> str:
+    """What questions about a model call it."""
+    return name if is_infer else name.removeprefix("model_")
 
 
 def _first(one: dict[str, Any], other: dict[str, Any], name: str) -> str:
@@ -41,14 +59,8 @@ def _first(one: dict[str, Any], other: dict[str, Any], name: str) -> str:
 
 
 def _tensors(listed: Any) -> list[Tensor]:
-    if not isinstance(listed, list):
-        return []
-    return [_tensor(each) for each in listed[:_MOST_TENSORS] if isinstance(each, dict) and "shape" in each]
-
-
-def _tensor(described: dict[str, Any]) -> Tensor:
-    shape = described["shape"] if isinstance(described["shape"], list) else []
-    sizes = [
-        size for size in shape[:_MOST_DIMENSIONS] if isinstance(size, int) and -(1 << 63) <= size < 1 << 63
+    return [
+        Tensor(text_of(each.get("name")), text_of(each.get("datatype")), sizes_of(each["shape"]))
+        for each in list_of(listed)[:MOST_TENSORS]
+        if isinstance(each, dict) and "shape" in each
     ]
-    return Tensor(text_of(described.get("name")), text_of(described.get("datatype")), tuple(sizes))

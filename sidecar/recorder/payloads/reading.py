@@ -1,43 +1,84 @@
 """Reading: asks the readers in order; the first that knows the call tells what it says."""
 
 import re
-from typing import Any, Final
+from typing import Final
 
-from sidecar.recorder.payloads import generic, open_inference, openai
-from sidecar.recorder.payloads.view import CallPayloads, Side, View
+from sidecar.recorder.payloads import (
+    anthropic,
+    cohere,
+    gemini,
+    generic,
+    invocations,
+    ollama,
+    open_inference,
+    openai,
+    openai_responses,
+    predict_v1,
+    tensorflow_serving,
+    text_generation,
+    torchserve,
+)
+from sidecar.recorder.payloads.failures import failure_of, tells_error
+from sidecar.recorder.payloads.view import STREAMS, CallPayloads, Failure, Side, View
 
-_READERS: Final = (open_inference.read, openai.read, generic.read)
-_STREAMS: Final = frozenset({"text/event-stream", "application/x-ndjson", "application/ndjson"})
+# Each knows its calls by their paths; the last takes all.
+_READERS: Final = (
+    ollama.read,
+    openai.read,
+    open_inference.read,
+    predict_v1.read,
+    openai_responses.read,
+    anthropic.read,
+    gemini.read,
+    text_generation.read,
+    tensorflow_serving.read,
+    torchserve.read,
+    invocations.read,
+    cohere.read,
+    generic.read,
+)
 _ERROR_EVENT: Final = re.compile(rb"^event: ?error\s*$", re.MULTILINE)
 
 
 def understand(call: CallPayloads) -> View:
     """What the payloads of `call` tell; an empty View where nobody knows them. Never raises."""
     view = _read(call)
+    view.is_odd = view.is_odd or _is_broken(call.request) or _is_broken(call.response)
     view.failed = view.failed or _stream_has_failed(call.response)
+    if view.failed or call.status >= 400 or call.grpc_status > 0:
+        view.failure = _failure(call)
     return view
 
 
 def _read(call: CallPayloads) -> View:
+    is_odd = False
     for read in _READERS:
         try:
             view = read(call)
-        except (TypeError, ValueError, KeyError, AttributeError, RecursionError):
-            continue  # a payload of another shape than its protocol's: the body is in the record as it is
+        except Exception:  # whatever a payload holds, its record is made: the body is in it as it is
+            is_odd = True
+            continue
         if view is not None:
+            view.is_odd = is_odd
             return view
-    return View()
+    return View(is_odd=is_odd)
+
+
+def _is_broken(side: Side) -> bool:
+    """Called JSON, and none."""
+    is_json = side.media_type in STREAMS or side.media_type.endswith("json")
+    return is_json and not side.documents and bool(side.data)
+
+
+def _failure(call: CallPayloads) -> Failure:
+    try:
+        return failure_of(call)
+    except Exception:  # as above
+        return Failure()
 
 
 def _stream_has_failed(answer: Side) -> bool:
     """A stream's status is sent before its events: what fails later is told by an event, however named."""
-    if answer.media_type not in _STREAMS:
+    if answer.media_type not in STREAMS:
         return False
-    return any(map(_tells_error, answer.documents)) or _ERROR_EVENT.search(answer.data) is not None
-
-
-def _tells_error(event: Any) -> bool:
-    if not isinstance(event, dict):
-        return False
-    inner = event.get("response")  # OpenAI's responses
-    return bool(event.get("error")) or (isinstance(inner, dict) and bool(inner.get("error")))
+    return any(map(tells_error, answer.documents)) or _ERROR_EVENT.search(answer.data) is not None

@@ -60,7 +60,7 @@ def test_choices_of_a_stream_are_kept_apart() -> None:
 
 
 def test_tool_calls_are_put_together() -> None:
-    """A tool call's arguments come in pieces, as does its name; further fields are kept."""
+    """A tool call's arguments come in pieces, its name and id at once; further fields are kept."""
     view = streamed(
         delta(
             tool_calls=[
@@ -133,11 +133,11 @@ def test_counts_that_are_none(count: Any) -> None:
 
 
 def test_model_and_version_of_the_path() -> None:
-    """The path names the model; what it leaves open, the answer tells."""
+    """The path names the model; of versions the payload's and the path's are told apart."""
     view = read("/v2/models/org%2Firis/infer", {"id": "i"}, {"model_name": "other", "model_version": "3"})
     assert (view.model_name, view.model_version, view.payload_id) == ("org/iris", "3", "i")
     view = read("/prefix/v2/models/iris/versions/2/infer", {}, {"model_version": "3"})
-    assert view.model_version == "2"
+    assert (view.model_version, view.path_version) == ("3", "2")
 
 
 def test_tensors() -> None:
