@@ -63,7 +63,9 @@ class WebSocketBodies:
             return ReadBody(RedactedBody(withheld=why))
         offset = len(parts[0]) if len(parts) > 1 else None
         return ReadBody(
-            RedactedBody(documents=tuple(each.get("data") for each in documents), tail_offset=offset),
+            RedactedBody(
+                documents=tuple(each["data"] for each in documents if "data" in each), tail_offset=offset
+            ),
             json_text(documents) if documents else "",
             is_view_cut=bool(reader.fault or len(parts) > 1 or (reader.is_cut and not call.is_continued)),
             is_tail_unread=bool(tail),

@@ -238,6 +238,7 @@ class BodyRedaction:
     def _documents(
         self, payloads: list[str], write: "Callable[[list[str]], str]", findings: Findings, ends: Ends
     ) -> RedactedBody:
+        ends = self._edges(ends)
         redacted = self._events.redact(payloads, "body", findings, self._is_clean, self._reads_as_text, ends)
         documents = tuple(document for _, document in redacted if document is not NOT_JSON)
         return RedactedBody(write([text for text, _ in redacted]).encode(), documents)
@@ -247,7 +248,7 @@ class BodyRedaction:
     ) -> tuple[Any, ...] | None:
         """Documents that were decoded elsewhere, redacted as one text; None where that fails."""
         try:
-            return self._events.trees(documents, "body", findings, ends)
+            return self._events.trees(documents, "body", findings, self._edges(ends))
         except Exception:  # law 3: whatever it was, nothing raw goes on
             return None
 
@@ -257,11 +258,15 @@ class BodyRedaction:
         """
         try:
             redacted = self._events.redact(
-                payloads, "body", findings, self._is_clean, self._reads_as_text, ends
+                payloads, "body", findings, self._is_clean, self._reads_as_text, self._edges(ends)
             )
         except Exception:  # law 3: whatever it was, nothing raw goes on
             return None
         return [text if document is NOT_JSON else document for text, document in redacted]
+
+    def _edges(self, ends: Ends) -> Ends:
+        """Where half of a value may stand: nowhere, if no value is looked for."""
+        return ends if self._policy.kinds else WHOLE
 
     # -- forms and text
 
@@ -297,7 +302,7 @@ class BodyRedaction:
         return self._text.member(name, value, where, findings)
 
     def _plain(self, data: bytes, ends: Ends, findings: Findings) -> RedactedBody:
-        if ends:  # what is withheld is looked at too: a value may be there only in part
+        if self._edges(ends):  # what is withheld is looked at too: a value may be there only in part
             text = data.decode("utf-8", "replace")
             start = EDGE if ends.opens else 0
             end = max(len(text) - EDGE, start) if ends.closes else len(text)

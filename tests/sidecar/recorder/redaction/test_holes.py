@@ -123,6 +123,15 @@ def test_plain_text_at_a_hole() -> None:
     assert b"1111" not in body.data
 
 
+@pytest.mark.parametrize("content_type", [SSE, "text/plain"])
+def test_nothing_is_withheld_where_nothing_is_looked_for(content_type: str) -> None:
+    """Without redaction a hole costs the event that it cuts, and no text."""
+    redactor = Redactor(Policy.of(config.read({"INFERTAP_REDACT": "none"}), None))
+    head = sse(delta("9")) * 3
+    body = redactor.body(content_type, Stretch(head, CLOSES), Findings())
+    assert body.data == head
+
+
 def test_a_document_has_no_tail() -> None:
     """The end of one JSON document can't be read without its beginning: only the head is kept."""
     head = b'{"text": "' + PROSE.encode() * 200
