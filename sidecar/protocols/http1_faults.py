@@ -20,6 +20,7 @@ _bare_line_end: Final = re.compile(rb"\r(?!\n|\Z)|(?<!\r)\n").search
 _is_field: Final = re.compile(TOKEN + rb":[\t\x20-\x7e\x80-\xff]*+").fullmatch
 _length: Final = re.compile(rb"^content-length:([^\n]*)", re.IGNORECASE | re.MULTILINE).findall
 _coding: Final = re.compile(rb"^transfer-encoding:", re.IGNORECASE | re.MULTILINE).findall
+_has_no_content: Final = re.compile(rb"HTTP/1\.[01] (?:1[0-9][0-9]|204)").match
 
 
 def head_fault(data: bytes) -> str:
@@ -52,7 +53,7 @@ def _framing_fault(start: bytes, fields: bytes) -> str:
         return "more than one Content-Length"
     if any(not length.isdigit() or len(length) > MAX_DIGITS for length in lengths):
         return "Content-Length that is no plain number"
-    return "content in a CONNECT request" if start.startswith(b"CONNECT ") else ""
+    return _content_fault(start) if lengths else ""
 
 
 def _coding_fault(start: bytes, has_length: bool) -> str:
@@ -60,6 +61,10 @@ def _coding_fault(start: bytes, has_length: bool) -> str:
         return "Content-Length together with Transfer-Encoding"
     if start.endswith(b" HTTP/1.0") or start.startswith(b"HTTP/1.0 "):
         return "Transfer-Encoding in HTTP/1.0"
+    return _content_fault(start) or "Transfer-Encoding other than chunked, once"
+
+
+def _content_fault(start: bytes) -> str:
     if start.startswith(b"CONNECT "):
         return "content in a CONNECT request"
-    return "Transfer-Encoding other than chunked, once"
+    return "content with a status that has none" if _has_no_content(start) else ""

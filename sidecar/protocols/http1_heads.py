@@ -239,6 +239,9 @@ def read_response_head(raw: bytes, answer: Answer) -> ResponseHead | None:
         return None
     if is_chunked:
         length = CHUNKED
+    if length and answer is not _TO_HEAD and (status < 200 or status == 204):
+        # Must not be (RFC 9112, section 6.1; RFC 9110, section 8.6), and some read a body there.
+        return None
     body = _response_body(status, length, answer)
     is_last = connection not in _KEEP_ALIVE and _is_last(connection, version)
     # The cheap look is enough for nearly all: nobody spells this type otherwise.

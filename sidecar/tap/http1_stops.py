@@ -39,6 +39,8 @@ UNEXPECTED: Final = "response_unexpected"
 TOO_LARGE: Final = "head_too_large"
 TOO_MANY: Final = "too_many_unanswered"
 TUNNEL: Final = "tunnel"
+# What the relay calls it.
+TOO_SLOW: Final = "head_too_slow"
 _FLAGS: Final = {
     Stop.AMBIGUOUS: AMBIGUOUS,
     Stop.TOO_LARGE: TOO_LARGE,
@@ -264,8 +266,8 @@ class Http1Stops(Http1Calls):
     def _given_up(self, why: str, now: int) -> Refused:
         is_alone = not self._calls and not self._requests.is_within
         answer = b""
-        if self.client_held and is_alone and self._refusal is None:
-            answer = self._answer(TIMEOUT, why.replace("_", " "), None, now)
+        if why == TOO_SLOW and self.client_held and is_alone and self._refusal is None:
+            answer = self._answer(TIMEOUT, "a head that came too slowly", None, now)
         self._settle_open(EndedBy.RELAY, now, why, REFUSED)
         return self._closed(b"", answer, now)
 

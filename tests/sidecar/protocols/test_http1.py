@@ -183,7 +183,7 @@ RESPONSE_STREAMS = {
     ),
     "without content whatever the head says": (
         (Answer.PLAIN, Answer.HEAD, Answer.PLAIN, Answer.PLAIN),
-        b"HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n"
+        b"HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n"
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
         b"HTTP/1.1 304 Not Modified\r\nTransfer-Encoding: chunked\r\n\r\n"
         b"HTTP/1.1 200 \xff\tok\r\nContent-Length: 0\r\n\r\n",
@@ -191,7 +191,7 @@ RESPONSE_STREAMS = {
     ),
     "interim of all kinds": (
         (Answer.HEAD, Answer.PLAIN),
-        b"HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 199 x\r\nContent-Length: 9\r\n\r\n"
+        b"HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 199 x\r\nContent-Length: 0\r\n\r\n"
         b"HTTP/1.1 204 A\r\n\r\nHTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 205 Reset\r\nContent-Length: 0\r\n\r\n",
         [HEAD, HEAD, HEAD, END, HEAD, HEAD, END],
     ),
@@ -302,6 +302,10 @@ def test_ambiguous_request_heads(head: bytes) -> None:
     [
         (Answer.PLAIN, b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n"),
         (Answer.PLAIN, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n"),
+        (Answer.PLAIN, b"HTTP/1.1 204 No Content\r\nContent-Length: 1\r\n\r\n"),
+        (Answer.PLAIN, b"HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n"),
+        (Answer.PLAIN, b"HTTP/1.1 100 Continue\r\nContent-Length: 1\r\n\r\n"),
+        (Answer.UPGRADE, b"HTTP/1.1 101 Switching\r\nTransfer-Encoding: chunked\r\n\r\n"),
         (Answer.PLAIN, b"HTTP/1.1 20 OK\r\n\r\n"),
         (Answer.PLAIN, b"HTTP/1.1 099 OK\r\n\r\n"),
         (Answer.PLAIN, b"HTTP/1.1  200 OK\r\n\r\n"),

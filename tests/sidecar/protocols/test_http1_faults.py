@@ -13,6 +13,8 @@ from sidecar.protocols.http1_faults import UNCLEAR, head_fault
     [
         (b"HTTP/1.1 200 OK\r\nContent-Length: +1\r\n\r\n", "Content-Length that is no plain number"),
         (b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "Transfer-Encoding in HTTP/1.0"),
+        (b"HTTP/1.1 204 X\r\nContent-Length: 1\r\n\r\n", "content with a status that has none"),
+        (b"HTTP/1.1 103 X\r\nTransfer-Encoding: chunked\r\n\r\n", "content with a status that has none"),
         (b"HTTP/1.1 20 OK\r\n\r\n", "malformed start line"),
         (b"GET / HTTP/1.1\r\nHost: a\r\rB: c\r\n\r\n", "a line that ends with CR or LF alone"),
         (b"GET / HTTP/1.1\r\nHost\r\n\r\n", "malformed header field"),

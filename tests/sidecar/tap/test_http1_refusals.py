@@ -470,12 +470,13 @@ def test_slow_head(make_rig):
     with pytest.raises(Refused) as raised:
         tap.give_up("head_too_slow", 9)
     status, _, content = read_answer(raised.value.answer)
-    assert (status, content) == (408, b"Refused by the sidecar: head too slow.\n")
-    tap = rig.tap()
-    tap.from_client(GET + GET[:-2], 3)
-    with pytest.raises(Refused) as raised:
-        tap.give_up("head_too_slow", 9)
-    assert (raised.value.onward, raised.value.answer) == (b"", b"")
+    assert (status, content) == (408, b"Refused by the sidecar: a head that came too slowly.\n")
+    for why, come in (("head_too_slow", GET + GET[:-2]), ("state_budget_spent", GET[:-2])):
+        tap = rig.tap()
+        tap.from_client(come, 3)
+        with pytest.raises(Refused) as raised:
+            tap.give_up(why, 9)
+        assert (raised.value.onward, raised.value.answer) == (b"", b"")
     assert [call.flags for call in rig.kept] == [[], ["head_too_slow", "refused"]]
     rig.check_balance()
 
