@@ -1,7 +1,7 @@
 """Account: law 4, computed from the counters page. Pure.
 
     seen = open + skipped + opaque + not_sampled + shed + handed_over                  calls, in the relays
-    handed_over = in_transit + dropped + lost_crash + appended                         on the way to the spool
+    handed_over = in_transit + not_sampled_by_rule + dropped + lost_crash + appended   on the way to the spool
     earlier_appended + appended =
         pending + acked + evicted_unacked + dead_lettered + corrupt + expired          in the spool
     earlier_seen = not_recorded + shed + dropped + lost_crash + appended               runs that are over
@@ -75,7 +75,7 @@ def draw_up(relays: Iterable[Mapping[str, int]], recorder: Mapping[str, int]) ->
     for row in relays:
         for name in RELAY_COUNTERS:
             summed[name] += row[name]
-    arrived = {name: recorder[name] for name in (*DROPPED, "lost_crash", "appended")}
+    arrived = {name: recorder[name] for name in ("not_sampled_by_rule", *DROPPED, "lost_crash", "appended")}
     in_transit = summed["handed_over"] - sum(arrived.values())
     return Account(
         calls=Line("seen", summed["seen"], {name: summed[name] for name in ("open", *SETTLED)}),

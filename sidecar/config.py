@@ -29,15 +29,19 @@ from sidecar.setting_values import (
     PROTOCOLS,
     REDACTION_CLASSES,
     VALUE_ACTIONS,
+    ContextField,
     FieldRule,
     OpaqueRule,
     Original,
     Route,
+    SampleRule,
     read_actions,
+    read_context_fields,
     read_field_rules,
     read_opaque_rules,
     read_redaction,
     read_routes,
+    read_sample_rules,
     read_statuses,
     read_upstream,
 )
@@ -214,6 +218,18 @@ class Settings:
     context_headers: tuple[str, ...] = setting(
         "INFERTAP_CONTEXT_HEADERS", "", comma_list, "Headers that become business context."
     )
+    context_fields: tuple[ContextField, ...] = setting(
+        "INFERTAP_CONTEXT_FIELDS",
+        "",
+        read_context_fields,
+        "Business facts: `tier=$.metadata.tier,cohort=header:x-cohort,intent=query:intent` (request's JSON).",
+    )
+    sample_rules: tuple[SampleRule, ...] = setting(
+        "INFERTAP_SAMPLE_RULES",
+        "",
+        read_sample_rules,
+        "Rates by what payloads say: `model:iris*=0.1,finish_reason:length=1`; the first that fits decides.",
+    )
     user_header: str | None = setting(
         "INFERTAP_USER_HEADER", "", optional_text, "Header that names the user; recorded as a keyed hash."
     )
@@ -273,6 +289,9 @@ class Settings:
     source_namespace: str = setting("INFERTAP_SOURCE_NAMESPACE", "", text, "Its namespace.")
     source_node: str = setting("INFERTAP_SOURCE_NODE", "", text, "Its node.")
     source_container: str = setting("INFERTAP_SOURCE_CONTAINER", "", text, "The model's container.")
+    source_version: str = setting(
+        "INFERTAP_SOURCE_VERSION", "", text, "Its label of a version: the model's where nothing else tells it."
+    )
 
     def __post_init__(self) -> None:
         if not self.routes and self.upstream is None:
@@ -315,10 +334,12 @@ __all__ = [
     "PROTOCOLS",
     "REDACTION_CLASSES",
     "VALUE_ACTIONS",
+    "ContextField",
     "FieldRule",
     "OpaqueRule",
     "Original",
     "Route",
+    "SampleRule",
     "Settings",
     "SettingsError",
     "read",

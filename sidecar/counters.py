@@ -13,7 +13,7 @@ traffic waits for no disk (law 1).
 Law 4, in the words of this page:
 
     seen = open + skipped + opaque + not_sampled + shed_* + handed_over            (summed over the relays)
-    handed_over = in_transit + dropped_* + lost_crash + appended                   (relays = recorder)
+    handed_over = in_transit + not_sampled_by_rule + dropped_* + lost_crash + appended    (relays = recorder)
     earlier_appended + appended =
         pending + acked + evicted_unacked + dead_lettered + corrupt + expired      (inside the spool, all
         runs)
@@ -70,6 +70,7 @@ RELAY_COUNTERS: Final = (
 
 RECORDER_COUNTERS: Final = (
     # -- law 4, second line
+    "not_sampled_by_rule",
     "dropped_record_too_large",
     "dropped_spool_failed",
     "dropped_recorder_fault",

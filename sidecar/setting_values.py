@@ -7,7 +7,7 @@ expected.
 import re
 from dataclasses import dataclass
 
-from infertap.settings import Address, Endpoint, comma_list, endpoint
+from infertap.settings import Address, Endpoint, comma_list, endpoint, number
 
 # Every class; what each finds is told in docs/redaction.md.
 REDACTION_CLASSES = (
@@ -65,6 +65,24 @@ class Route:
     def __str__(self) -> str:
         listen = self.listen.port if isinstance(self.listen, Address) else self.listen
         return f"{listen}={self.upstream}"
+
+
+@dataclass(frozen=True, slots=True)
+class ContextField:
+    """Where a fact about a call's business stands: `origin` is header, query or json; `path` leads to it."""
+
+    name: str
+    origin: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class SampleRule:
+    """The share kept of calls whose payloads say all of these facts."""
+
+    # (fact, value): the value may end with `*`, or begin with `>` or `<` where the fact is a number.
+    conditions: tuple[tuple[str, str], ...]
+    rate: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +152,58 @@ def read_redaction(value: str) -> frozenset[str]:
                 f"no redaction class {item!r}; there are all, none, {', '.join(REDACTION_CLASSES)}"
             )
     return frozenset(chosen)
+
+
+_CONTEXT_NAME = re.compile(r"[A-Za-z_][0-9A-Za-z_.-]{0,63}")
+
+
+def read_context_fields(value: str) -> tuple[ContextField, ...]:
+    """`tier=$.metadata.tier,cohort=header:x-cohort,intent=query:intent`."""
+    fields = []
+    for item in comma_list(value):
+        name, _, source = item.partition("=")
+        if source.startswith("$"):
+            origin, path = "json", source
+        else:
+            origin, _, path = source.partition(":")
+            path = path.lower() if origin == "header" else path
+        is_path = origin in ("header", "query") or FIELD_PATH.fullmatch(path) is not None
+        if (
+            _CONTEXT_NAME.fullmatch(name) is None
+            or origin not in ("json", "header", "query")
+            or not path
+            or not is_path
+        ):
+            raise ValueError("expected NAME=$.path, NAME=header:NAME or NAME=query:NAME, separated by commas")
+        fields.append(ContextField(name, origin, path))
+    return tuple(fields)
+
+
+SAMPLE_FACTS = ("model", "version", "user", "finish_reason")
+SAMPLE_NUMBERS = ("input_tokens", "output_tokens")
+
+
+def read_sample_rules(value: str) -> tuple[SampleRule, ...]:
+    """`model:iris*=0.1,model:big&output_tokens:>1000=0.5`: the first that fits decides."""
+    rules = []
+    for item in comma_list(value):
+        said, equals, rate = item.rpartition("=")
+        conditions = tuple(_read_condition(each) for each in said.split("&"))
+        if not equals or not conditions:
+            raise ValueError("expected FACT:VALUE=RATE, separated by commas; several facts joined by &")
+        rules.append(SampleRule(conditions, number(0, 1)(rate)))
+    return tuple(rules)
+
+
+def _read_condition(said: str) -> tuple[str, str]:
+    fact, _, wanted = said.partition(":")
+    if fact in SAMPLE_NUMBERS and re.fullmatch(r"[<>]\d{1,15}", wanted):
+        return fact, wanted
+    if fact in SAMPLE_FACTS and wanted:
+        return fact, wanted
+    raise ValueError(
+        f"expected FACT:VALUE with one of {', '.join(SAMPLE_FACTS)}, or {' or '.join(SAMPLE_NUMBERS)}:>NUMBER"
+    )
 
 
 # What can stand in place of a value.

@@ -155,6 +155,10 @@ class Record(google.protobuf.message.Message):
     CLOSE_CODE_FIELD_NUMBER: builtins.int
     CLOSE_REASON_FIELD_NUMBER: builtins.int
     ERROR_FIELD_NUMBER: builtins.int
+    COHORT_FIELD_NUMBER: builtins.int
+    APPLICATION_VERSION_FIELD_NUMBER: builtins.int
+    INTENT_FIELD_NUMBER: builtins.int
+    TAGS_FIELD_NUMBER: builtins.int
     SEQUENCE_FIELD_NUMBER: builtins.int
     SPOOL_ID_FIELD_NUMBER: builtins.int
     STORED_AT_FIELD_NUMBER: builtins.int
@@ -197,6 +201,10 @@ class Record(google.protobuf.message.Message):
     close_code: builtins.int
     """WebSocket: what closed it (RFC 6455, section 7.4); absent where no close frame was seen."""
     close_reason: builtins.str
+    cohort: builtins.str
+    """Facts that INFERTAP_CONTEXT_FIELDS names; what it names otherwise is in `context`."""
+    application_version: builtins.str
+    intent: builtins.str
     sequence: builtins.int
     """-- filled in by the server that answers, never stored in the record's bytes
     The serial number people see: position in its spool, from 1, without repeats.
@@ -232,6 +240,8 @@ class Record(google.protobuf.message.Message):
     def error(self) -> Global___Error:
         """What a failed call says of its failure; absent where nothing does."""
 
+    @property
+    def tags(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
     @property
     def stored_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """When storage made the record durable; absent from a sidecar's own API."""
@@ -269,6 +279,10 @@ class Record(google.protobuf.message.Message):
         close_code: builtins.int | None = ...,
         close_reason: builtins.str = ...,
         error: Global___Error | None = ...,
+        cohort: builtins.str = ...,
+        application_version: builtins.str = ...,
+        intent: builtins.str = ...,
+        tags: collections.abc.Iterable[builtins.str] | None = ...,
         sequence: builtins.int = ...,
         spool_id: builtins.bytes = ...,
         stored_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
@@ -276,7 +290,7 @@ class Record(google.protobuf.message.Message):
         segments_missing: builtins.int = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_close_code", b"_close_code", "_grpc_status", b"_grpc_status", "caller", b"caller", "close_code", b"close_code", "error", b"error", "grpc_status", b"grpc_status", "model", b"model", "request", b"request", "response", b"response", "sampling", b"sampling", "source", b"source", "stored_at", b"stored_at", "timing", b"timing"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_close_code", b"_close_code", "_grpc_status", b"_grpc_status", "call_id", b"call_id", "caller", b"caller", "client_request_id", b"client_request_id", "close_code", b"close_code", "close_reason", b"close_reason", "context", b"context", "ended_by", b"ended_by", "error", b"error", "grpc_message", b"grpc_message", "grpc_status", b"grpc_status", "http_status", b"http_status", "is_continued", b"is_continued", "logging_error_codes", b"logging_error_codes", "method", b"method", "model", b"model", "model_request_id", b"model_request_id", "path", b"path", "payload_id", b"payload_id", "protocol", b"protocol", "query", b"query", "request", b"request", "request_id", b"request_id", "response", b"response", "sampling", b"sampling", "segment", b"segment", "segments_joined", b"segments_joined", "segments_missing", b"segments_missing", "sequence", b"sequence", "source", b"source", "span_id", b"span_id", "spool_id", b"spool_id", "state", b"state", "stored_at", b"stored_at", "timing", b"timing", "trace_id", b"trace_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_close_code", b"_close_code", "_grpc_status", b"_grpc_status", "application_version", b"application_version", "call_id", b"call_id", "caller", b"caller", "client_request_id", b"client_request_id", "close_code", b"close_code", "close_reason", b"close_reason", "cohort", b"cohort", "context", b"context", "ended_by", b"ended_by", "error", b"error", "grpc_message", b"grpc_message", "grpc_status", b"grpc_status", "http_status", b"http_status", "intent", b"intent", "is_continued", b"is_continued", "logging_error_codes", b"logging_error_codes", "method", b"method", "model", b"model", "model_request_id", b"model_request_id", "path", b"path", "payload_id", b"payload_id", "protocol", b"protocol", "query", b"query", "request", b"request", "request_id", b"request_id", "response", b"response", "sampling", b"sampling", "segment", b"segment", "segments_joined", b"segments_joined", "segments_missing", b"segments_missing", "sequence", b"sequence", "source", b"source", "span_id", b"span_id", "spool_id", b"spool_id", "state", b"state", "stored_at", b"stored_at", "tags", b"tags", "timing", b"timing", "trace_id", b"trace_id"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_close_code", b"_close_code"]) -> typing.Literal["close_code"] | None: ...
     @typing.overload
@@ -302,6 +316,7 @@ class Timing(google.protobuf.message.Message):
     ACCEPTED_US_FIELD_NUMBER: builtins.int
     RELAY_WAIT_US_FIELD_NUMBER: builtins.int
     GRPC_TIMEOUT_US_FIELD_NUMBER: builtins.int
+    PHASES_FIELD_NUMBER: builtins.int
     duration_us: builtins.int
     upstream_connected_us: builtins.int
     request_complete_us: builtins.int
@@ -321,6 +336,10 @@ class Timing(google.protobuf.message.Message):
     def end(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
     @property
     def recorded_at(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
+    @property
+    def phases(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Phase]:
+        """The model's own phases, from `Server-Timing` (W3C Server Timing), in its order."""
+
     def __init__(
         self,
         *,
@@ -336,15 +355,38 @@ class Timing(google.protobuf.message.Message):
         accepted_us: builtins.int | None = ...,
         relay_wait_us: builtins.int = ...,
         grpc_timeout_us: builtins.int | None = ...,
+        phases: collections.abc.Iterable[Global___Phase] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_accepted_us", b"_accepted_us", "_grpc_timeout_us", b"_grpc_timeout_us", "accepted_us", b"accepted_us", "end", b"end", "grpc_timeout_us", b"grpc_timeout_us", "recorded_at", b"recorded_at", "start", b"start"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_accepted_us", b"_accepted_us", "_grpc_timeout_us", b"_grpc_timeout_us", "accepted_us", b"accepted_us", "duration_us", b"duration_us", "end", b"end", "first_response_byte_us", b"first_response_byte_us", "grpc_timeout_us", b"grpc_timeout_us", "mean_gap_us", b"mean_gap_us", "recorded_at", b"recorded_at", "relay_wait_us", b"relay_wait_us", "request_complete_us", b"request_complete_us", "start", b"start", "upstream_connected_us", b"upstream_connected_us", "worst_gap_us", b"worst_gap_us"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_accepted_us", b"_accepted_us", "_grpc_timeout_us", b"_grpc_timeout_us", "accepted_us", b"accepted_us", "duration_us", b"duration_us", "end", b"end", "first_response_byte_us", b"first_response_byte_us", "grpc_timeout_us", b"grpc_timeout_us", "mean_gap_us", b"mean_gap_us", "phases", b"phases", "recorded_at", b"recorded_at", "relay_wait_us", b"relay_wait_us", "request_complete_us", b"request_complete_us", "start", b"start", "upstream_connected_us", b"upstream_connected_us", "worst_gap_us", b"worst_gap_us"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_accepted_us", b"_accepted_us"]) -> typing.Literal["accepted_us"] | None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_grpc_timeout_us", b"_grpc_timeout_us"]) -> typing.Literal["grpc_timeout_us"] | None: ...
 
 Global___Timing: typing_extensions.TypeAlias = Timing
+
+@typing.final
+class Phase(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    DURATION_US_FIELD_NUMBER: builtins.int
+    DESCRIPTION_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    duration_us: builtins.int
+    """Zero where none was said."""
+    description: builtins.str
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        duration_us: builtins.int = ...,
+        description: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["description", b"description", "duration_us", b"duration_us", "name", b"name"]) -> None: ...
+
+Global___Phase: typing_extensions.TypeAlias = Phase
 
 @typing.final
 class Model(google.protobuf.message.Message):

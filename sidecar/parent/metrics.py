@@ -57,6 +57,7 @@ RELAY_MEANINGS: Final[Mapping[str, tuple[str, str]]] = {
 }
 
 RECORDER_MEANINGS: Final[Mapping[str, tuple[str, str]]] = {
+    "not_sampled_by_rule": ("counter", "Calls that a rule on what their payloads say did not keep."),
     "dropped_record_too_large": ("counter", "Calls the recorder took and could not store."),
     "dropped_spool_failed": ("counter", "Calls the recorder took and could not store."),
     "dropped_recorder_fault": ("counter", "Calls the recorder took and could not store."),

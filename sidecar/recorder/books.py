@@ -21,7 +21,7 @@ from sidecar.counters import RELAY_COUNTERS, Row
 
 RUN: Final = b"run"
 EARLIER: Final = b"earlier"
-_COUNTED: Final = (*DROPPED, "lost_crash", "appended")
+_COUNTED: Final = ("not_sampled_by_rule", *DROPPED, "lost_crash", "appended")
 _EARLIER: Final = ("seen", "not_recorded", "shed", "dropped", "lost_crash")
 
 
@@ -56,7 +56,7 @@ class Books:
         self.settled[slot] = number
 
     def count(self, name: str, more: int) -> None:
-        """So many more appended, lost_crash or dropped_*."""
+        """So many more appended, lost_crash, not_sampled_by_rule or dropped_*."""
         self.counts[name] += more
 
     def see(self, relays: Iterable[Mapping[str, int]]) -> None:
@@ -81,15 +81,16 @@ def _close(earlier: dict[str, int], counts: Mapping[str, int], relays: Mapping[s
     """Close the books of a run that is over: what was open or under way then is lost."""
     settled = sum(counts.values())
     shed = sum(relays.get(name, 0) for name in SHED)
+    by_rule = counts.get("not_sampled_by_rule", 0)
     not_recorded = sum(relays.get(name, 0) for name in ("skipped", "opaque", "not_sampled"))
     # Numbers that were committed are surer than the page as it was seen a moment before.
     handed_over = max(relays.get("handed_over", 0), settled)
     seen = max(relays.get("seen", 0), not_recorded + shed + handed_over)
     earlier["seen"] += seen
-    earlier["not_recorded"] += not_recorded
+    earlier["not_recorded"] += not_recorded + by_rule
     earlier["shed"] += seen - not_recorded - handed_over
     lost, appended = counts.get("lost_crash", 0), counts.get("appended", 0)
-    earlier["dropped"] += settled - lost - appended
+    earlier["dropped"] += settled - by_rule - lost - appended
     earlier["lost_crash"] += lost + handed_over - settled
 
 

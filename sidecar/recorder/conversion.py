@@ -13,10 +13,13 @@ from sidecar.exchange import Exchange
 from sidecar.in_flight import CallInFlight
 from sidecar.recorder.asked import Asked
 from sidecar.recorder.call_id import CallIds, text_of
+from sidecar.recorder.context import hashed_fields
 from sidecar.recorder.redacted_call import CallRedaction
 from sidecar.recorder.redaction import Policy, Redactor, read_own_rules
+from sidecar.recorder.rule_sampling import RuleSampling
 from sidecar.recorder.shrinking import encode
 from sidecar.recorder.to_record import RecordMaker
+from sidecar.recorder.understanding import Understanding
 
 FAILED: Final = "CONVERSION_FAILED"
 # What a call in flight may weigh: ten thousand of them are kept in memory.
@@ -41,18 +44,32 @@ class Conversion:
 
     def __init__(self, settings: Settings, hash_key: bytes | None, run_id: bytes) -> None:
         """Raises ValueError where a rule of the settings can't be read, RulesFileError for the own ones."""
-        policy = Policy.of(settings, hash_key, read_own_rules(settings.redact_rules_file))
+        policy = Policy.of(
+            settings,
+            hash_key,
+            read_own_rules(settings.redact_rules_file),
+            hashed_fields(settings.context_fields),
+        )
         self._ids = CallIds(run_id)
         self._redaction = CallRedaction(settings, Redactor(policy))
+        self._understanding = Understanding(policy)
         self._maker = RecordMaker(settings, policy.version)
         self._asked = Asked()
+        self._rules = RuleSampling(settings.sample_rules)
 
-    def convert(self, slot: int, call: Exchange, recorded_at_ns: int) -> Converted:
-        """The record of `call` of that relay slot; `recorded_at_ns` is the time now, since the epoch."""
+    def convert(self, slot: int, call: Exchange, recorded_at_ns: int) -> Converted | None:
+        """The record of `call` of that relay slot; None where a rule on what it says does not keep it.
+
+        `recorded_at_ns` is the time now, since the epoch.
+        """
         call_id = self._ids.of(slot, call.call_number, call.started_wall_ns)
         try:
             redacted = self._redaction.redact(call, call_id)
-            record = self._maker.whole(call_id, call, redacted, recorded_at_ns)
+            understood = self._understanding.of(redacted, call.status)
+            redacted = understood.call
+            record = self._maker.whole(call_id, call, redacted, understood.view, recorded_at_ns)
+            if not self._rules.keeps(call, record):
+                return None
             self._asked.go_on(call_id, record)
             encoded = encode(record)
         except Exception:  # law 3: whatever it was, nothing raw goes on
@@ -69,12 +86,16 @@ class Conversion:
         """What can be told of `call`, which has not ended and whose bodies are not here."""
         call_id = self._ids.of(slot, call.call_number, call.started_wall_ns)
         try:
-            record = self._maker.whole(call_id, call, self._redaction.redact(call), 0)
+            record = self._whole_in_flight(call_id, call)
             encoded = encode(_open(record), IN_FLIGHT_BYTES)
         except Exception:  # law 3: whatever it was, nothing raw goes on
             record = v1.Record.FromString(self._bare(call_id, call, 0))
             encoded = encode(_open(record), IN_FLIGHT_BYTES)
         return CallInFlight(call_id, call.started, encoded)
+
+    def _whole_in_flight(self, call_id: bytes, call: Exchange) -> v1.Record:
+        understood = self._understanding.of(self._redaction.redact(call), call.status)
+        return self._maker.whole(call_id, call, understood.call, understood.view, 0)
 
     def _bare(self, call_id: bytes, call: Exchange, recorded_at_ns: int) -> bytes:
         try:

@@ -19,7 +19,7 @@ from sidecar.event_log import log_event
 from sidecar.handoff import MAX_PACKET_BYTES, Arrived, Inbox, Lost
 from sidecar.in_flight import InFlight
 from sidecar.recorder.books import Books
-from sidecar.recorder.conversion import Conversion
+from sidecar.recorder.conversion import Conversion, Converted
 from sidecar.recorder.report_intake import ReportIntake
 from sidecar.spool import Spool, SpoolError
 
@@ -177,13 +177,19 @@ class Pipeline:
             self._books.count("dropped_recorder_fault", 1)
             log_event("recorder", "record dropped", fault=type(fault).__name__)
         else:
-            self._batch.records.append((converted.call_id, converted.record))
-            self._batch.size += len(converted.record)
-            self._row.add("redactions", converted.redactions)
-            self._row.add("bodies_withheld", converted.withheld)
+            self._note(converted)
         if not arrived.exchange.is_continued:
             self._batch.ended.append((slot, arrived.exchange.call_number))
         self._books.settle(slot, arrived.number)
+
+    def _note(self, converted: Converted | None) -> None:
+        if converted is None:
+            self._books.count("not_sampled_by_rule", 1)
+            return
+        self._batch.records.append((converted.call_id, converted.record))
+        self._batch.size += len(converted.record)
+        self._row.add("redactions", converted.redactions)
+        self._row.add("bodies_withheld", converted.withheld)
 
     # -- append
 

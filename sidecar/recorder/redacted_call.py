@@ -6,18 +6,25 @@ keeps only what holds no text of the wire.
 
 import re
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from sidecar.config import Settings
 from sidecar.exchange import Body, Exchange
 from sidecar.protocols import decode_status_message, parse_head, timeout_ns
 from sidecar.recorder.bodies import Bodies, is_web, value_of
-from sidecar.recorder.payloads import Side
+from sidecar.recorder.context import ContextReader, Facts
+from sidecar.recorder.payloads import LOOKED_AT, STATUS_DETAILS, Media, Side, describe, read_details
 from sidecar.recorder.read_body import Close, Fields, ReadBody, WireSide
 from sidecar.recorder.redaction import Findings, RedactedBody, Redactor
+from sidecar.recorder.server_timing import Phase, read_phases
 
 # RFC 9112, section 3.2.2: scheme, authority, path.
 _match_absolute: Final = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://([^/]*)(.*)", re.DOTALL).fullmatch
+# Servers that name the version of the model in a header: by convention, Azure ML, SageMaker.
+_VERSION_HEADERS: Final = frozenset(
+    {b"x-model-version", b"model-version", b"azureml-model-deployment", b"x-amzn-invoked-production-variant"}
+)
+_VERSION_LENGTHS: Final = frozenset(map(len, _VERSION_HEADERS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +45,8 @@ class RedactedSide:
     # Its end was captured, and can't be read without what is missing.
     is_tail_unread: bool = False
     close: Close | None = None
+    # Numbers only.
+    media: Media | None = None
 
     def reading(self) -> Side:
         """This direction as the payload readers see it."""
@@ -58,13 +67,17 @@ class RedactedCall:
     user: str
     session: str
     address: str
-    context: dict[str, str]
+    facts: Facts
+    phases: list[Phase]
     request: RedactedSide
     response: RedactedSide
     is_grpc_web: bool = False
     # As the trailers say, or the end of a body of gRPC-Web; -1 where nothing does.
     grpc_status: int = -1
     grpc_timeout_ns: int | None = None
+    grpc_details: tuple[Any, ...] = ()
+    # As the answer's headers say.
+    model_version: str = ""
 
     @property
     def close(self) -> Close | None:
@@ -81,6 +94,7 @@ class CallRedaction:
         self._context_headers = {name.lower().encode(): name.lower() for name in settings.context_headers}
         self._user_header = _lower(settings.user_header)
         self._session_header = _lower(settings.session_header)
+        self._facts = ContextReader(settings.context_fields, redactor)
         self._bodies = Bodies(redactor, settings.body_limit_bytes)
 
     def redact(self, call: Exchange, key: bytes = b"") -> RedactedCall:
@@ -98,18 +112,22 @@ class CallRedaction:
             WireSide(call, False, response_fields, extensions, key), answer_findings
         )
         grpc_message = call.grpc_message or response_body.grpc_message
+        shown_query = redactor.query(query, findings) if query else ""
+        facts = self._facts.read(request_fields, shown_query, request_body.body.documents, findings)
+        facts.others |= self._context(request_fields, findings)
         return RedactedCall(
             request_id=redactor.raw(call.request_id, "request_id", findings),
             client_request_id=redactor.raw(call.client_request_id, "client_request_id", findings),
             model_request_id=redactor.raw(call.model_request_id, "model_request_id", answer_findings),
             method=redactor.raw(call.method[:32], "method", findings),
             path=path,
-            query=redactor.query(query, findings) if query else "",
+            query=shown_query,
             grpc_message=redactor.raw(decode_status_message(grpc_message), "grpc_message", answer_findings),
-            user=redactor.keyed_hash(value_of(request_fields, self._user_header)),
-            session=redactor.keyed_hash(value_of(request_fields, self._session_header)),
+            user=redactor.keyed_hash(value_of(request_fields, self._user_header)) or facts.user,
+            session=redactor.keyed_hash(value_of(request_fields, self._session_header)) or facts.session,
             address=redactor.keyed_hash(call.client_address.rpartition(":")[0].encode()),
-            context=self._context(request_fields, findings),
+            facts=facts,
+            phases=self._phases(response_fields, answer_findings),
             request=self._side(request_body, call.request, request_fields, call.request_trailers, findings),
             response=self._side(
                 response_body, call.response, response_fields, call.response_trailers, answer_findings
@@ -117,7 +135,23 @@ class CallRedaction:
             is_grpc_web=is_web(value_of(request_fields, b"content-type").decode("latin-1")),
             grpc_status=response_body.grpc_status if call.grpc_status < 0 else call.grpc_status,
             grpc_timeout_ns=timeout_ns(value_of(request_fields, b"grpc-timeout")),
+            grpc_details=self._details((*call.response_trailers, *response_fields), answer_findings),
+            model_version=self._version(response_fields, answer_findings),
         )
+
+    def _details(self, fields: Fields, findings: Findings) -> tuple[Any, ...]:
+        raw = value_of(fields, STATUS_DETAILS)
+        return self._redactor.documents(read_details(raw), findings) or () if raw else ()
+
+    def _version(self, fields: Fields, findings: Findings) -> str:
+        for name, raw in fields:
+            if len(name) in _VERSION_LENGTHS and name.lower() in _VERSION_HEADERS and raw:
+                return self._redactor.header(name.lower().decode(), raw, "header", findings)
+        return ""
+
+    def _phases(self, fields: Fields, findings: Findings) -> list[Phase]:
+        raw = value_of(fields, b"server-timing")
+        return read_phases(self._redactor.header("server-timing", raw, "header", findings)) if raw else []
 
     def _context(self, fields: Fields, findings: Findings) -> dict[str, str]:
         if not self._context_headers:
@@ -147,7 +181,20 @@ class CallRedaction:
             is_view_cut=read.is_view_cut,
             is_tail_unread=read.is_tail_unread,
             close=read.close,
+            media=_media(value_of(fields, b"content-type"), body),
         )
+
+
+def _media(content_type: bytes, body: Body) -> Media | None:
+    """What a body of images or sound is, by its first bytes."""
+    if not body.captured or content_type[:5] in _NO_MEDIA:
+        return None
+    head = b""
+    for piece in body.captured_pieces:
+        head += piece[:LOOKED_AT]
+        if len(head) >= LOOKED_AT:
+            break
+    return describe(content_type.partition(b";")[0].strip().lower().decode("latin-1"), head)
 
 
 def _path(target: bytes, findings: Findings) -> bytes:

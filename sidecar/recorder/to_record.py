@@ -16,12 +16,16 @@ from infertap import v1
 from sidecar.config import Settings
 from sidecar.exchange import Body, EndedBy, Exchange, Protocol
 from sidecar.recorder.call_id import text_of
+from sidecar.recorder.context import Facts
 from sidecar.recorder.json_text import json_text
-from sidecar.recorder.payloads import CallPayloads, Tensor, View, understand
+from sidecar.recorder.payloads import Media, Tensor, View
 from sidecar.recorder.read_body import Close
 from sidecar.recorder.redacted_call import RedactedCall, RedactedSide
-from sidecar.recorder.traceparent import read_traceparent
+from sidecar.recorder.server_timing import Phase
+from sidecar.traceparent import read_traceparent
 
+NOT_UNDERSTOOD: Final = "PAYLOAD_NOT_UNDERSTOOD"
+_TOKENS: Final = ("input_tokens", "output_tokens", "cached_input_tokens", "reasoning_tokens")
 _GRPC_CANCELLED: Final = 1
 # The tap's mark of what the settings refuse.
 _REFUSED: Final = "refused"
@@ -60,7 +64,8 @@ class RecordMaker:
             record.grpc_status = call.grpc_status
         record.segment = call.segment
         record.is_continued = call.is_continued
-        record.trace_id, record.span_id = read_traceparent(call.traceparent)
+        trace_id, span_id = read_traceparent(call.traceparent)
+        record.trace_id, record.span_id = trace_id.decode(), span_id.decode()
         _set_timing(record.timing, call, recorded_at_ns)
         record.sampling.reason = cast("v1.Sampling.Reason.ValueType", call.reason.value)
         record.sampling.fraction = call.sampling_fraction
@@ -72,11 +77,10 @@ class RecordMaker:
         record.logging_error_codes.extend(sorted({flag.upper() for flag in call.flags if _is_flag(flag)}))
         return record
 
-    def whole(self, call_id: bytes, call: Exchange, redacted: RedactedCall, recorded_at_ns: int) -> v1.Record:
+    def whole(
+        self, call_id: bytes, call: Exchange, redacted: RedactedCall, view: View, recorded_at_ns: int
+    ) -> v1.Record:
         """All that is to be told."""
-        view = understand(
-            CallPayloads(redacted.path, redacted.request.reading(), redacted.response.reading())
-        )
         record = self.bare(call_id, call, recorded_at_ns)
         record.state = _state(
             call, self._settings.failed_statuses, redacted.grpc_status, redacted.close, view.failed
@@ -98,32 +102,39 @@ class RecordMaker:
         record.path = redacted.path
         record.query = redacted.query
         record.grpc_message = redacted.grpc_message
-        record.context.update(redacted.context)
+        _set_facts(record, redacted.facts)
+        record.timing.phases.extend(map(_phase, redacted.phases))
         record.caller.user = redacted.user
         record.caller.session = redacted.session
         record.caller.address = redacted.address
-        self._set_model(record.model, view)
+        self._set_model(record.model, view, redacted.model_version)
+        _set_error(record, view)
         codes = record.logging_error_codes
         _set_payload(record.request, redacted.request, view.request_view)
         _set_payload(record.response, redacted.response, view.response_view)
         _set_pieces(record.request, call, call.request)
         _set_pieces(record.response, call, call.response)
         codes.extend(_codes("REQUEST", redacted.request) + _codes("RESPONSE", redacted.response))
+        if view.is_odd:
+            codes.append(NOT_UNDERSTOOD)
         return record
 
     def _endpoint(self, call: Exchange) -> str:
         return self._endpoints[call.route] if 0 <= call.route < len(self._endpoints) else ""
 
-    def _set_model(self, model: v1.Model, view: View) -> None:
-        model.name = view.model_name or self._settings.model_name
-        model.version = view.model_version or self._settings.model_version
+    def _set_model(self, model: v1.Model, view: View, header_version: str) -> None:
+        settings = self._settings
+        model.api, model.operation = view.api, view.operation
+        model.name = view.model_name or settings.model_name
+        versions = (view.model_version, header_version, view.path_version, settings.model_version)
+        model.version = next(filter(None, versions), settings.source_version)
         if view.parameters:
             model.parameters_json = json_text(view.parameters)
         model.finish_reasons.extend(view.finish_reasons)
-        if view.input_tokens is not None:
-            model.input_tokens = view.input_tokens
-        if view.output_tokens is not None:
-            model.output_tokens = view.output_tokens
+        for name in _TOKENS:
+            count = getattr(view, name)
+            if count is not None:
+                setattr(model, name, count)
         model.inputs.extend(map(_tensor, view.inputs))
         model.outputs.extend(map(_tensor, view.outputs))
 
@@ -191,6 +202,8 @@ def _set_payload(payload: v1.Payload, side: RedactedSide, view: object) -> None:
     if body.tail_offset is not None:
         payload.tail_offset = body.tail_offset
     payload.decoded_json = side.view_json or (json_text(view) if view is not None else "")
+    if side.media is not None:
+        _set_media(payload, side.media)
     for name, value in side.headers:
         payload.headers.add(name=name, value=value)
     for name, value in side.trailers:
@@ -198,6 +211,33 @@ def _set_payload(payload: v1.Payload, side: RedactedSide, view: object) -> None:
     for finding in side.findings.listed():
         # "class" is a word of Python's own.
         payload.redactions.add(count=finding.count, field=finding.where, **{"class": finding.kind})
+
+
+def _phase(phase: Phase) -> v1.Phase:
+    return v1.Phase(name=phase.name, duration_us=phase.duration_us, description=phase.description)
+
+
+def _set_facts(record: v1.Record, facts: Facts) -> None:
+    record.cohort = facts.cohort
+    record.application_version = facts.application_version
+    record.intent = facts.intent
+    record.tags.extend(facts.tags)
+    record.context.update(facts.others)
+
+
+def _set_error(record: v1.Record, view: View) -> None:
+    failure = view.failure
+    if failure:
+        record.error.type = failure.type
+        record.error.message = failure.message
+        record.error.stack_trace = failure.stack_trace
+
+
+def _set_media(payload: v1.Payload, media: Media) -> None:
+    said = payload.media
+    said.format, said.duration_ms = media.format, media.duration_ms
+    said.width, said.height = media.width, media.height
+    said.channels, said.sample_rate = media.channels, media.sample_rate
 
 
 def _set_pieces(payload: v1.Payload, call: Exchange, body: Body) -> None:

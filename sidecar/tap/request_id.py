@@ -1,4 +1,4 @@
-"""Request ids: making them, and judging the caller's; reading `traceparent`.
+"""Request ids: making them, and judging the caller's.
 
 Pure: randomness is an argument.
 """
@@ -11,12 +11,6 @@ HEADER: Final = b"x-request-id"
 MAX_CLIENT_ID: Final = 128
 
 _USABLE: Final = re.compile(rb"[\x21-\x7e]{1,128}").fullmatch
-# W3C Trace Context, section 3.2.2: no version ff, no ids of zeros; versions after 00 may append.
-_TRACEPARENT: Final = re.compile(
-    rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-[\x21-\x7e]*)?"
-).fullmatch
-_FIRST_VERSION: Final = b"00-"
-_FIRST_VERSION_LENGTH: Final = 55
 
 
 class RequestIds:
@@ -41,12 +35,3 @@ class RequestIds:
 def is_usable(value: bytes) -> bool:
     """Whether a caller's id can be the call's: 1 to 128 visible ASCII characters."""
     return _USABLE(value) is not None
-
-
-def trace_id(traceparent: bytes) -> bytes:
-    """The trace id (32 hex digits) of a valid `traceparent`, else b""."""
-    match = _TRACEPARENT(traceparent)
-    if match is None:
-        return b""
-    is_first = traceparent.startswith(_FIRST_VERSION)
-    return b"" if is_first and len(traceparent) != _FIRST_VERSION_LENGTH else match[1]

@@ -11,13 +11,12 @@ lets through.
 """
 
 from dataclasses import dataclass
-from hashlib import blake2b
 from typing import Final
 
 from sidecar.exchange import EndedBy, Exchange, Protocol, Reason
 from sidecar.protocols import stream_has_failed
+from sidecar.sample_hash import HASHES, sample_hash
 from sidecar.tap.capture import last_bytes
-from sidecar.tap.request_id import trace_id
 
 # The mark of a call that the settings refuse: it failed, whatever became of it.
 REFUSED: Final = "refused"
@@ -25,7 +24,6 @@ REFUSED: Final = "refused"
 # How much of a stream's end is looked at: its last events.
 _LAST_EVENTS_BYTES: Final = 4 << 10
 _SECOND: Final = 1_000_000_000
-_HASHES: Final = 1 << 64
 # Looked up once: an enum's attributes are slow.
 _BY_MODEL: Final = EndedBy.MODEL
 _GRPC: Final = Protocol.GRPC
@@ -106,7 +104,7 @@ class _Share:
 
     def __init__(self, rate: float, cap: float | None) -> None:
         self._rate = rate
-        self._threshold = int(rate * _HASHES)
+        self._threshold = int(rate * HASHES)
         self._cap = cap
         # The current second; calls within the rate in it and in the one before; calls kept in it.
         self._second = 0
@@ -115,7 +113,7 @@ class _Share:
     def admits(self, call: Exchange) -> bool:
         """Whether `call` is among those kept; sets its fraction."""
         if self._rate < 1:
-            if hash_of(call) >= self._threshold:
+            if sample_hash(call.traceparent, call.request_id) >= self._threshold:
                 return False
             call.sampling_fraction = self._rate
         return self._cap is None or self._is_within_cap(call, self._cap)
@@ -130,14 +128,8 @@ class _Share:
         expected = max(self._offered, self._offered_before)
         if expected > cap:
             fraction = self._rate * cap / expected
-            if self._kept >= cap or hash_of(call) >= int(fraction * _HASHES):
+            if self._kept >= cap or sample_hash(call.traceparent, call.request_id) >= int(fraction * HASHES):
                 return False
             call.sampling_fraction = fraction
         self._kept += 1
         return True
-
-
-def hash_of(call: Exchange) -> int:
-    """Where `call` lies between 0 and 2**64: the same in every sidecar that the request passes."""
-    key = trace_id(call.traceparent) if call.traceparent else b""
-    return int.from_bytes(blake2b(key or call.request_id, digest_size=8).digest(), "big")

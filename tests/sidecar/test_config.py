@@ -4,7 +4,7 @@ import pytest
 
 from infertap.settings import Address, UnixPath
 from sidecar import config
-from sidecar.config import FieldRule, OpaqueRule, Route, Settings, SettingsError
+from sidecar.config import ContextField, FieldRule, OpaqueRule, Route, SampleRule, Settings, SettingsError
 
 
 def read(**settings: str) -> Settings:
@@ -88,3 +88,39 @@ def test_faults(settings: dict[str, str], fault: str) -> None:
 def test_free_ports_may_repeat() -> None:
     """Port 0 asks for a free one, as often as wanted."""
     assert len(read(routes="0=a:1,0=b:2").all_routes()) == 2
+
+
+def test_context_fields_and_sample_rules() -> None:
+    """Facts name where they stand; rules name facts and a rate."""
+    assert read(context_fields="a=$.x[0].y,b=header:X-B,c=query:Q").context_fields == (
+        ContextField("a", "json", "$.x[0].y"),
+        ContextField("b", "header", "x-b"),
+        ContextField("c", "query", "Q"),
+    )
+    assert read(sample_rules="model:a=b&output_tokens:>9=0.5").sample_rules == (
+        SampleRule((("model", "a=b"), ("output_tokens", ">9")), 0.5),
+    )
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"context_fields": "a"},
+        {"context_fields": "a=b"},
+        {"context_fields": "a=header:"},
+        {"context_fields": "a=$.x..y"},
+        {"context_fields": "a b=$.x"},
+        {"sample_rules": "model:a"},
+        {"sample_rules": "model:a=2"},
+        {"sample_rules": "colour:a=1"},
+        {"sample_rules": "model:=1"},
+        {"sample_rules": "output_tokens:9=1"},
+        {"sample_rules": "=1"},
+        {"redact_actions": "email=blur"},
+        {"redact_actions": "mail=hash"},
+    ],
+)
+def test_faults_of_facts_and_rules(settings: dict[str, str]) -> None:
+    """What can't be read is a fault that says what is expected."""
+    with pytest.raises(SettingsError, match="expected"):
+        read(**settings)

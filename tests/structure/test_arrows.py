@@ -18,11 +18,19 @@ ARROWS = {
     "sidecar.core_files": set(),
     "sidecar.event_log": set(),
     "sidecar.account": {"sidecar.counters"},
+    "sidecar.traceparent": set(),
+    "sidecar.sample_hash": {"sidecar.traceparent"},
     "sidecar.setting_values": {"infertap.settings"},
     "sidecar.config": {"infertap.settings", "infertap.setting_names", "sidecar.setting_values"},
     "sidecar.hash_key": set(),
     "sidecar.tls": {"sidecar.config", "sidecar.event_log"},
-    "sidecar.tap": {"sidecar.protocols", "sidecar.exchange", "sidecar.counters", "sidecar.config"},
+    "sidecar.tap": {
+        "sidecar.protocols",
+        "sidecar.exchange",
+        "sidecar.counters",
+        "sidecar.config",
+        "sidecar.sample_hash",
+    },
     "sidecar.handoff": {"sidecar.exchange", "sidecar.counters"},
     "sidecar.in_flight": {"infertap.v1", "sidecar.handoff"},
     "sidecar.relay": {
@@ -82,7 +90,9 @@ ARROWS = {
         "sidecar.hash_key",
         "sidecar.in_flight",
         "sidecar.protocols",
+        "sidecar.sample_hash",
         "sidecar.spool",
+        "sidecar.traceparent",
     },
 }
 # Rooms whose clock, randomness and limits are arguments.

@@ -25,6 +25,10 @@ class Findings:
         """One more of class `kind` in `where`."""
         self._counts[kind, where] += 1
 
+    def add_all(self, others: "Findings") -> None:
+        """Those of `others` too."""
+        self._counts.update(others._counts)
+
     @property
     def total(self) -> int:
         return self._counts.total()

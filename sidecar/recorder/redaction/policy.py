@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
-from sidecar.config import OpaqueRule, Settings
+from sidecar.config import FieldRule, OpaqueRule, Settings
 from sidecar.recorder.redaction.classes import shapes_of
 from sidecar.recorder.redaction.fields import FieldRules
 from sidecar.recorder.redaction.masks import Masks
@@ -50,7 +50,13 @@ class Policy:
     version: str
 
     @classmethod
-    def of(cls, settings: Settings, hash_key: bytes | None, own_rules: Sequence[OwnRule] = ()) -> "Policy":
+    def of(
+        cls,
+        settings: Settings,
+        hash_key: bytes | None,
+        own_rules: Sequence[OwnRule] = (),
+        more_fields: Sequence[FieldRule] = (),
+    ) -> "Policy":
         """The policy that `settings` ask for; raises ValueError where a field's path can't be read."""
         key = HashKey(hash_key) if hash_key else None
         actions = dict(settings.redact_actions) | {rule.shape.kind: rule.action for rule in own_rules}
@@ -58,13 +64,13 @@ class Policy:
         shapes = (*(rule.shape for rule in own_rules), *shapes_of(settings.redact))
         return cls(
             kinds=settings.redact,
-            fields=FieldRules(settings.redact_fields),
+            fields=FieldRules((*settings.redact_fields, *more_fields)),
             opaque=settings.opaque_bodies,
             record_headers=frozenset(name.lower() for name in settings.record_headers),
             scanner=Scanner(shapes),
             masks=Masks(actions, key),
             key=key,
-            version=_version(settings, key, own_rules),
+            version=_version(settings, key, own_rules, more_fields),
         )
 
     def opaque_action(self, media_type: str) -> str:
@@ -76,13 +82,18 @@ class Policy:
         return "digest"
 
 
-def _version(settings: Settings, key: HashKey | None, own_rules: Sequence[OwnRule]) -> str:
+def _version(
+    settings: Settings,
+    key: HashKey | None,
+    own_rules: Sequence[OwnRule],
+    more_fields: Sequence[FieldRule],
+) -> str:
     said = {
         "shapes": _SHAPES_VERSION,
         "kinds": sorted(settings.redact),
         "actions": sorted(settings.redact_actions),
         "own": [[rule.shape.kind, rule.shape.pattern, rule.action] for rule in own_rules],
-        "fields": [[rule.path, rule.action] for rule in settings.redact_fields],
+        "fields": [[rule.path, rule.action] for rule in (*settings.redact_fields, *more_fields)],
         "opaque": [[rule.media_type, rule.action] for rule in settings.opaque_bodies],
         "headers": sorted(name.lower() for name in settings.record_headers),
         "key": key.identity if key else None,

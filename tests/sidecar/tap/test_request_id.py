@@ -5,7 +5,7 @@ import uuid
 
 import pytest
 
-from sidecar.tap.request_id import RequestIds, is_usable, trace_id
+from sidecar.tap.request_id import RequestIds, is_usable
 
 
 def test_made_ids():
@@ -37,26 +37,3 @@ def test_two_processes():
 def test_usable(value, usable):
     """1 to 128 visible ASCII characters can be a call's id."""
     assert is_usable(value) is usable
-
-
-TRACE = b"4bf92f3577b34da6a3ce929d0e0e4736"
-
-
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [
-        (b"00-" + TRACE + b"-00f067aa0ba902b7-01", TRACE),
-        (b"cc-" + TRACE + b"-00f067aa0ba902b7-01-more", TRACE),
-        (b"00-" + TRACE + b"-00f067aa0ba902b7-01-more", b""),
-        (b"cc-" + TRACE + b"-00f067aa0ba902b7-01more", b""),
-        (b"ff-" + TRACE + b"-00f067aa0ba902b7-01", b""),
-        (b"00-" + TRACE.upper() + b"-00f067aa0ba902b7-01", b""),
-        (b"00-" + b"0" * 32 + b"-00f067aa0ba902b7-01", b""),
-        (b"00-" + TRACE + b"-0000000000000000-01", b""),
-        (b"00-" + TRACE + b"-00f067aa0ba902b7-1", b""),
-        (b"", b""),
-    ],
-)
-def test_trace_id(value, expected):
-    """A trace id is read only from a valid `traceparent`."""
-    assert trace_id(value) == expected

@@ -5,12 +5,17 @@ from collections import deque
 import pytest
 
 from sidecar.exchange import EndedBy, Exchange, Protocol, Reason
+from sidecar.sample_hash import sample_hash
 from sidecar.tap import SamplingRules
 from sidecar.tap.request_id import RequestIds
-from sidecar.tap.sampling import Sampling, hash_of
+from sidecar.tap.sampling import Sampling
 
 SECOND = 1_000_000_000
 new_id = RequestIds(lambda size: bytes(range(size))).new
+
+
+def hash_of(call: Exchange) -> int:
+    return sample_hash(call.traceparent, call.request_id)
 
 
 def ended(status=200, at=SECOND, took=1000, **fields):
