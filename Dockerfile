@@ -22,6 +22,8 @@ RUN INFERTAP_COMPILE=$COMPILE pip wheel --no-cache-dir --no-deps --wheel-dir /wh
  && /opt/infertap/bin/pip uninstall --yes pip
 
 FROM python:${PYTHON}
+# For the init container of redirect mode alone; the sidecar itself has no privilege to use it.
+RUN apt-get update && apt-get install -y --no-install-recommends iptables && rm -rf /var/lib/apt/lists/*
 # A number, so that Kubernetes can tell that it isn't root.
 RUN install -d -m 0700 -o 65532 -g 65532 /var/lib/infertap
 COPY --from=build /opt/infertap /opt/infertap

@@ -56,6 +56,11 @@ VALUES: dict[str, dict[str, Any]] = {
         },
         "example": {"enabled": True, "args": ["--port", "8000"]},
     },
+    "redirect": {"example": {"enabled": True}, "sidecar": {"redirect": True, "ports": TWO_PORTS}},
+    "redirect, ordinary container": {
+        "example": {"enabled": True},
+        "sidecar": {"redirect": True, "native": False},
+    },
     "sidecars only": {"storage": {"enabled": False}, "example": {"enabled": True}},
 }
 
@@ -180,6 +185,27 @@ def test_a_native_sidecar_starts_before_the_model_and_restarts(chart: Any) -> No
     assert "initContainers" not in ordinary
     assert [each["name"] for each in ordinary["containers"]] == ["infertap", "model"]
     assert "restartPolicy" not in ordinary["containers"][0]
+
+
+def test_redirect_leaves_ports_to_the_model(chart: Any) -> None:
+    """In redirect mode callers name the model's port, rules lead to the sidecar, and the sidecar asks whom."""
+    documents = render(chart, VALUES["redirect"])
+    pod = one(documents, "Deployment")["spec"]["template"]["spec"]
+    assert [each["name"] for each in pod["initContainers"]] == ["infertap-redirect", "infertap"]
+    assert environment(sidecar_of(documents))["INFERTAP_ROUTES"] == "[::]:9000=original,[::]:9001=original"
+    service = one(documents, "Service", "-example")
+    assert [(each["port"], each["targetPort"]) for each in service["spec"]["ports"]] == [
+        (8000, 8000),
+        (8001, 8001),
+    ]
+    rules = pod["initContainers"][0]["command"][2]
+    assert "redirect iptables 8000 9000\n" in rules
+    assert "redirect ip6tables 8001 9001;" in rules
+    rights = pod["initContainers"][0]["securityContext"]["capabilities"]
+    assert rights == {"drop": ["ALL"], "add": ["NET_ADMIN", "NET_RAW"]}
+    ordinary = one(render(chart, VALUES["redirect, ordinary container"]), "Deployment")
+    (rules_first,) = ordinary["spec"]["template"]["spec"]["initContainers"]
+    assert rules_first["name"] == "infertap-redirect"
 
 
 @pytest.mark.parametrize("values", VALUES.values(), ids=VALUES.keys())

@@ -8,8 +8,10 @@ The sidecar, for any pod. In a chart that depends on this one:
       initContainers: {{- include "infertap.sidecar" (dict "context" .Subcharts.infertap) | nindent 8 }}
       volumes: {{- include "infertap.sidecar.volumes" (dict "context" .Subcharts.infertap) | nindent 8 }}
 
-With `sidecar.native: false` the first goes under `containers`. "settings" in the dict adds to, or overrides,
-`sidecar.settings` for this pod. The model needs no change: the Service's targetPort names the sidecar's port.
+With `sidecar.native: false` the first goes under `containers`, and with `sidecar.redirect` too
+`infertap.sidecar.redirect` under `initContainers`, in the same way. "settings" in the dict adds to, or overrides,
+`sidecar.settings` for this pod. The model needs no change: the Service's targetPort names the sidecar's port, or,
+with `sidecar.redirect`, the model's as ever.
 */ -}}
 
 {{- define "infertap.sidecar.labels" -}}
@@ -19,6 +21,7 @@ infertap.dev/sidecar: "true"
 {{- define "infertap.sidecar" -}}
 {{- $sidecar := .context.Values.sidecar }}
 {{- $settings := merge (dict) (.settings | default dict) ($sidecar.settings | default dict) -}}
+{{- if $sidecar.native }}{{ include "infertap.sidecar.redirect" . }}{{ end -}}
 - name: infertap
   image: {{ include "infertap.image" .context }}
   imagePullPolicy: {{ .context.Values.image.pullPolicy }}
@@ -33,7 +36,7 @@ infertap.dev/sidecar: "true"
     - {name: infertap-admin, containerPort: {{ $sidecar.adminPort }}}
   env:
     - name: INFERTAP_ROUTES
-      value: {{ include "infertap.sidecar.routes" $sidecar.ports | quote }}
+      value: {{ include "infertap.sidecar.routes" $sidecar | quote }}
     - name: INFERTAP_ADMIN_LISTEN
       value: "0.0.0.0:{{ $sidecar.adminPort }}"
     - name: INFERTAP_SPOOL_DIR
@@ -92,10 +95,51 @@ infertap.dev/sidecar: "true"
 
 {{- define "infertap.sidecar.routes" -}}
 {{- $routes := list }}
-{{- range . }}
-{{- $routes = append $routes (printf "%d=127.0.0.1:%d" (int64 .listen) (int64 .upstream)) }}
+{{- range .ports }}
+{{- $upstream := ternary "original" (printf "127.0.0.1:%d" (int64 .upstream)) $.redirect }}
+{{- $listen := ternary (printf "[::]:%d" (int64 .listen)) (printf "%d" (int64 .listen)) $.redirect }}
+{{- $routes = append $routes (printf "%s=%s" $listen $upstream) }}
 {{- end }}
 {{- join "," $routes }}
+{{- end }}
+
+{{- /*
+The rules of redirect mode. Only what comes from outside the pod is redirected (PREROUTING), so the sidecar's own
+connections, and those of the pod to itself, are left alone. Made once, however often this runs.
+*/ -}}
+{{- define "infertap.sidecar.redirect" -}}
+{{- $sidecar := .context.Values.sidecar }}
+{{- if $sidecar.redirect -}}
+- name: infertap-redirect
+  image: {{ include "infertap.image" .context }}
+  imagePullPolicy: {{ .context.Values.image.pullPolicy }}
+  command:
+    - sh
+    - -ec
+    - |
+      redirect() {
+        $1 -t nat -C PREROUTING -p tcp --dport "$2" -j REDIRECT --to-ports "$3" 2>/dev/null ||
+          $1 -t nat -A PREROUTING -p tcp --dport "$2" -j REDIRECT --to-ports "$3"
+      }
+      {{- range $sidecar.ports }}
+      redirect iptables {{ .upstream }} {{ .listen }}
+      if [ -s /proc/net/if_inet6 ]; then redirect ip6tables {{ .upstream }} {{ .listen }}; fi
+      {{- end }}
+  securityContext:
+    runAsNonRoot: false
+    runAsUser: 0
+    runAsGroup: 0
+    allowPrivilegeEscalation: false
+    readOnlyRootFilesystem: true
+    capabilities:
+      drop: [ALL]
+      add: [NET_ADMIN, NET_RAW]
+    seccompProfile:
+      type: RuntimeDefault
+  resources:
+    requests: {cpu: 10m, memory: 16Mi}
+    limits: {memory: 64Mi}
+{{ end }}
 {{- end }}
 
 {{- define "infertap.sidecar.storage" -}}
