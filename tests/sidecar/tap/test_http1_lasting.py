@@ -1,10 +1,14 @@
 """HTTP/1 beside the bytes: draining, heads that come slowly, calls that last, and the times of a call."""
 
 import dataclasses
+import itertools
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sidecar.exchange import EndedBy, Protocol, Reason
+from tests.sidecar.tap.test_byte_law import FROM_CLIENT, FROM_MODEL, cut, streams
 
 GET = b"GET /a HTTP/1.1\r\nHost: m\r\n\r\n"
 POST = b"POST /p HTTP/1.1\r\nHost: m\r\nContent-Length: 5\r\n\r\nhello"
@@ -350,3 +354,34 @@ def test_a_stream_that_ends_with_an_error(make_rig):
         tap.from_model(b"0\r\n\r\n", 4)
     (call,) = rig.kept
     assert (call.status, call.reason) == (200, Reason.ERROR)
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    streams(FROM_CLIENT[:8]),
+    streams(FROM_MODEL),
+    st.lists(st.sampled_from([1, 2, 7, 30, 1000, 100_000]), min_size=1, max_size=3),
+    st.lists(st.sampled_from(["client", "model"]), min_size=1, max_size=20),
+    st.integers(0, 12),
+)
+def test_out_is_in_while_draining(make_rig, from_client, from_model, sizes, turns, drained_at):
+    """Whenever draining begins: what leaves is what came, less the id and `Connection: close` lines added."""
+    rig = make_rig()
+    tap = rig.tap()
+    pieces = {"client": cut(from_client, sizes), "model": cut(from_model, sizes)}
+    out = {"client": b"", "model": b""}
+    order = itertools.cycle(turns)
+    for turn in itertools.count():
+        if turn == drained_at:
+            tap.drain(rig.now())
+        side = next(order)
+        if not pieces[side]:
+            side = "model" if side == "client" else "client"
+        if not pieces[side]:
+            break
+        out[side] += (tap.from_client if side == "client" else tap.from_model)(pieces[side].pop(0), rig.now())
+        rig.check_balance()
+    assert rig.without_added(out["client"]) + tap.client_held == from_client
+    assert rig.without_added(out["model"]).replace(CLOSE, b"") + tap.model_held == from_model
+    tap.lost(EndedBy.CLIENT, rig.now())
+    rig.check_balance()
