@@ -76,11 +76,14 @@ class Bodies:
         json_bytes = value_of(side.fields, b"inference-header-content-length")
         if json_bytes:
             return self._binary(content_type, json_bytes, head, findings)
+        goes_on = side.goes_on
+        if not is_cut and not goes_on and not side.call.segment:  # as most are
+            return ReadBody(self._redactor.body(content_type, head, findings))
         unfinished = _UNFINISHED.get(content_type.partition(";")[0].strip().lower())
-        if side.goes_on and unfinished is not None:
+        if goes_on and unfinished is not None:
             self._rests.keep(side, unfinished(tail or head))
-        ends = replace(side.ends, closes=is_cut or side.goes_on)
-        stretch = Stretch(head, ends, tail, Ends(True, side.goes_on))
+        ends = Ends(side.call.segment > 0, is_cut or goes_on, side.rest is not None)
+        stretch = Stretch(head, ends, tail, Ends(True, goes_on))
         return ReadBody(self._redactor.body(content_type, stretch, findings), is_cut=is_cut)
 
     # -- gRPC
