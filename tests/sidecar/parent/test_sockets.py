@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from sidecar import config
+from sidecar.parent.door import keep_out
 from sidecar.parent.sockets import StartError, address_of, open_sockets
 
 
@@ -86,3 +87,12 @@ def test_nothing_stays_open() -> None:
     with open_sockets(settings()):
         assert len(os.listdir("/proc/self/fd")) > before
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_successors_unix_socket_is_left(tmp_path: Path) -> None:
+    """A sidecar that ends late does not take away the socket of the one that has come after it."""
+    path = tmp_path / "in.sock"
+    with open_sockets(settings(listen=f"unix:{path}")) as opened, socket.socket(socket.AF_UNIX) as successor:
+        keep_out(opened.listening[0])
+        successor.bind(str(path))
+    assert path.exists()
