@@ -32,6 +32,7 @@ PROGRESS_SECONDS = 5
 SESSION_SECONDS = 60
 ROUNDS, WARM_UP_ROUNDS = 6, 2
 GROWTH_SHARE, GROWTH_MIB = 0.10, 6.0
+REST_SECONDS = 30
 # Pools of threads grow to their size when they are first busy.
 MORE_THREADS = 4
 MUST_BE_ZERO = (
@@ -85,6 +86,11 @@ async def _run(chosen: argparse.Namespace, where: Where, watch: Watch) -> list[s
         account = await watch.settled()
         rests.append(await watch.rest())
         _show(f"at rest after round {number + 1} of {ROUNDS}", rests[-1], where.done)
+    for _ in range(REST_SECONDS):  # freed memory goes back to the system after some quiet seconds
+        if not _leaks(rests):
+            break
+        rests[-1] = await watch.rest()
+        _show("still at rest", rests[-1], where.done)
     print(f"sessions: {dict(sorted(where.done.sessions.items()))}")
     print(f"account: {account}")
     reasons = [*where.done.failures, *_leaks(rests), *_imbalances(account, where.done)]

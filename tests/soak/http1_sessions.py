@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from websockets.frames import Frame, Opcode
+
 from tests.soak.ledger import Done
 from tests.soak.model import LARGE, Model, read_chunks, reset
 
@@ -149,6 +151,24 @@ async def tunnel(where: Where) -> None:
         assert await reader.read() == b""
 
 
+async def websocket(where: Where) -> None:
+    """Messages of a WebSocket, which the model says back; two records."""
+    async with connected(where) as (reader, writer):
+        writer.write(
+            b"GET /websocket HTTP/1.1\r\nHost: m\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        )
+        await reader.readuntil(b"\r\n\r\n")
+        where.done.calls += 2
+        for _ in range(where.random.randrange(1, 9)):
+            opcode = where.random.choice((Opcode.TEXT, Opcode.BINARY, Opcode.PING))
+            sent = Frame(opcode, a_body(where)[: 120 if opcode is Opcode.PING else None]).serialize(mask=True)
+            writer.write(sent)
+            assert await reader.readexactly(len(sent)) == sent, "other bytes in a WebSocket"
+        if where.random.random() < 0.5:
+            reset(writer)
+
+
 async def slow_reader(where: Where) -> None:
     """A large answer, read in sips; sometimes not to its end."""
     async with connected(where) as (reader, writer):
@@ -236,6 +256,6 @@ async def not_reading(where: Where) -> None:
 
 
 SESSIONS = (
-    *(keep_alive, keep_alive, keep_alive, pipelined, until_close, events, tunnel, slow_reader),
-    *(aborted_upload, model_breaks_off, cut_head, ambiguous, garbage, nothing, not_reading),
+    *(keep_alive, keep_alive, keep_alive, pipelined, until_close, events, tunnel, websocket),
+    *(slow_reader, aborted_upload, model_breaks_off, cut_head, ambiguous, garbage, nothing, not_reading),
 )

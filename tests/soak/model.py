@@ -98,8 +98,12 @@ class Model:
             writer.write(b"HTTP/1.1 200 Connected\r\n\r\n")
             await _echo_raw(reader, writer)
             return False
-        if name == b"/upgrade":
-            writer.write(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: soak\r\nConnection: upgrade\r\n\r\n")
+        if name in (b"/upgrade", b"/websocket"):
+            other = b"websocket" if name == b"/websocket" else b"soak"
+            writer.write(
+                b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: %b\r\nConnection: upgrade\r\n"
+                b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n" % other
+            )
             await _echo_raw(reader, writer)
             return False
         if name == b"/early":
