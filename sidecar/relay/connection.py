@@ -2,9 +2,9 @@
 
 Touches the two transports and the monotonic clock. It promises (laws 1 and 2): bytes leave in order, as the
 tap returns them; an end of input is passed on after all that came before it; a reset is passed on as a reset;
-a tap that raises is taken out, what it held is forwarded, and the connection goes on without it; a tap that
-refuses ends the connection, after its answer. Once both sides are gone nothing holds on to the tap, so that
-its memory is free at once.
+a tap that raises is taken out, what it held is forwarded, and the connection goes on without it, unless the
+settings want every call on record; a tap that refuses ends the connection, after its answer. Once both sides
+are gone nothing holds on to the tap, so that its memory is free at once.
 """
 
 import contextlib
@@ -87,7 +87,8 @@ class Connection:
             return
         self.client.send_onward = self.model.transport.write
         self.model.send_onward = self.client.transport.write
-        self._open_tap(facts)
+        if not self._open_tap(facts):
+            return
         if self.traffic.is_draining:
             self.drain(monotonic_ns())
         if self.traffic.is_scarce:
@@ -99,7 +100,8 @@ class Connection:
             else:
                 release(side.transport)
 
-    def _open_tap(self, facts: ConnectionFacts) -> None:
+    def _open_tap(self, facts: ConnectionFacts) -> bool:
+        """Whether the connection goes on."""
         self.client.follow = self.model.follow = _pass_on
         try:
             tap = self.tap = self.traffic.open_tap(facts)
@@ -108,9 +110,10 @@ class Connection:
             # No tap to do it: a stretch that nobody follows (law 4).
             self.traffic.row.add("seen")
             self.traffic.row.add("opaque")
-        else:
-            self.client.follow = functools.partial(self._follow_first, tap)
-            self.model.follow = functools.partial(self._follow_opening, tap, tap.from_model)
+            return not self._end_unfollowed()
+        self.client.follow = functools.partial(self._follow_first, tap)
+        self.model.follow = functools.partial(self._follow_opening, tap, tap.from_model)
+        return True
 
     def _follow_first(self, opening: OpeningTap, data: bytes, now: int) -> bytes:
         """The client's first read, as of when it came."""
@@ -344,6 +347,8 @@ class Connection:
             return data  # it was taken out before, or the connection is ending
         ours, theirs = tap.client_held, tap.model_held
         tap.abandon(monotonic_ns())
+        if self._end_unfollowed():
+            return b""
         if side is self.model:
             ours, theirs = theirs, ours
         if theirs:
@@ -361,6 +366,13 @@ class Connection:
             self.model.send_onward(refused.answer)
         self.model.transport.close()
         linger(self.client.transport)
+
+    def _end_unfollowed(self) -> bool:
+        """Break the connection off where the settings want every call on record; whether they do."""
+        if self.traffic.refuses_unrecordable:
+            self.traffic.row.add("connections_refused")
+            self.reset()
+        return self.traffic.refuses_unrecordable
 
     def _count_fault(self, fault: Exception) -> None:
         self.traffic.row.add("tap_faults")

@@ -96,6 +96,7 @@ class Relay:
         self._watch_signals()
         recording = open_recording(self._settings, self._inheritance.handoff, self._row, self._recorder_row)
         traffic = Traffic(self._row, recording.open_tap, _connections_max(self._settings))
+        traffic.refuses_unrecordable = self._settings.unrecordable == "refuse"
         self._make_rounds(traffic)
         listeners = self._listen(traffic)
         slot = self._inheritance.slot

@@ -34,6 +34,8 @@ class Traffic:
     is_scarce: bool = False
     # In redirect mode: where this relay's own connections to models come from, as (host, port).
     dialled_from: set[tuple[str, int]] = field(default_factory=set)
+    # A connection whose tap has failed is broken off, not relayed on.
+    refuses_unrecordable: bool = False
     # New connections are asked to go elsewhere at once.
     is_draining: bool = False
 

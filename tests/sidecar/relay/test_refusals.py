@@ -109,3 +109,24 @@ async def test_both_refuse_once(bench: "Bench") -> None:
     client.close()
     await bench.until(lambda: bench.row["connections_open"] == 0)
     assert bench.row["connections_refused"] == 1
+
+
+@pytest.mark.parametrize("when", ["opening", "reading"])
+async def test_fault_ends_the_connection_where_all_must_be_on_record(bench: "Bench", when: str) -> None:
+    """With nothing to be relayed unrecorded, a tap that fails ends its connection: both sides are reset."""
+    bench.traffic.refuses_unrecordable = True
+
+    def prepare(tap: "ScriptedTap") -> None:
+        tap.fail_on = b"boom"
+        if when == "opening":
+            raise LookupError
+
+    bench.prepare = prepare
+    client, model = await bench.joined()
+    if when == "reading":
+        await client.send(b"boom")
+    for peer in (client, model):
+        with pytest.raises(ConnectionResetError):
+            await peer.receive(1)
+    await bench.until(lambda: bench.row["connections_open"] == 0)
+    assert (bench.row["tap_faults"], bench.row["connections_refused"]) == (1, 1)
