@@ -13,7 +13,7 @@ from sidecar.exchange import Body, Exchange
 from sidecar.protocols import decode_status_message, parse_head, timeout_ns
 from sidecar.recorder.bodies import Bodies, is_web, value_of
 from sidecar.recorder.context import ContextReader, Facts
-from sidecar.recorder.payloads import LOOKED_AT, STATUS_DETAILS, Media, Side, describe, read_details
+from sidecar.recorder.payloads import STATUS_DETAILS, Media, Side, describe, read_details
 from sidecar.recorder.read_body import Close, Fields, ReadBody, WireSide
 from sidecar.recorder.redaction import Findings, RedactedBody, Redactor
 from sidecar.recorder.server_timing import Phase, read_phases
@@ -181,20 +181,8 @@ class CallRedaction:
             is_view_cut=read.is_view_cut,
             is_tail_unread=read.is_tail_unread,
             close=read.close,
-            media=_media(value_of(fields, b"content-type"), body),
+            media=describe(value_of(fields, b"content-type").decode("latin-1"), body.captured_pieces),
         )
-
-
-def _media(content_type: bytes, body: Body) -> Media | None:
-    """What a body of images or sound is, by its first bytes."""
-    if not body.captured or content_type[:5] in _NO_MEDIA:
-        return None
-    head = b""
-    for piece in body.captured_pieces:
-        head += piece[:LOOKED_AT]
-        if len(head) >= LOOKED_AT:
-            break
-    return describe(content_type.partition(b";")[0].strip().lower().decode("latin-1"), head)
 
 
 def _path(target: bytes, findings: Findings) -> bytes:

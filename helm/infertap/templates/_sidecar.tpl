@@ -57,6 +57,8 @@ infertap.dev/sidecar: "true"
       valueFrom: {fieldRef: {fieldPath: metadata.namespace}}
     - name: INFERTAP_SOURCE_NODE
       valueFrom: {fieldRef: {fieldPath: spec.nodeName}}
+    - name: INFERTAP_SOURCE_VERSION
+      valueFrom: {fieldRef: {fieldPath: "metadata.labels['app.kubernetes.io/version']"}}
     - name: INFERTAP_SOURCE_CONTAINER
       value: {{ $sidecar.modelContainer | quote }}
     {{- with include "infertap.environment" $settings }}

@@ -5,12 +5,12 @@ Pure. Of the body nothing else is told, so this may be asked of raw bytes. What 
 
 import re
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
 # What is looked at: JPEG has its size behind its other segments.
-LOOKED_AT: Final = 64 << 10
+_LOOKED_AT: Final = 64 << 10
 # Types of bodies that are no text.
 _TYPES: Final = re.compile(
     r"(?:image|audio|video|font|model)/.*|application/(?:octet-stream|pdf|zip|ogg|x-npy|x-npz)|binary/octet-stream"
@@ -32,10 +32,15 @@ class Media:
     duration_ms: int = 0
 
 
-def describe(media_type: str, head: bytes) -> Media | None:
-    """What the body of that type that begins with `head` is; None for text, and for what is not known."""
-    if not head or _TYPES.fullmatch(media_type) is None:
+def describe(content_type: str, pieces: Iterable[bytes]) -> Media | None:
+    """What the body of that type is that `pieces` begin; None for text, and for what is not known."""
+    if _TYPES.fullmatch(content_type.partition(";")[0].strip().lower()) is None:
         return None
+    head = b""
+    for piece in pieces:
+        head += piece[:_LOOKED_AT]
+        if len(head) >= _LOOKED_AT:
+            break
     for begins, read in _FORMATS:
         if head.startswith(begins):
             try:
@@ -61,8 +66,10 @@ def _gif(head: bytes) -> Media:
     return Media("gif", width, height)
 
 
-def _bmp(head: bytes) -> Media:
+def _bmp(head: bytes) -> Media | None:
     """The BITMAPINFOHEADER; a negative height means rows from the top."""
+    if head[6:10] != bytes(4):  # two letters begin much else
+        return None
     width, height = struct.unpack_from("<ii", head, 18)
     return Media("bmp", abs(width), abs(height))
 

@@ -5,7 +5,7 @@ place, values never. What can't be read is withheld; what fails is withheld.
 """
 
 from sidecar.recorder.redaction.body import RedactedBody, Withheld
-from sidecar.recorder.redaction.fields import Step, read_path
+from sidecar.recorder.redaction.fields import FieldRules, Step, read_path
 from sidecar.recorder.redaction.findings import Finding, Findings
 from sidecar.recorder.redaction.holes import WHOLE, Ends, Stretch
 from sidecar.recorder.redaction.own_rules import OwnRule, RulesFileError, read_own_rules
@@ -15,6 +15,7 @@ from sidecar.recorder.redaction.redactor import Redactor
 __all__ = [
     "WHOLE",
     "Ends",
+    "FieldRules",
     "Finding",
     "Findings",
     "HashKey",
