@@ -29,7 +29,7 @@ http {
 # `return` alone would answer before the body has come and end HTTP/2's stream by RST_STREAM, over which nginx
 # as a proxy trips. So mirror reads it, empty_gif refuses the POST, and the page of its refusal is the answer.
 _UPSTREAM: Final = """\
-  default_type application/json; open_file_cache max=10;
+  default_type application/json; open_file_cache max=10; http2_max_concurrent_streams 1024;
   server {
     listen 127.0.0.1:%(h1)d backlog=4096; listen 127.0.0.1:%(h2)d http2 backlog=4096;
     location / { mirror /nowhere; empty_gif; error_page 405 =200 @answer; }
