@@ -380,7 +380,7 @@ def _from_character(data: bytes) -> bytes:
 
 def _is_stream(media_type: str) -> bool:
     """Whether what comes late can be read without what came before."""
-    return media_type == "text/event-stream" or _LINES_TYPES.fullmatch(media_type) is not None
+    return media_type.startswith("text/") or _LINES_TYPES.fullmatch(media_type) is not None
 
 
 def _whole_parts(boundary: re.Pattern[str], text: str, ends: Ends) -> str:

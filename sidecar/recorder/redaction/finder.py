@@ -11,6 +11,8 @@ from sidecar.recorder.redaction.scanner import Scanner
 from sidecar.recorder.redaction.spans import Span, without_overlaps
 
 DEPTH: Final = 3
+_CLEAN_TEXTS: Final = 4096
+_CLEAN_BYTES: Final = 128
 
 
 class Finder:
@@ -18,6 +20,8 @@ class Finder:
 
     def __init__(self, scanner: Scanner) -> None:
         self._scanner = scanner
+        # Short texts in which nothing was found: paths and names repeat from call to call.
+        self._clean: set[bytes] = set()
 
     def may_hold(self, data: bytes) -> bool:
         """Whether there is any candidate in `data`."""
@@ -31,7 +35,14 @@ class Finder:
 
     def spans(self, data: bytes) -> list[Span]:
         """What was found, in order, without overlaps."""
-        return without_overlaps(self._spans(data, DEPTH))
+        if data in self._clean:
+            return []
+        spans = without_overlaps(self._spans(data, DEPTH))
+        if not spans and len(data) <= _CLEAN_BYTES:
+            if len(self._clean) >= _CLEAN_TEXTS:
+                self._clean.clear()
+            self._clean.add(data)
+        return spans
 
     def _spans(self, data: bytes, depth: int) -> list[Span]:
         found = self._scanner.spans(data)

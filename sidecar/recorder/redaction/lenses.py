@@ -50,7 +50,7 @@ Lens = Callable[[bytes], View | None]
 
 
 def _view(data: bytes, undone: Iterable[_Undone]) -> View | None:
-    """`data` with these pieces, which come in order; None where there are none."""
+    """`data` with these pieces, which come in order; None if there are none."""
     out: list[bytes] = []
     starts: list[int] = []
     ends: list[int] = []
@@ -117,8 +117,11 @@ def quoted(data: bytes) -> View | None:
 # -- blobs
 
 # Nine bytes, the shortest value of a class, are twelve characters. MIME breaks lines.
+_SHORTEST_BLOB: Final = 12
 _BLOB: Final = re.compile(rb"[0-9A-Za-z+/_-]{12,}(?:\r?\n[0-9A-Za-z+/_-]{4,})*={0,2}")
 _PART: Final = re.compile(rb"[0-9A-Za-z]{12,}={0,2}")
+# Words, paths and names: text in hexadecimal has digits, in base64 mostly capitals.
+_WORDS: Final = re.compile(rb"[a-z/_-]+")
 _HEX: Final = re.compile(rb"(?:[0-9A-Fa-f]{2}){9,}")
 _STANDARD: Final = bytes.maketrans(b"-_", b"+/")
 # Bytes that text does not hold.
@@ -127,10 +130,14 @@ _NOT_TEXT: Final = bytes((*range(9), 11, 12, *range(14, 32), 127))
 
 def blobs(data: bytes) -> View | None:
     """Base64 and hexadecimal undone where they hold text; other runs of letters stay what they are."""
+    if len(data) < _SHORTEST_BLOB or _BLOB.search(data) is None:
+        return None
     return _view(data, (undone for each in _BLOB.finditer(data) for undone in _undo_blob(data, each)))
 
 
 def _undo_blob(data: bytes, run: re.Match[bytes]) -> Iterator[_Undone]:
+    if _WORDS.fullmatch(run[0]):
+        return
     meant = _text_of(run[0])
     if meant is not None:
         yield run.start(), run.end(), meant

@@ -159,7 +159,7 @@ def test_the_first_rule_that_fits_decides(rules: str, model: dict[str, Any], kep
 
 
 def test_a_rule_thins_by_the_hash_and_says_so() -> None:
-    """About its share of calls is kept, the same ones each time, with a fraction that makes up for the rest."""
+    """About its share of calls is kept, always the same ones, and the fraction makes up for the others."""
     kept = []
     for number in range(2000):
         call = exchange({})
