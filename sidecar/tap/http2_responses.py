@@ -1,6 +1,6 @@
-"""HTTP/2 responses: what a header block of the model says, noted in its call. Pure."""
+"""HTTP/2 responses: what a header block of the model says, and how it is noted in its call. Pure."""
 
-from typing import Final
+from typing import Final, NamedTuple
 
 from sidecar.exchange import Exchange, Protocol
 from sidecar.tap.request_id import HEADER, MAX_CLIENT_ID
@@ -13,24 +13,53 @@ _HTTP2: Final = Protocol.HTTP2
 Fields = list[tuple[bytes, bytes]]
 
 
-def note_response(call: Exchange, fields: Fields, now: int) -> bytes | None:
-    """Note the final answer; the id to add to it."""
-    call.first_response_byte = now
-    kept: Fields = []
+class ResponseFields(NamedTuple):
+    """What the tap goes by, and what is recorded."""
+
+    # 0 where there is none that can be read.
+    status: int
+    # The body is a stream of server-sent events.
+    is_event_stream: bool
+    # The model's id; None where there is none.
+    request_id: bytes | None
+    # Whether there is anything of gRPC's.
+    has_grpc: bool
+    # Without pseudo-header fields.
+    kept: Fields
+
+    @property
+    def is_informational(self) -> bool:
+        """A 1xx (RFC 9113, section 8.1): the final response follows."""
+        return 100 <= self.status < 200 and self.status != 101
+
+
+def read_response(fields: Fields) -> ResponseFields:
+    """What the `fields` of a response say."""
+    status = 0
+    is_events = has_grpc = False
     model_id = None
+    kept: Fields = []
     for field in fields:
         name, value = field
         if name == b":status":
-            call.status = int(value) if len(value) == 3 and value.isdigit() else 0
+            status = int(value) if len(value) == 3 and value.isdigit() else 0
         elif name[:1] != b":":
             kept.append(field)
             if name == b"content-type":
-                call.response_is_events = value[: len(_EVENTS)].lower() == _EVENTS
+                is_events = value[: len(_EVENTS)].lower() == _EVENTS
             elif name == HEADER:
                 model_id = value
             elif name[:5] == b"grpc-":
-                _note_grpc_field(call, name, value)
-    call.response_headers = kept
+                has_grpc = True
+    return ResponseFields(status, is_events, model_id, has_grpc, kept)
+
+
+def note_response(call: Exchange, read: ResponseFields, now: int) -> bytes | None:
+    """Note the final answer; the id to add to it."""
+    call.first_response_byte = now
+    call.status, call.response_is_events, model_id, has_grpc, call.response_headers = read
+    if has_grpc:
+        note_grpc_status(call, read.kept)
     if call.protocol is _WEBSOCKET and call.status // 100 != 2:  # not agreed on: an answer as any
         call.protocol = _HTTP2
     if model_id is None:
@@ -43,16 +72,7 @@ def note_response(call: Exchange, fields: Fields, now: int) -> bytes | None:
 def note_grpc_status(call: Exchange, fields: Fields) -> None:
     """Note what trailers say of a gRPC call's end."""
     for name, value in fields:
-        _note_grpc_field(call, name, value)
-
-
-def _note_grpc_field(call: Exchange, name: bytes, value: bytes) -> None:
-    if name == b"grpc-status":
-        call.grpc_status = int(value) if value.isdigit() and len(value) < 4 else 2
-    elif name == b"grpc-message":
-        call.grpc_message = value
-
-
-def is_informational(fields: Fields) -> bool:
-    """A 1xx (RFC 9113, section 8.1): the final response follows."""
-    return bool(fields) and fields[0][0] == b":status" and fields[0][1][:1] == b"1" and fields[0][1] != b"101"
+        if name == b"grpc-status":
+            call.grpc_status = int(value) if value.isdigit() and len(value) < 4 else 2
+        elif name == b"grpc-message":
+            call.grpc_message = value

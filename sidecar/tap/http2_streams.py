@@ -12,7 +12,8 @@ from sidecar.protocols import FIELD_OVERHEAD, STATIC_FIELD_BYTES, http2, literal
 from sidecar.tap.connection_facts import ConnectionFacts
 from sidecar.tap.http2_floods import HEADERS_FLOOD, RESET_FLOOD, FloodError, Floods
 from sidecar.tap.http2_receiver import Receiver
-from sidecar.tap.http2_responses import is_informational, note_grpc_status, note_response
+from sidecar.tap.http2_requests import read_request
+from sidecar.tap.http2_responses import note_grpc_status, note_response, read_response
 from sidecar.tap.http2_unrecorded import PIECE_SHIFT, REQUEST_ENDED, RESPONSE_ENDED, TOO_MANY, Unrecorded
 from sidecar.tap.interface import TapContext
 from sidecar.tap.request_id import HEADER, MAX_CLIENT_ID, is_usable
@@ -27,15 +28,14 @@ OPEN_BYTES: Final = 11 << 19
 _OPEN_CALL: Final = 1200
 _FIELD_BYTES: Final = 160
 
-_GRPC: Final = b"application/grpc"
-_GRPC_WEB: Final = b"application/grpc-web"
+# Lists up to this are remembered, the latest of each side: the decoder gives the same again, where it comes.
+_REMEMBERED_BYTES: Final = 4096
+_NO_FIELDS: Final[Fields] = []
 # Looked up once: an enum's attributes are slow.
 _BY_MODEL: Final = EndedBy.MODEL
 _BY_CLIENT: Final = EndedBy.CLIENT
 _BY_ABORT: Final = EndedBy.MODEL_ABORTED
 _HTTP2_CALL: Final = Protocol.HTTP2
-_GRPC_CALL: Final = Protocol.GRPC
-_WEBSOCKET_CALL: Final = Protocol.WEBSOCKET
 
 # What a field weighs at most in a list beside what its block holds, and what the id does: while these stay
 # below the receiver's limit, nothing need be summed up.
@@ -50,6 +50,10 @@ class Streams:
     """The streams of one connection."""
 
     __slots__ = (
+        "_answered",
+        "_answered_fields",
+        "_asked",
+        "_asked_fields",
         "_budget",
         "_context",
         "_facts",
@@ -81,6 +85,10 @@ class Streams:
         self._budget = context.budget
         self._new_request_id = context.new_request_id
         self._skips = context.skips
+        # What the latest list of either side said.
+        self._asked_fields = self._answered_fields = _NO_FIELDS
+        self._asked = read_request(_NO_FIELDS)
+        self._answered = read_response(_NO_FIELDS)
         # Open calls by stream, what each weighs, and all of them.
         self._open: dict[int, Exchange] = {}
         self._weights: dict[int, int] = {}
@@ -109,46 +117,23 @@ class Streams:
 
     # -- requests
 
-    def request_fields(  # noqa: PLR0912  (flat: paid for by every call)
-        self, number: int, fields: Fields, weight: int, ends: int, now: int
-    ) -> bytes:
+    def request_fields(self, number: int, fields: Fields, weight: int, ends: int, now: int) -> bytes:
         """A header block of the client; what is to be added to it."""
         if number <= self.highest or not number & 1:
             self._request_trailers(number, fields, weight, ends, now)
             return b""
         self.highest = number
         self.opened += 1
-        target = method = authority = traceparent = b""
-        caller_id = None
-        protocol = _HTTP2_CALL
-        kept: Fields = []
-        for field in fields:
-            name, value = field
-            if name == b":path":
-                target = value
-            elif name == b":method":
-                method = value
-            elif name == b":authority":
-                authority = value
-                kept.append((b"host", value))  # RFC 9113, section 8.3.1: the same thing
-            elif name == b":protocol":  # RFC 8441, section 4: extended CONNECT
-                if value == b"websocket":
-                    protocol = _WEBSOCKET_CALL
-            elif name[:1] != b":":
-                kept.append(field)
-                if name == b"content-type":
-                    if value.startswith(_GRPC) and not value.startswith(_GRPC_WEB):
-                        protocol = _GRPC_CALL
-                elif name == HEADER:
-                    caller_id = value
-                elif name == b"traceparent":
-                    traceparent = value
+        if fields is not self._asked_fields:
+            self._asked = read_request(fields)
+            self._asked_fields = fields if weight <= _REMEMBERED_BYTES else _NO_FIELDS
+        protocol, method, target, traceparent, caller_id, kept = self._asked
         if self._skips(target):
             self._ledger.skip()
             self._unrecorded.add(number, REQUEST_ENDED if ends else 0)
             return b""
         call = self._ledger.open(protocol, self._facts, now)
-        call.target = target or authority  # section 8.5: CONNECT has no path
+        call.target = target
         call.method = method
         call.traceparent = traceparent
         call.request_headers = kept
@@ -240,11 +225,14 @@ class Streams:
                 self._floods.frames(1, HEADERS_FLOOD, self, now)
             call.response_trailers = fields
             note_grpc_status(call, fields)
-        elif not ends and is_informational(fields):
-            self._floods.frames(1, HEADERS_FLOOD, self, now)
-            return b""
         else:
-            wanted = note_response(call, fields, now)
+            if fields is not self._answered_fields:
+                self._answered = read_response(fields)
+                self._answered_fields = fields if weight <= _REMEMBERED_BYTES else _NO_FIELDS
+            if not ends and self._answered.is_informational:
+                self._floods.frames(1, HEADERS_FLOOD, self, now)
+                return b""
+            wanted = note_response(call, self._answered, now)
             if wanted:
                 added = self._literal(call, fields, weight, wanted)
         if not ends:

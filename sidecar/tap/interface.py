@@ -98,9 +98,9 @@ class Tap(Protocol):
         """The relay will end: ask the client to go elsewhere, and return what is to be sent to it now.
 
         Called when draining begins, perhaps before any byte came; and again right before a connection that
-        has become idle is ended. HTTP/2: GOAWAY (last stream 2**31-1, NO_ERROR) at the next frame boundary, now or in a later return of
-        `from_model`; later streams are still followed. HTTP/1: `Connection: close` in the next final response
-        heads that lack it. Opaque: nothing.
+        has become idle is ended. HTTP/2: GOAWAY (last stream 2**31-1, NO_ERROR) at the next frame boundary,
+        now or in a later return of `from_model`; later streams are still followed. HTTP/1: `Connection:
+        close` in the next final response heads that lack it. Opaque: nothing.
         """
 
     def give_up(self, why: str, now: int) -> tuple[bytes, bytes]:
