@@ -246,6 +246,8 @@ class Http2Tap:
 
     def _may_leave(self) -> bool:
         """What was sent to the client ends between frames, and GOAWAY would not be the first of them."""
+        if self._rest is not None:  # no boundary is known any more
+            return False
         says_so_itself = self._model_has_ended or self._streams.model_is_leaving
         return self._model_takes.has_spoken and not self._model.left_of_frame and not says_so_itself
 

@@ -174,6 +174,16 @@ def test_opaque_rest_is_told_nothing(make_rig: "MakeRig") -> None:
     assert not tap.is_idle
 
 
+def test_rest_that_became_opaque_while_draining_is_told_nothing(make_rig: "MakeRig") -> None:
+    """Nor has what can be followed no more since the relay drains: it may be within a frame."""
+    _, tap = opened(make_rig)
+    tap.drain(2)
+    tap.from_client(frame(9, 0, 1, b""), 3)
+    within = END[:4]
+    assert tap.from_model(within, 4) == within
+    assert tap.drain(5) == b""
+
+
 def test_model_that_has_ended(make_rig: "MakeRig") -> None:
     """After the model's end nothing is said to the client."""
     _, tap = opened(make_rig)
