@@ -217,7 +217,7 @@ def test_large_messages(echo: Echo, start_sidecar: "StartSidecar", open_channel:
     assert unary(open_channel(sidecar), "One")(body, timeout=SECONDS) == body[::-1]
     [record] = sidecar.await_records(1)
     assert (record.request.size_bytes, record.response.size_bytes) == (len(body) + 5, len(body) + 5)
-    assert record.request.captured_bytes == 1 << 20
+    assert 3 << 18 < record.request.captured_bytes <= 1 << 20
     assert set(record.logging_error_codes) >= {"MAX_REQUEST_SIZE_EXCEEDED", "MAX_RESPONSE_SIZE_EXCEEDED"}
 
 

@@ -121,6 +121,10 @@ def test_plain_text_at_a_hole() -> None:
     assert body.data.endswith(b" a <payment_card>")
     body = REDACTOR.body("text/plain", Stretch(text[at - EDGE :].encode(), OPENS), Findings())
     assert b"1111" not in body.data
+    head, tail = text[: at + EDGE].encode(), text[at - EDGE :].encode()
+    both = REDACTOR.body("text/plain", Stretch(head, CLOSES, tail), Findings())
+    assert both.tail_offset is not None
+    assert both.data[both.tail_offset :] == body.data
 
 
 @pytest.mark.parametrize("content_type", [SSE, "text/plain"])
