@@ -14,7 +14,6 @@ LONG_FUNCTIONS = {
     "sidecar.tap.http1.from_client": "the hot path, as its twin below",
     "sidecar.tap.http1.from_model": "the hot path: once for each read, where another call is measurable",
     "sidecar.handoff.wire.pack_exchange": "the hot path: one tuple of all fields",
-    "sidecar.tap.http2_streams.request_fields": "the hot path: one loop over a request's fields",
     "sidecar.tap.http2_direction.follow": "the hot path: once for each frame",
     "sidecar.protocols.hpack._decode": "the hot path: once for each field",
 }
