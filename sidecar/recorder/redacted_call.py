@@ -113,8 +113,7 @@ class CallRedaction:
         )
         grpc_message = call.grpc_message or response_body.grpc_message
         shown_query = redactor.query(query, findings) if query else ""
-        facts = self._facts.read(request_fields, shown_query, request_body.body.documents, findings)
-        facts.others |= self._context(request_fields, findings)
+        facts = self._read_facts(request_fields, shown_query, request_body.body.documents, findings)
         return RedactedCall(
             request_id=redactor.raw(call.request_id, "request_id", findings),
             client_request_id=redactor.raw(call.client_request_id, "client_request_id", findings),
@@ -135,12 +134,22 @@ class CallRedaction:
             is_grpc_web=is_web(value_of(request_fields, b"content-type").decode("latin-1")),
             grpc_status=response_body.grpc_status if call.grpc_status < 0 else call.grpc_status,
             grpc_timeout_ns=timeout_ns(value_of(request_fields, b"grpc-timeout")),
-            grpc_details=self._details((*call.response_trailers, *response_fields), answer_findings),
+            grpc_details=self._details(call, response_fields, answer_findings),
             model_version=self._version(response_fields, answer_findings),
         )
 
-    def _details(self, fields: Fields, findings: Findings) -> tuple[Any, ...]:
-        raw = value_of(fields, STATUS_DETAILS)
+    def _read_facts(
+        self, fields: Fields, query: str, documents: tuple[Any, ...], findings: Findings
+    ) -> Facts:
+        facts = self._facts.read(fields, query, documents, findings)
+        facts.others |= self._context(fields, findings)
+        return facts
+
+    def _details(self, call: Exchange, fields: Fields, findings: Findings) -> tuple[Any, ...]:
+        """Of a failed call of gRPC; they stand in the trailers, which may be the only head."""
+        if call.grpc_status <= 0:
+            return ()
+        raw = value_of(call.response_trailers, STATUS_DETAILS) or value_of(fields, STATUS_DETAILS)
         return self._redactor.documents(read_details(raw), findings) or () if raw else ()
 
     def _version(self, fields: Fields, findings: Findings) -> str:

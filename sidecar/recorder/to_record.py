@@ -26,6 +26,17 @@ from sidecar.traceparent import read_traceparent
 
 NOT_UNDERSTOOD: Final = "PAYLOAD_NOT_UNDERSTOOD"
 _TOKENS: Final = ("input_tokens", "output_tokens", "cached_input_tokens", "reasoning_tokens")
+# Of the same name in a redacted call and in its record.
+_TEXTS: Final = (
+    "request_id",
+    "client_request_id",
+    "model_request_id",
+    "method",
+    "path",
+    "query",
+    "grpc_message",
+)
+_WHO: Final = ("user", "session", "address")
 _GRPC_CANCELLED: Final = 1
 # The tap's mark of what the settings refuse.
 _REFUSED: Final = "refused"
@@ -94,19 +105,13 @@ class RecordMaker:
             record.close_reason = redacted.close.reason
         if redacted.grpc_timeout_ns is not None:
             record.timing.grpc_timeout_us = redacted.grpc_timeout_ns // 1000
-        record.request_id = redacted.request_id
-        record.client_request_id = redacted.client_request_id
-        record.model_request_id = redacted.model_request_id
         record.payload_id = view.payload_id
-        record.method = redacted.method
-        record.path = redacted.path
-        record.query = redacted.query
-        record.grpc_message = redacted.grpc_message
+        for name in _TEXTS:
+            setattr(record, name, getattr(redacted, name))
         _set_facts(record, redacted.facts)
         record.timing.phases.extend(map(_phase, redacted.phases))
-        record.caller.user = redacted.user
-        record.caller.session = redacted.session
-        record.caller.address = redacted.address
+        for name in _WHO:
+            setattr(record.caller, name, getattr(redacted, name))
         self._set_model(record.model, view, redacted.model_version)
         _set_error(record, view)
         codes = record.logging_error_codes

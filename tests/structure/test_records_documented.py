@@ -12,7 +12,7 @@ from infertap import v1
 from infertap.query import segments
 from sidecar.counters import RELAY_COUNTERS
 from sidecar.in_flight import RELAY_LOST
-from sidecar.recorder import conversion, shrinking
+from sidecar.recorder import conversion, shrinking, to_record
 from sidecar.recorder.redaction import Withheld
 from sidecar.tap import capture, http1_stops, http2, http2_floods, sampling
 from sidecar.tap.http2_streams import ID_NOT_ADDED
@@ -45,7 +45,7 @@ def codes() -> Iterator[str]:
     yield RELAY_LOST
     for flag in (http2.UNREADABLE, http2.HEADERS_TOO_LARGE, ID_NOT_ADDED, TOO_MANY, *http2_floods.FLAGS):
         yield flag.upper()
-    yield from (conversion.FAILED, shrinking.TOO_LARGE, segments.CUT)
+    yield from (conversion.FAILED, shrinking.TOO_LARGE, to_record.NOT_UNDERSTOOD, segments.CUT)
     for side in ("REQUEST", "RESPONSE"):
         yield from (f"MAX_{side}_SIZE_EXCEEDED", f"{side}_VIEW_CUT", f"{side}_TAIL_UNREADABLE")
         yield from (f"{side}_BODY_{why.upper()}" for why in Withheld)
