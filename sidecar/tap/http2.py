@@ -48,6 +48,7 @@ class Http2Tap:
         "_context",
         "_facts",
         "_is_leaving",
+        "_is_within_frame",
         "_leaves_at",
         "_model",
         "_model_has_ended",
@@ -78,6 +79,8 @@ class Http2Tap:
         self._client_has_ended = self._model_has_ended = False
         # Follows the rest of the connection, once this tap no longer can.
         self._rest: OpaqueTap | None = None
+        # What was sent to the client may end within a frame, though its parser is further.
+        self._is_within_frame = False
         # The client has still to be told that the relay ends.
         self._is_leaving = False
         # Until when that may wait for all streams to end; how many were opened, and served, when it began.
@@ -103,6 +106,8 @@ class Http2Tap:
         try:
             return self._leave(data, now) if self._is_leaving else self._model.follow(data, now)
         except _UNFOLLOWABLE as error:
+            # Where in a frame the client stands is only known if something was held, which begins one.
+            self._is_within_frame = not self._model.held
             rest = self._stop_for(error, now)
             return _pass_on(self._model, rest.from_model, data, now)
 
@@ -216,7 +221,7 @@ class Http2Tap:
 
     def _farewell(self, code: int) -> bytes:
         """GOAWAY to the client, where it would not land within a frame."""
-        if self._model.left_of_frame or self._model_has_ended:
+        if self._is_within_frame or self._model.left_of_frame or self._model_has_ended:
             return b""
         goaway = http2.goaway_frame(self._streams.highest, code)
         return goaway if self._model_takes.has_spoken else http2.EMPTY_SETTINGS + goaway

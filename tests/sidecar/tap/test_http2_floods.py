@@ -364,6 +364,24 @@ def test_streams_that_would_be_shed_are_refused(make_rig: "MakeRig") -> None:
     assert wire.rig.row["shed_open_streams"] == wire.rig.row["open"] == 0
 
 
+@pytest.mark.parametrize("begun", [False, True])
+def test_no_answer_where_the_model_fails_within_a_frame(make_rig: "MakeRig", begun: bool) -> None:
+    """The end of a frame that was not sent on is no boundary; the beginning of one that was held is."""
+    wire = Connection(make_rig, unrecordable="refuse")
+    stream = wire.open()
+    data = frame(DATA, 0, stream, b"y" * 100)
+    broken = frame(CONTINUATION, 0, 1, b"")
+    if begun:
+        assert wire.model(data + broken[:5]) == data
+        rest = broken[5:]
+    else:
+        assert wire.model(data[:50]) == data[:50]
+        rest = data[50:] + broken
+    with pytest.raises(Refused) as caught:
+        wire.model(rest)
+    assert caught.value.answer == (goaway(stream, 1) if begun else b"")
+
+
 def test_no_answer_within_a_frame(make_rig: "MakeRig") -> None:
     """Where the model is within a frame nothing is said to the client; before its SETTINGS, SETTINGS are."""
     wire = Connection(make_rig, unrecordable="refuse")
