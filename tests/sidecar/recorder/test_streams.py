@@ -8,6 +8,7 @@ import os
 import struct
 from collections import deque
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -480,3 +481,39 @@ def test_timings() -> None:
     assert (timing.accepted_us, timing.upstream_connected_us, timing.relay_wait_us) == (-4000, 2000, 2500)
     assert not timing.HasField("grpc_timeout_us")
     assert not convert(call()).timing.HasField("accepted_us")
+
+
+# -- law 3, over all edges
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(st.integers(0, 4000), max_size=6), st.integers(1, 12), st.sampled_from(["sse", "lines", "ws"])
+)
+def test_segments_anywhere_show_no_value(cuts: list[int], size: int, kind: str) -> None:
+    """Wherever a stream is cut into segments, neither they nor what joins them show half a value."""
+    events = tokens((PROSE + SECRET + ", ") * 5 + PROSE, size)
+    if kind == "ws":
+        stream = b"".join(Peer(False).says(*events))
+    else:
+        stream = sse(events) if kind == "sse" else b"".join(map(as_line, events))
+    media = STREAM_TYPE if kind == "sse" else b"application/x-ndjson"
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: " + media + b"\r\n\r\n"
+    by, records = conversion(), []
+    edges = sorted({0, len(stream), *(cut * len(stream) // 4000 for cut in cuts)})
+    for number, (start, end) in enumerate(pairwise(edges)):
+        fields: dict[str, Any] = {"segment": number, "is_continued": end < len(stream)}
+        piece = whole(stream[start:end])
+        if kind == "ws":
+            records.append(convert(websocket(whole(), piece, **fields), by))
+        else:
+            records.append(convert(call(response=piece, response_head=head, **fields), by))
+    joined = join_segments(records)
+    assert joined is not None
+    if kind == "ws":
+        said = "".join(each["data"]["choices"][0]["delta"]["content"] for each in messages(joined.response))
+    else:
+        said = spoken(joined.response.data)
+    for half in ("ada@", "@exam", "example", "ple.org"):
+        assert half not in said
+    assert said.count("told to me") >= 6 - 2 * len(edges)
