@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING
 import h2.config
 import h2.connection
 import h2.events
+import h2.exceptions
 import httpx
 import pytest
 import trustme
 
+from tests.journeys.test_http2_clients import Http2Model, echo
+
 if TYPE_CHECKING:
-    from tests.journeys.conftest import Sidecar
+    from tests.journeys.conftest import Model, Sidecar
 
     StartSidecar = Callable[..., Sidecar]
 
@@ -74,6 +77,22 @@ def serving(context: ssl.SSLContext, answer: Callable[[ssl.SSLSocket], None]) ->
     listening.shutdown(socket.SHUT_RDWR)
     thread.join(10)
     listening.close()
+
+
+def plain_http2(connection: socket.socket) -> None:
+    """A model that knows nothing but HTTP/2."""
+    with contextlib.suppress(h2.exceptions.ProtocolError):
+        Http2Model(echo)(connection)
+
+
+def towards(certificates: Certificates, **more: str) -> dict[str, str]:
+    """Settings for TLS on both sides."""
+    return {
+        "tls_cert_file": certificates.cert,
+        "tls_key_file": certificates.key,
+        "upstream_ca_file": certificates.ca,
+        "upstream_server_name": "localhost",
+    } | more
 
 
 @pytest.fixture
@@ -161,6 +180,61 @@ def test_client_that_speaks_no_tls(
         assert not plain.recv(100).startswith(b"HTTP")
     assert call(sidecar.address, certificates.client("http/1.1"))[0] == ANSWER
     assert re.search(r"tls_handshakes_failed_total\S* 1\n", sidecar.get("/metrics")[1])
+
+
+@pytest.mark.parametrize("protocol", ["h2", "auto"])
+def test_plain_model_that_speaks_http2(
+    start_sidecar: "StartSidecar",
+    start_model: "Callable[..., Model]",
+    certificates: Certificates,
+    protocol: str,
+) -> None:
+    """A TLS client that can speak both gets HTTP/2 where a model without TLS speaks it, which is asked."""
+    sidecar = start_sidecar(
+        start_model(plain_http2).address, **towards(certificates, listen="tls:127.0.0.1:0", protocol=protocol)
+    )
+    with httpx.Client(http2=True, verify=certificates.client(), timeout=20) as client:
+        for number in range(3):
+            answer = client.post(f"https://localhost:{sidecar.address[1]}/v1/x", json={"n": number})
+            assert (answer.http_version, answer.json()) == ("HTTP/2", {"n": number})
+    assert sidecar.await_account(lambda each: each["calls"]["open"] == 0)["calls"]["seen"] == 3
+
+
+def test_routes_name_their_protocols(
+    start_sidecar: "StartSidecar",
+    start_model: "Callable[..., Model]",
+    certificates: Certificates,
+    tls_model: str,
+) -> None:
+    """Each route offers what its own model speaks, over IPv6 too and with several relays."""
+    web2 = start_model(plain_http2).address
+    routes = f"tls:[::1]:0={web2};h2,tls:127.0.0.1:0={tls_model};http/1.1"
+    sidecar = start_sidecar("off", **towards(certificates, routes=routes, workers="2"))
+    for listening, chosen in zip(sidecar.listen, ("h2", "http/1.1"), strict=True):
+        host, _, port = listening.removeprefix("tls:").rpartition(":")
+        for _ in range(4):
+            with (
+                socket.create_connection((host.strip("[]"), int(port)), timeout=10) as plain,
+                certificates.client("h2", "http/1.1").wrap_socket(
+                    plain, server_hostname="localhost"
+                ) as client,
+            ):
+                assert client.selected_alpn_protocol() == chosen
+
+
+def test_refusal_over_tls(start_sidecar: "StartSidecar", certificates: Certificates, tls_model: str) -> None:
+    """A request that is rejected gets its 400 over TLS too, whole, and then an orderly end."""
+    sidecar = start_sidecar(
+        tls_model, **towards(certificates, listen="tls:127.0.0.1:0", ambiguous_framing="reject")
+    )
+    with (
+        socket.create_connection(sidecar.address, timeout=10) as plain,
+        certificates.client("http/1.1").wrap_socket(plain, server_hostname="localhost") as client,
+    ):
+        client.sendall(REQUEST.replace(b"Content-Length: 4", b"Content-Length: 4\r\nContent-Length: 5"))
+        answer = receive(client, 1 << 20)
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"onnection: close" in answer
 
 
 def test_certificate_that_is_not_there(start_sidecar: "StartSidecar", tmp_path: Path) -> None:
