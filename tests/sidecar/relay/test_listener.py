@@ -3,10 +3,12 @@
 import asyncio
 import resource
 import socket
+import ssl
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from sidecar.relay import listener as listener_module
 from sidecar.relay import traffic as traffic_module
 from sidecar.relay.rounds import Rounds
 
@@ -160,3 +162,27 @@ async def test_listening_that_ends_is_no_error(bench: "Bench", capfd: pytest.Cap
     await bench.until(lambda: not bench.listener.is_open)
     assert bench.row["accepting_paused"] == 0
     assert capfd.readouterr().err == ""
+
+
+async def test_oldest_handshake_gives_way(bench: "Bench", monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clients that never finish their TLS handshake can't keep others out: the oldest of them is reset."""
+    monkeypatch.setattr(listener_module, "GREETING_MAX", 2)
+    bench.listener._tls = SelfSigned()  # type: ignore[assignment]
+    silent = [await bench.client() for _ in range(2)]
+    await bench.until(lambda: len(bench.listener._greeting) == 2)
+    await bench.client()
+    with pytest.raises(ConnectionResetError):
+        await silent[0].receive(1)
+    await bench.until(lambda: len(bench.listener._greeting) == 2)
+    assert (bench.row["handshakes_dropped"], bench.row["tls_handshakes_failed"]) == (1, 1)
+    assert bench.traffic.opening == 2
+
+
+class SelfSigned:
+    """TLS for clients that will not get far."""
+
+    def __init__(self) -> None:
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+
+    def context(self, protocols: tuple[str, ...]) -> ssl.SSLContext:
+        return self._context
