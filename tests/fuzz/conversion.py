@@ -1,5 +1,6 @@
 """Conversion: whatever was captured, a record comes out, in which no step failed."""
 
+from collections import deque
 from functools import cache
 
 from infertap import v1
@@ -29,9 +30,11 @@ def _conversion() -> Conversion:
 
 
 def conversion(data: bytes) -> None:
-    """Four bytes choose types and encodings; the rest is split at a zero byte into request and response."""
+    """Four bytes choose protocol, types and encodings; the rest is split at two zeros into both bodies."""
     chosen, (request, _, response) = data[:4].ljust(4, b"\0"), data[4:].partition(b"\0\0")
-    call = Exchange(1, 0, Protocol.GRPC if chosen[0] & 0x80 else Protocol.HTTP1, 10, 10**18, 5)
+    protocol = (Protocol.HTTP1, Protocol.WEBSOCKET, Protocol.GRPC, Protocol.HTTP2)[chosen[0] >> 6]
+    call = Exchange(1, 0, protocol, 10, 10**18, 5, segment=chosen[0] >> 4 & 1)
+    call.is_continued = bool(chosen[0] & 0x20)
     call.ended, call.ended_by, call.status = 100, EndedBy.MODEL, 200
     call.method, call.target = b"POST", TARGETS[chosen[1] % len(TARGETS)]
     fields = [
@@ -40,12 +43,16 @@ def conversion(data: bytes) -> None:
         (b"grpc-encoding", b"gzip"),
     ]
     call.request_headers = call.response_headers = fields
-    call.request, call.response = _body(request), _body(response)
+    has_hole = bool(chosen[0] & 8)
+    call.request, call.response = _body(request, has_hole), _body(response, has_hole)
     record = v1.Record.FromString(_conversion().convert(0, call, 10**18 + 10**9).record)
     assert FAILED not in record.logging_error_codes
 
 
-def _body(data: bytes) -> Body:
-    return Body(
-        [data] if data else [], len(data), len(data), [(20, len(data))] if data else [], int(bool(data))
-    )
+def _body(data: bytes, has_hole: bool) -> Body:
+    size = len(data)
+    times = [(20, size)] if data else []
+    if has_hole:
+        tail = data[size // 2 :]
+        return Body([data[: size // 2]], size, size + 1, times, len(times), deque([tail]), len(tail))
+    return Body([data] if data else [], size, size, times, len(times))
