@@ -9,13 +9,16 @@ import ctypes
 import os
 import shutil
 import socket
+import ssl
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from concurrent import futures
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import trustme
 
 from tests.journeys.conftest import WAIT_SECONDS, receive, receive_until
 
@@ -51,10 +54,14 @@ class Pod:
     def __init__(self, node: int) -> None:
         self._node = node
 
+    def from_outside(self, act: Callable[[], bytes]) -> bytes:
+        """What `act` returns when the node does it."""
+        with futures.ThreadPoolExecutor(1, initializer=enter, initargs=(self._node,)) as there:
+            return there.submit(act).result(WAIT_SECONDS)
+
     def call_from_outside(self, host: str, port: int) -> bytes:
         """The answer to a call that the node makes."""
-        with futures.ThreadPoolExecutor(1, initializer=enter, initargs=(self._node,)) as there:
-            return there.submit(call, host, port).result(WAIT_SECONDS)
+        return self.from_outside(lambda: call(host, port))
 
 
 @pytest.fixture
@@ -132,8 +139,15 @@ def model_at() -> Iterator[Callable[[int], ModelAt]]:
         model.close()
 
 
-@FAMILIES
-@pytest.mark.parametrize("listen", ["0.0.0.0:9000", "[::]:9000"])
+@pytest.mark.parametrize(
+    ("family", "listen"),
+    [
+        (socket.AF_INET, "0.0.0.0:9000"),
+        (socket.AF_INET, "[::]:9000"),
+        (socket.AF_INET6, "[::]:9000"),
+    ],
+    ids=["v4", "v4 mapped", "v6"],
+)
 def test_redirected_call_reaches_whom_it_wanted(
     pod: Pod,
     model_at: Callable[[int], ModelAt],
@@ -142,8 +156,6 @@ def test_redirected_call_reaches_whom_it_wanted(
     listen: str,
 ) -> None:
     """A client of the model's own address and port is answered by the model, and its call is seen."""
-    if family == socket.AF_INET6 and listen.startswith("0"):
-        pytest.skip("an IPv4 socket takes no IPv6 client")
     model_at(family)
     sidecar = start_sidecar("original", listen=listen)
     redirect()
@@ -152,6 +164,32 @@ def test_redirected_call_reaches_whom_it_wanted(
         assert pod.call_from_outside(host, 8000) == ANSWER
     account = sidecar.await_account(lambda each: each["calls"]["open"] == 0)
     assert account["calls"]["seen"] == 3
+
+
+def test_redirect_ends_tls(
+    pod: Pod, model_at: Callable[[int], ModelAt], start_sidecar: "Callable[..., Sidecar]", tmp_path: Path
+) -> None:
+    """Clients that speak TLS to the model's address are redirected to a sidecar that has its certificate."""
+    model_at(socket.AF_INET)
+    authority = trustme.CA()
+    issued = authority.issue_cert("model.example")
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    issued.cert_chain_pems[0].write_to_path(str(cert))
+    issued.private_key_pem.write_to_path(str(key))
+    start_sidecar("original", listen="tls:0.0.0.0:9000", tls_cert_file=str(cert), tls_key_file=str(key))
+    redirect()
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+
+    def call_with_tls() -> bytes:
+        with (
+            socket.create_connection((POD[socket.AF_INET], 8000), timeout=WAIT_SECONDS) as plain,
+            context.wrap_socket(plain, server_hostname="model.example") as client,
+        ):
+            client.sendall(REQUEST)
+            return receive(client, len(ANSWER))
+
+    assert pod.from_outside(call_with_tls) == ANSWER
 
 
 @FAMILIES
