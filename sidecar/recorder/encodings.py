@@ -4,8 +4,9 @@ Pure. What comes out is capped whatever goes in, so a bomb costs no more than th
 way in gives what could be decoded so far.
 """
 
+import re
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -18,6 +19,14 @@ _MAX_CODINGS: Final = 3
 # become 128 KiB, so a step becomes 8 MiB at most.
 _STEP_BYTES: Final = 256
 _ZSTD_WINDOW_BYTES: Final = 8 << 20  # RFC 8878, section 3.1.1.1.2: what decoders are advised to support
+# A body may be several members (RFC 1952, section 2.2) or frames (RFC 8878, section 3.1) in a row: how each
+# begins, and how many are opened.
+_ANOTHER: Final = {
+    "gzip": re.compile(rb"\x1f\x8b\x08"),
+    "x-gzip": re.compile(rb"\x1f\x8b\x08"),
+    "zstd": re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18", re.DOTALL),
+}
+_MOST_MEMBERS: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +48,10 @@ class _Decoder(Protocol):
     @property
     def finished(self) -> bool:
         """Whether the coded body is complete."""
+
+    @property
+    def rest(self) -> bytes:
+        """What came in behind the end of the coded body; empty where that can't be told."""
 
 
 class _Zlib:
@@ -64,6 +77,10 @@ class _Zlib:
     def finished(self) -> bool:
         return self._engine.eof
 
+    @property
+    def rest(self) -> bytes:
+        return self._engine.unused_data
+
 
 class _Brotli:
     """RFC 7932."""
@@ -78,6 +95,10 @@ class _Brotli:
     def finished(self) -> bool:
         return bool(self._engine.is_finished())
 
+    @property
+    def rest(self) -> bytes:
+        return b""
+
 
 class _Zstandard:
     """RFC 8878."""
@@ -91,6 +112,10 @@ class _Zstandard:
     @property
     def finished(self) -> bool:
         return self._engine.eof
+
+    @property
+    def rest(self) -> bytes:
+        return self._engine.unused_data
 
 
 _DECODERS: Final[dict[str, Callable[[], _Decoder]]] = {
@@ -122,23 +147,27 @@ def open_encoding(content_encoding: str, data: bytes, cap: int) -> Opened:
 def _open(coding: str, data: bytes, cap: int) -> Opened:
     if coding not in _DECODERS:
         raise EncodingError("unknown coding")
-    decoder = _DECODERS[coding]()
     out: list[bytes] = []
-    size = 0
+    size = place = 0
     try:
-        for step in _steps(data):
-            piece = decoder(step, cap + 1 - size)
-            out.append(piece)
-            size += len(piece)
-            if size > cap:
-                return Opened(b"".join(out)[:cap], True)
-            if decoder.finished:
-                break
+        for _ in range(_MOST_MEMBERS):
+            decoder = _DECODERS[coding]()
+            while place < len(data) and not decoder.finished:
+                piece = decoder(data[place : place + _STEP_BYTES], cap + 1 - size)
+                place += _STEP_BYTES
+                out.append(piece)
+                size += len(piece)
+                if size > cap:
+                    return Opened(b"".join(out)[:cap], True)
+            place = min(place, len(data)) - len(decoder.rest)
+            if not decoder.finished or not _is_followed(coding, data, place):
+                return Opened(b"".join(out), not decoder.finished)
     except (zlib.error, brotli.error, zstandard.ZstdError, MemoryError) as error:
         raise EncodingError(f"not {coding}") from error
-    return Opened(b"".join(out), not decoder.finished)
+    return Opened(b"".join(out), True)
 
 
-def _steps(data: bytes) -> Iterator[bytes]:
-    for start in range(0, len(data), _STEP_BYTES):
-        yield data[start : start + _STEP_BYTES]
+def _is_followed(coding: str, data: bytes, place: int) -> bool:
+    """Whether another member begins at `place`; anything else there is no part of the body."""
+    begins = _ANOTHER.get(coding)
+    return begins is not None and begins.match(data, place) is not None

@@ -48,6 +48,45 @@ def test_several_codings() -> None:
     assert open_encoding("", data, CAP) == Opened(data, False)
 
 
+@pytest.mark.parametrize("coding", ["gzip", "x-gzip", "zstd"])
+@given(parts=st.lists(st.binary(max_size=700), min_size=1, max_size=9))
+def test_members_one_behind_the_other(coding: str, parts: list[bytes]) -> None:
+    """All members of gzip and all frames of zstd are opened."""
+    data = b"".join(CODINGS[coding](part) for part in parts)
+    assert open_encoding(coding, data, CAP) == Opened(b"".join(parts), False)
+
+
+def test_frames_to_skip() -> None:
+    """What a frame of zstd holds that is to be skipped is no part of the body."""
+    frame = CODINGS["zstd"](b"hello")
+    skipped = b"\x53\x2a\x4d\x18\x05\x00\x00\x00notes"
+    assert open_encoding("zstd", frame + skipped + frame, CAP) == Opened(b"hellohello", False)
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "zstd"])
+def test_what_follows_is_no_part_of_the_body(coding: str) -> None:
+    """Bytes behind the last member are left out."""
+    data = CODINGS[coding](b"hello" * 99) + b"\0" * 600
+    assert open_encoding(coding, data, CAP).data == b"hello" * 99
+
+
+@pytest.mark.parametrize("coding", ["gzip", "zstd"])
+def test_members_share_the_cap(coding: str) -> None:
+    """Many members become no more than one, and empty ones without end are given up."""
+    member = CODINGS[coding](bytes(CAP // 2))
+    assert open_encoding(coding, member * 5, CAP) == Opened(bytes(CAP), True)
+    assert open_encoding(coding, CODINGS[coding](b"") * 20_000, CAP) == Opened(b"", True)
+
+
+@pytest.mark.parametrize("coding", ["gzip", "zstd"])
+def test_cut_in_a_later_member(coding: str) -> None:
+    """What was cut in its second member is marked as cut."""
+    member = CODINGS[coding](b"hello" * 99)
+    opened = open_encoding(coding, member + member[:-6], CAP)
+    assert opened.cut
+    assert opened.data.startswith(b"hello" * 99)
+
+
 @pytest.mark.parametrize("coding", CODINGS)
 def test_cut_input(coding: str) -> None:
     """Of what was cut, the beginning comes out, marked as cut."""
