@@ -65,15 +65,19 @@ _GRPC_CODES: Final = (
     "UNAUTHENTICATED",
 )
 # On RE2: pages come from outside.
-_UNSEEN: Final = re2.compile(r"(?is)<(?:script|style|head)\b.*?</(?:script|style|head)\s*>|<!--.*?-->")
+_UNSEEN: Final = re2.compile(
+    r"(?is)<script\b.*?</script\s*>|<style\b.*?</style\s*>|<title\b.*?</title\s*>|<!--.*?-->"
+)
 _TITLE: Final = re2.compile(r"(?is)<title[^<>]*>([^<]*)</title")
 _BREAK: Final = re2.compile(r"(?i)<(?:br|/p|/div|/h[1-6]|/li|/tr|/pre|hr)\b[^<>]*>")
 # Not every tag: what redaction puts in place of a value looks like one.
 _TAG: Final = re2.compile(
-    r"(?i)</?(?:!doctype|html|body|title|h[1-6]|p|div|span|a|b|i|u|em|strong|center|code|pre|ul|ol|li|table"
+    r"(?i)</?(?:!doctype|html|head|body|title|h[1-6]|p|div|center|pre|ul|ol|li|table"
     r"|thead|tbody|tr|td|th|br|hr|img|form|input|label|button|section|article|main|nav|header|footer|dl|dt|dd"
-    r"|font|small|big|address|blockquote|textarea|link|meta|summary|details|frame|iframe|svg|path)(?:[\s/][^<>]*)?>"
+    r"|address|blockquote|textarea|link|meta|summary|details|frame|iframe|svg|path)(?:[\s/][^<>]*)?>"
 )
+# … and those within a line, where a value may go on.
+_INLINE: Final = re2.compile(r"(?i)</?(?:a|b|i|u|em|strong|span|font|small|big|code)(?:\s[^<>]*)?>")
 _BLANKS: Final = re.compile(r"[ \t\r\f\v]+")
 _BLANK_LINES: Final = re.compile(r"\n\s*\n+")
 
@@ -166,7 +170,7 @@ def _of_other(side: Side) -> Failure:
 def _of_page(page: str) -> Failure:
     title = _TITLE.search(page)
     text = _BREAK.sub("\n", _UNSEEN.sub(" ", page))
-    text = html.unescape(_TAG.sub(" ", text))
+    text = html.unescape(_TAG.sub(" ", _INLINE.sub("", text)))
     text = _BLANK_LINES.sub("\n", _BLANKS.sub(" ", text)).strip()
     found = _of_text(text)
     return _cut(found.type or _one_line(title[1] if title else ""), found.message, found.stack_trace)

@@ -25,6 +25,7 @@ from sidecar.recorder.redaction.tree import (
 _Place = tuple[str | int, ...]
 
 NOT_JSON: Final = object()
+_NUMBERS: Final = ("content_index", "summary_index")
 # What ends a stream of OpenAI's.
 DONE: Final = "[DONE]"
 # What begins as a document does; `[DONE]` does not.
@@ -102,8 +103,10 @@ class EventsRedaction:
         return redacted
 
     def _redact_joined(self, documents: Sequence[Any], where: str, findings: Findings) -> None:
-        """Redact in place what is spread over several documents."""
-        for spots in _places(documents).values():
+        """Redact in place what is spread over several documents: of each text, where they say whose pieces
+        they are, for pieces of several texts may come in turns; and of all.
+        """
+        for spots in (*_numbered_places(documents), *_places(documents).values()):
             parts = [holder[key] for holder, key in spots]
             if len(parts) < 2 or all(part == parts[0] for part in parts):
                 continue
@@ -119,6 +122,18 @@ def _places(documents: Sequence[Any]) -> dict[_Place, list[tuple[Any, str | int]
             for place, holder, key in _strings(document, ()):
                 places.setdefault(place, []).append((holder, key))
     return places
+
+
+def _numbered_places(documents: Sequence[Any]) -> Iterator[list[tuple[Any, str | int]]]:
+    """The same for those of OpenAI's responses, by the numbers of the item and part that they go on."""
+    numbered: dict[tuple[Any, ...], list[Any]] = {}
+    for document in documents:
+        if isinstance(document, dict) and isinstance(document.get("output_index"), int):
+            numbers = (document["output_index"], *map(str, map(document.get, _NUMBERS)))
+            numbered.setdefault(numbers, []).append(document)
+    if len(numbered) > 1:
+        for listed in numbered.values():
+            yield from _places(listed).values()
 
 
 def _less_edges(payloads: Sequence[str], documents: Sequence[Any], ends: Ends) -> list[str]:
