@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from infertap.settings import Address, Endpoint
 from sidecar.config import Original, Route
-from sidecar.relay.redirect import original_destination
+from sidecar.relay.redirect import begin_to_connect, is_connected, original_destination
 from sidecar.tls import HANDSHAKE_SECONDS, HTTP1, HTTP2, ClientContexts, Protocols
 
 DIAL_SECONDS: Final = 30.0
@@ -33,13 +33,22 @@ _HTTP1_OPTIONS: Final = b"OPTIONS * HTTP/1.1\r\nHost: infertap\r\nConnection: cl
 class Dialler:
     """Reaches the model of one route."""
 
-    def __init__(self, route: Route, protocol: str, contexts: ClientContexts) -> None:
-        """`protocol` is one of config.PROTOCOLS."""
+    def __init__(
+        self,
+        route: Route,
+        protocol: str,
+        contexts: ClientContexts,
+        own_ends: set[tuple[str, int]] | None = None,
+    ) -> None:
+        """`protocol` is one of config.PROTOCOLS. In redirect mode our ends of connections to models are in
+        `own_ends` from their first packet on; who is done with one takes it out.
+        """
         self._upstream = route.upstream
         self._contexts = contexts if route.dials_with_tls else None
         self._fixed: Protocols | None = None if protocol == "auto" else (protocol,)
         self._known: dict[Endpoint, Protocols] = {}
         self._asking = asyncio.Lock()
+        self._own_ends = own_ends if own_ends is not None else set()
 
     @property
     def follows_redirects(self) -> bool:
@@ -82,6 +91,7 @@ class Dialler:
         if self._contexts is not None and protocol is not None:
             chosen = alpn_choice(transport)
             if chosen is not None and chosen != protocol:
+                self._own_ends.discard(transport.get_extra_info("sockname")[:2])
                 transport.abort()
                 raise ConnectionRefusedError("client and model chose different protocols")
         return transport
@@ -97,12 +107,32 @@ class Dialler:
         self, make_side: Callable[[], asyncio.BaseProtocol], model: Endpoint, protocols: Protocols
     ) -> asyncio.Transport:
         loop = asyncio.get_running_loop()
-        if isinstance(model, Address):
+        if not isinstance(model, Address):
+            transport, _ = await loop.create_unix_connection(make_side, model.path)
+        elif self.follows_redirects:
+            transport = await self._connect_noted(make_side, model, self._tls_arguments(model, protocols))
+        else:
             transport, _ = await loop.create_connection(
                 make_side, model.host, model.port, **self._tls_arguments(model, protocols)
             )
-        else:
-            transport, _ = await loop.create_unix_connection(make_side, model.path)
+        return transport
+
+    async def _connect_noted(
+        self, make_side: Callable[[], asyncio.BaseProtocol], model: Address, tls: dict[str, Any]
+    ) -> asyncio.Transport:
+        """Note our own end before anybody can accept it: it may be ourselves, in a loop."""
+        connecting = begin_to_connect(model)
+        end = connecting.getsockname()[:2]
+        self._own_ends.add(end)
+        try:
+            await is_connected(connecting)
+            transport, _ = await asyncio.get_running_loop().create_connection(
+                make_side, sock=connecting, **tls
+            )
+        except BaseException:
+            self._own_ends.discard(end)
+            connecting.close()
+            raise
         return transport
 
     def _tls_arguments(self, model: Address, protocols: Protocols) -> dict[str, Any]:
@@ -130,6 +160,7 @@ class Dialler:
         except (OSError, TimeoutError, asyncio.IncompleteReadError):
             return False
         finally:
+            self._own_ends.discard(transport.get_extra_info("sockname")[:2])
             transport.abort()
 
 

@@ -122,11 +122,6 @@ class Listener:
         self._traffic.accepted()
         try:
             opened = await self._greet_and_dial(connection, accepted, peer)
-            if opened and self._is_our_own(peer):  # known only now
-                self._say(_NOT_REDIRECTED, _LOOP)
-                self._traffic.row.add("not_redirected")
-                connection.reset()
-                return
         finally:
             self._traffic.opening -= 1
         if opened:
@@ -211,14 +206,11 @@ class Listener:
         connection.connected_at = monotonic_ns()
         if self._dialler.follows_redirects:
             connection.dialled_from = transport.get_extra_info("sockname")[:2]
-            self._traffic.dialled_from.add(connection.dialled_from)
         self._traffic.opened(connection)
         return True
 
     def _is_our_own(self, peer: tuple[str, int] | str) -> bool:
-        """Redirect mode: the rules send the relay's own connections back to it. Asked again once the model of
-        this one is reached, for by then the one that it comes from is known.
-        """
+        """Redirect mode: the rules send the relay's own connections back to it."""
         if isinstance(peer, str):
             return False
         return (peer[0].removeprefix("::ffff:"), peer[1]) in self._traffic.dialled_from

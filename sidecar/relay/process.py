@@ -130,7 +130,8 @@ class Relay:
 
     def _listener(self, number: int, route: Route, listening: socket.socket, traffic: Traffic) -> Listener:
         settings = self._settings
-        dialler = Dialler(route, route.protocol or settings.protocol, ClientContexts(settings))
+        spoken = route.protocol or settings.protocol
+        dialler = Dialler(route, spoken, ClientContexts(settings), traffic.dialled_from)
         if not route.listens_with_tls:
             return Listener(listening, number, dialler, traffic)
         assert settings.tls_cert_file is not None  # a tls: address has both

@@ -1,13 +1,16 @@
-"""Redirect: where a client wanted to go before iptables or nftables sent it here.
+"""Redirect: where a client wanted to go before iptables or nftables sent it here, and dialling that in steps.
 
-Touches the accepted socket only. The kernel keeps it in connection tracking, and tells it as a sockaddr
-(SO_ORIGINAL_DST of linux/netfilter_ipv4.h, IP6T_SO_ORIGINAL_DST of linux/netfilter_ipv6/ip6_tables.h, both
-80):
+Touches the accepted socket, and one towards the model. The kernel keeps the address in connection tracking, and
+tells it as a sockaddr (SO_ORIGINAL_DST of linux/netfilter_ipv4.h, IP6T_SO_ORIGINAL_DST of
+linux/netfilter_ipv6/ip6_tables.h, both 80):
 
     sockaddr_in       family u16 | port u16be | address 4 | zero 8
     sockaddr_in6      family u16 | port u16be | flow info u32be | address 16 | scope u32
 """
 
+import asyncio
+import errno
+import os
 import socket
 import struct
 from typing import Final
@@ -36,6 +39,31 @@ def original_destination(accepted: socket.socket) -> Address:
     if (wanted.host, wanted.port) == own:
         raise NotRedirectedError("came to the sidecar's own address")
     return wanted
+
+
+def begin_to_connect(model: Address) -> socket.socket:
+    """A socket that is on its way to `model`, whose own end is known; raises OSError."""
+    family = socket.AF_INET6 if ":" in model.host else socket.AF_INET
+    connecting = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    status = connecting.connect_ex((model.host, model.port))
+    if status not in (0, errno.EINPROGRESS):
+        connecting.close()
+        raise OSError(status, os.strerror(status))
+    return connecting
+
+
+async def is_connected(connecting: socket.socket) -> None:
+    """Return once it is; raises OSError where it can't be."""
+    loop = asyncio.get_running_loop()
+    is_writable = asyncio.Event()
+    loop.add_writer(connecting, is_writable.set)
+    try:
+        await is_writable.wait()
+    finally:
+        loop.remove_writer(connecting)
+    status = connecting.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if status:
+        raise OSError(status, os.strerror(status))
 
 
 def _asked(accepted: socket.socket, level: int, size: int) -> bytes:

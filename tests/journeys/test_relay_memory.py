@@ -32,7 +32,9 @@ def resident(sidecar: "Sidecar") -> int:
 
 
 def counter(sidecar: "Sidecar", name: str) -> int:
-    found = re.search(rf"^infertap_relay_{name}\S* (\d+)$", sidecar.get("/metrics")[1], re.MULTILINE)
+    found = re.search(
+        rf"^infertap_relay_{name}(?:_total)?\{{\S* (\d+)$", sidecar.get("/metrics")[1], re.MULTILINE
+    )
     assert found is not None, name
     return int(found[1])
 
