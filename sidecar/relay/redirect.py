@@ -1,7 +1,7 @@
 """Redirect: where a client wanted to go before iptables or nftables sent it here, and dialling that in steps.
 
-Touches the accepted socket, and one towards the model. The kernel keeps the address in connection tracking, and
-tells it as a sockaddr (SO_ORIGINAL_DST of linux/netfilter_ipv4.h, IP6T_SO_ORIGINAL_DST of
+Touches the accepted socket, and one towards the model. The kernel keeps the address in connection tracking,
+and tells it as a sockaddr (SO_ORIGINAL_DST of linux/netfilter_ipv4.h, IP6T_SO_ORIGINAL_DST of
 linux/netfilter_ipv6/ip6_tables.h, both 80):
 
     sockaddr_in       family u16 | port u16be | address 4 | zero 8

@@ -21,7 +21,6 @@ import pytest
 import trustme
 
 from tests.journeys.conftest import WAIT_SECONDS, await_true, receive, receive_until
-from tests.journeys.test_relay_memory import counter
 
 if TYPE_CHECKING:
     from tests.journeys.conftest import Sidecar
@@ -92,6 +91,12 @@ def redirect(chain: str = "PREROUTING") -> None:
     """What the chart's init container does: the model's port to the sidecar's."""
     for tool in ("iptables", "ip6tables"):
         run(f"{tool} -t nat -A {chain} -p tcp --dport 8000 -j REDIRECT --to-ports 9000")
+
+
+def of_all(sidecar: "Sidecar", name: str) -> list[int]:
+    """A counter of each relay."""
+    lines = sidecar.get("/metrics")[1].splitlines()
+    return [int(line.split()[1]) for line in lines if line.startswith(f"infertap_relay_{name}{{")]
 
 
 def call(host: str, port: int) -> bytes:
@@ -208,16 +213,21 @@ def test_client_of_the_sidecar_itself_is_reset(
     assert said["route"] == 0
 
 
+@pytest.mark.parametrize(("workers", "most"), [("1", 3), ("3", 100)])
 def test_rules_that_catch_the_relay_itself(
-    pod: Pod, model_at: Callable[[int], ModelAt], start_sidecar: "Callable[..., Sidecar]"
+    pod: Pod,
+    model_at: Callable[[int], ModelAt],
+    start_sidecar: "Callable[..., Sidecar]",
+    workers: str,
+    most: int,
 ) -> None:
     """Where rules send the relay's own connections back to it, the client is reset, and nothing spins."""
     model_at(socket.AF_INET)
-    sidecar = start_sidecar("original", listen="0.0.0.0:9000")
+    sidecar = start_sidecar("original", listen="0.0.0.0:9000", workers=workers)
     redirect("OUTPUT")
     with pytest.raises(ConnectionError):
         assert call(POD[socket.AF_INET], 8000) or pytest.fail("ended in order")
     sidecar.await_account(lambda each: each["calls"]["open"] == 0)
-    await_true(lambda: counter(sidecar, "connections_open") == 0, "the loop has ended")
-    assert counter(sidecar, "connections") <= 3
+    await_true(lambda: sum(of_all(sidecar, "connections_open")) == 0, "the loop has ended")
+    assert sum(of_all(sidecar, "connections_total")) <= most
     assert sidecar.events("client was not redirected here: reset")
