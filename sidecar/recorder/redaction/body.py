@@ -22,6 +22,7 @@ from sidecar.recorder.redaction.holes import EDGE, WHOLE, Ends, Stretch
 from sidecar.recorder.redaction.masks import mask
 from sidecar.recorder.redaction.policy import Policy
 from sidecar.recorder.redaction.text import TextRedaction
+from sidecar.recorder.redaction.tokens import MAY_HOLD_TOKENS
 from sidecar.recorder.redaction.tree import TooDeepError, TreeRedaction, masked_by_type, repeats_a_key
 
 
@@ -313,7 +314,8 @@ class BodyRedaction:
 
 # A member whose name may mean a secret; the tree then decides. On RE2: it is asked of every body.
 _NAMES_SECRET: Final = re2.compile(
-    rb"(?i:key|secret|passw|passphrase|pwd|token|authorization|credential|cookie)[^\"\\]{0,20}\"\s*:\s*\"|\"bytes\"\s*:"
+    rb"(?i:key|secret|passw|passphrase|pwd|token|authorization|credential|cookie)[^\"\\]{0,20}\"\s*:\s*\""
+    rb"|(?i:secret|passw|passphrase|pwd|credential)[^\"\\]{0,20}\"\s*:\s*-?[0-9]|" + MAY_HOLD_TOKENS
 )
 
 

@@ -1,12 +1,12 @@
 """Fields: which named fields of a JSON tree are masked, hashed or dropped, and which names mean a secret.
 
 A rule's path is a name at any depth (`password`), or leads from the root: `$.user.name`, `$.inputs[*].data`,
-`$.items[0]`, `$.*.email`.
+`$.items[0]`, `$.*.email`; or it names a tensor by its name (`tensor:age`), or a header (`header:x-customer`).
 """
 
 import re
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from sidecar.config import FieldRule
 
@@ -14,6 +14,8 @@ from sidecar.config import FieldRule
 Step = str | int | None
 
 _STEP: Final = re.compile(r"\.([^.\[\]]+)|\[(\*|\d+)\]")
+
+_PREFIXES: Final = ("$", "tensor:", "header:")
 
 # Names whose values are secrets whatever they look like. Not "token" alone: language models speak of tokens.
 _SECRET_NAME: Final = re.compile(
@@ -50,11 +52,22 @@ class FieldRules:
 
     def __init__(self, rules: Sequence[FieldRule]) -> None:
         """Raises ValueError for a path that can't be read."""
-        self._by_name = {rule.path: rule.action for rule in rules if not rule.path.startswith("$")}
+        self._by_name = {rule.path: rule.action for rule in rules if not rule.path.startswith(_PREFIXES)}
+        self._by_tensor = _named(rules, "tensor:")
+        self._by_header = {name.lower(): action for name, action in _named(rules, "header:").items()}
         self._by_path = [(read_path(rule.path), rule.action) for rule in rules if rule.path.startswith("$")]
 
     def __bool__(self) -> bool:
         return bool(self._by_name or self._by_path)
+
+    def tensor_action(self, tensor: dict[str, Any]) -> str | None:
+        """What happens to the values of an object that is a tensor: it has a name, and data."""
+        name = tensor.get("name") if self._by_tensor else None
+        return self._by_tensor.get(name) if isinstance(name, str) else None
+
+    def header_action(self, name: str) -> str | None:
+        """What happens to the value of a header of that name (lower case)."""
+        return self._by_header.get(name)
 
     def action(self, path: Sequence[str | int]) -> str | None:
         """What happens to the value at `path`: mask, hash, drop, or None."""
@@ -67,3 +80,7 @@ class FieldRules:
             ):
                 return action
         return None
+
+
+def _named(rules: Sequence[FieldRule], prefix: str) -> dict[str, str]:
+    return {rule.path.removeprefix(prefix): rule.action for rule in rules if rule.path.startswith(prefix)}

@@ -11,7 +11,7 @@ from sidecar.recorder.redaction.fields import is_secret_name
 from sidecar.recorder.redaction.finder import Finder
 from sidecar.recorder.redaction.findings import Findings
 from sidecar.recorder.redaction.holes import WHOLE, Ends, Stretch
-from sidecar.recorder.redaction.masks import mask
+from sidecar.recorder.redaction.masks import last_four, mask
 from sidecar.recorder.redaction.policy import Policy
 from sidecar.recorder.redaction.text import TextRedaction
 
@@ -89,9 +89,20 @@ class Redactor:
         if is_credential_header(name):
             findings.add(_CREDENTIAL, f"{where}:{name}")
             return mask(_CREDENTIAL)
+        action = self.policy.fields.header_action(name)
+        if action is not None:
+            findings.add("field", f"{where}:{name}")
+            return self._by_rule(raw_value, action)
         if name.endswith("-bin"):  # gRPC metadata in base64, which no rule reads
             return mask("binary")
         return self._value(raw_value, f"{where}:{name}", findings)
+
+    def _by_rule(self, raw: bytes, action: str) -> str:
+        if action == "drop":
+            return ""
+        if action == "last4":
+            return last_four("field", raw.decode("utf-8", "replace"))
+        return (self.keyed_hash(raw) if action == "hash" else "") or mask("field")
 
     def _value(self, raw: bytes, where: str, findings: Findings) -> str:
         known = self._clean.get(raw)

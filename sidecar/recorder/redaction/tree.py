@@ -10,11 +10,13 @@ from sidecar.recorder.redaction.masks import last_four, mask
 from sidecar.recorder.redaction.names import words_that_tell
 from sidecar.recorder.redaction.policy import Policy
 from sidecar.recorder.redaction.text import TextRedaction
+from sidecar.recorder.redaction.tokens import is_token_text
 
 # Deeper than any payload of a model, shallower than Python's own limit.
 MAX_DEPTH: Final = 200
 _FIELD: Final = "field"
 _SECRET: Final = "secret"  # noqa: S105
+_TOKENS: Final = "token_ids"
 _DROPPED: Final = object()
 _SMALLEST_CARD: Final = 10**12
 _NUMBERS: Final = frozenset((int, float, bool))
@@ -79,15 +81,24 @@ class TreeRedaction:
     ) -> dict[str, Any]:
         _check_depth(path)
         redacted: dict[str, Any] = {}
+        tensor_action = self._fields.tensor_action(value)
         for key, member in value.items():
             path.append(key)
             kept: Any
             if self._masks_secrets and _may_be_secret(member) and is_secret_name(key):
                 findings.add(_SECRET, where)
                 kept = mask(_SECRET) if isinstance(member, str) else 0
+            elif tensor_action is not None and key == "data":
+                findings.add(_FIELD, where)
+                kept = self._by_rule(member, tensor_action)
             elif key == "bytes" and isinstance(member, list):
                 kept = []  # a token's text over again, as numbers that no pattern reads
+            elif is_token_text(key, member, value):
+                findings.add(_TOKENS, where)
+                kept = []
             else:
+                if key == "logprobs" and isinstance(member, dict):
+                    member = self._listed_tokens(member, where, findings)  # noqa: PLW2901
                 kept = self._value(member, path, where, findings)
             path.pop()
             if kept is not _DROPPED:
@@ -115,6 +126,17 @@ class TreeRedaction:
         tokens = [member["token"] for member in value]
         joined = self._text.joined(tokens, where, findings)
         return [_with_token(member, token) for member, token in zip(value, joined, strict=True)]
+
+    def _listed_tokens(self, logprobs: dict[str, Any], where: str, findings: Findings) -> dict[str, Any]:
+        """Log-probabilities as lists of one length each: tokens, and the likeliest beside each."""
+        tokens, beside = logprobs.get("tokens"), logprobs.get("top_logprobs")
+        if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
+            return logprobs
+        joined = self._text.joined(tokens, where, findings)
+        if isinstance(beside, list):
+            is_same = [before == after for before, after in zip(tokens, joined, strict=True)]
+            beside = [likely if same else None for likely, same in zip(beside, is_same, strict=False)]
+        return {**logprobs, "tokens": joined} | ({"top_logprobs": beside} if beside is not None else {})
 
     def _by_rule(self, value: Any, action: str) -> Any:
         if action == "drop":

@@ -94,3 +94,13 @@ def test_a_single_credential_is_masked_wherever_it_is_shown(redactor: Callable[.
     shown = redactor().header("cookie", b"a=b", "context", findings)
     assert shown == "<credential>"
     assert findings.total == 1
+
+
+def test_headers_by_rule(redactor: MakeRedactor) -> None:
+    """A rule can name a header: its value is hashed, masked, cut to its last four, or dropped."""
+    names = "x-a,x-b,x-c,x-d"
+    rules = "header:X-A=hash,header:x-b=mask,header:x-c=last4,header:x-d=drop"
+    made = redactor(b"a key of 16 bytes", record_headers=names, redact_fields=rules)
+    fields = [(b"X-A", b"v"), (b"x-b", b"v"), (b"x-c", b"12345678"), (b"x-d", b"v")]
+    values = dict(made.headers(fields, "header", Findings()))
+    assert values == {"x-a": made.keyed_hash(b"v"), "x-b": "<field>", "x-c": "<field:5678>", "x-d": ""}

@@ -142,3 +142,62 @@ def test_last_four_of_a_field() -> None:
         "b": {"account": "<field>"},
         "c": {"account": 0},
     }
+
+
+@pytest.mark.parametrize(
+    ("tree", "redacted"),
+    [
+        ({"prompt": [1, 2, 3]}, {"prompt": []}),
+        ({"prompt": [[1, 2], [3]]}, {"prompt": []}),
+        ({"prompt": ["a", "b"]}, {"prompt": ["a", "b"]}),
+        ({"prompt": []}, {"prompt": []}),
+        ({"model": "m", "input": [1, 2]}, {"model": "m", "input": []}),
+        ({"input": [1, 2]}, {"input": [1, 2]}),
+        ({"inputs": {"input_ids": [[101, 102]], "age": [1]}}, {"inputs": {"input_ids": [], "age": [1]}}),
+    ],
+)
+def test_text_as_tokens_is_withheld(tree: Any, redacted: Any) -> None:
+    """Prompts as the numbers of their tokens are no text that rules can read; features are numbers."""
+    made = Redactor(Policy.of(config.read({}), None))
+    assert made.body("application/json", json.dumps(tree).encode(), Findings()).documents == (redacted,)
+
+
+def test_lists_of_tokens_are_one_text() -> None:
+    """In log-probabilities as lists a value may be spread over tokens; likely ones beside it spell it too."""
+    tree = {
+        "logprobs": {
+            "tokens": ["to ", "ada", "@example", ".org", " now"],
+            "top_logprobs": [{"to ": -1}, {"ada": -1}, {"@example": -1}, {".org": -1}, {" now": -1}],
+            "token_logprobs": [0, 0, 0, 0, 0],
+        }
+    }
+    made = Redactor(Policy.of(config.read({}), None))
+    (redacted,) = made.body("application/json", json.dumps(tree).encode(), Findings()).documents
+    assert redacted["logprobs"]["tokens"] == ["to ", "<email>", "", "", " now"]
+    assert redacted["logprobs"]["top_logprobs"] == [{"to ": -1}, None, None, None, {" now": -1}]
+
+
+def test_tensors_by_name() -> None:
+    """A rule can name a tensor: its values go, its shape stays."""
+    redaction = tree_redaction(redact_fields="tensor:age=drop,tensor:name=mask")
+    tree = {
+        "inputs": [
+            {"name": "age", "shape": [2], "data": [30, 40]},
+            {"name": "name", "shape": [1], "data": ["x"]},
+            {"name": "other", "data": [1]},
+        ]
+    }
+    assert redaction.redact(tree, "body", Findings()) == {
+        "inputs": [
+            {"name": "age", "shape": [2]},
+            {"name": "name", "shape": [1], "data": []},
+            {"name": "other", "data": [1]},
+        ]
+    }
+
+
+def test_secrets_that_are_numbers_are_never_taken_for_clean() -> None:
+    """A member whose name means a secret loses its number too."""
+    made = Redactor(Policy.of(config.read({}), None))
+    body = made.body("application/json", b'{"user_password": 12345, "prompt_tokens": 7}', Findings())
+    assert body.documents == ({"user_password": 0, "prompt_tokens": 7},)
