@@ -27,6 +27,7 @@ _COLUMNS: Final = (
     ("kept by", 0),
 )
 _BODY_MOST: Final = 4000
+_ERROR_MOST: Final = 1000
 
 
 def visible(text: str, keep: str = "") -> str:
@@ -154,21 +155,33 @@ def _course(record: v1.Record) -> list[tuple[str, str]]:
         ("call to", visible(f"{record.method} {record.path}" + (f"?{record.query}" if record.query else ""))),
         ("status", visible(f"{status(record)} {record.grpc_message}").strip()),
         ("state", f"{name_of(v1.State, record.state)}{_ended_by(record)}"),
+        ("error", visible(" ".join(filter(None, (record.error.type, record.error.message)))[:_ERROR_MOST])),
         ("closed by", visible(f"{record.close_code} {record.close_reason}") if record.close_code else ""),
         ("protocol", name_of(v1.Protocol, record.protocol).upper()),
     ]
 
 
 def _model(model: v1.Model) -> list[tuple[str, str]]:
-    tokens = f"{model.input_tokens} in, {model.output_tokens} out" if model.HasField("output_tokens") else ""
     return [
         ("model", visible(f"{model.name} {model.version}").strip()),
+        ("interface", visible(f"{model.api} {model.operation}").strip()),
         ("parameters", visible(model.parameters_json)),
-        ("tokens", tokens),
+        ("tokens", _tokens(model)),
         ("finished by", visible(", ".join(model.finish_reasons))),
         ("inputs", "; ".join(_tensor(each) for each in model.inputs)),
         ("outputs", "; ".join(_tensor(each) for each in model.outputs)),
     ]
+
+
+def _tokens(model: v1.Model) -> str:
+    """Those that were reported."""
+    counts = (
+        ("input_tokens", "in"),
+        ("output_tokens", "out"),
+        ("cached_input_tokens", "from a cache"),
+        ("reasoning_tokens", "for reasoning"),
+    )
+    return ", ".join(f"{getattr(model, name)} {what}" for name, what in counts if model.HasField(name))  # type: ignore[arg-type]
 
 
 def _whence(record: v1.Record) -> list[tuple[str, str]]:
@@ -234,6 +247,8 @@ def _payload(title: str, payload: v1.Payload) -> list[str]:
     lines += [
         f"  {visible(each.name)}: {visible(each.value)}" for each in (*payload.headers, *payload.trailers)
     ]
+    if payload.HasField("media"):
+        lines.append(f"  {_media(payload.media)}")
     if payload.piece_count > 1:
         lines.append(f"  pieces: {payload.piece_count}")
     text = _body(payload)
@@ -242,6 +257,16 @@ def _payload(title: str, payload: v1.Payload) -> list[str]:
     elif payload.digest:
         lines.append(f"  kept as a digest: {visible(payload.digest)}")
     return lines
+
+
+def _media(media: v1.Media) -> str:
+    """What an image or sound is."""
+    said = [visible(media.format)]
+    said += [f"{media.width} x {media.height} pixels"] if media.width else []
+    said += [f"{media.channels} channels"] if media.channels else []
+    said += [f"{media.sample_rate} samples a second"] if media.sample_rate else []
+    said += [duration(media.duration_ms * 1000)] if media.duration_ms else []
+    return ", ".join(said)
 
 
 def _body(payload: v1.Payload) -> str:

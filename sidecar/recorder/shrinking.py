@@ -6,7 +6,7 @@ matters least, at last the bodies. The same record always shrinks to the same by
 
 from collections.abc import Callable
 from hashlib import sha256
-from typing import Final
+from typing import Any, Final
 
 from infertap import v1
 
@@ -79,7 +79,12 @@ def _keep_essence(record: v1.Record) -> None:
     del record.model.inputs[:], record.model.outputs[:], record.model.finish_reasons[:]
     record.model.parameters_json = ""
     record.context.clear()
-    for message, names in ((record, _TEXTS), (record.model, ("name", "version"))):
+    del record.tags[:], record.timing.phases[:]
+    texts: list[tuple[Any, tuple[str, ...]]] = [(record, _TEXTS), (record.model, ("name", "version"))]
+    if record.HasField("error"):
+        record.error.ClearField("stack_trace")
+        texts.append((record.error, ("type", "message")))
+    for message, names in texts:
         for name in names:
             setattr(message, name, getattr(message, name)[:_TEXT])
 

@@ -160,3 +160,26 @@ def test_long_calls() -> None:
     assert "accepted 2.0 ms before" in shown
     assert "waited 300 us in the relay" in shown
     assert "caller's timeout 5.00 s" in shown
+
+
+def test_what_the_payloads_told() -> None:
+    """Interface, tokens, the error, and what an image is; nothing where nothing was told."""
+    told = v1.Record(
+        model=v1.Model(api="openai", operation="chat", input_tokens=9, output_tokens=0, reasoning_tokens=4),
+        error=v1.Error(type="ValueError", message="no\x1b[2J"),
+        request=v1.Payload(
+            media=v1.Media(format="png", width=640, height=480, channels=3),
+            content_type="image/png",
+        ),
+        response=v1.Payload(
+            media=v1.Media(format="wav", channels=1, sample_rate=8000, duration_ms=1500),
+            content_type="audio/wav",
+        ),
+    )
+    text = in_full(told)
+    assert "openai chat" in text
+    assert "9 in, 0 out, 4 for reasoning" in text
+    assert "ValueError no\\u001b[2J" in text
+    assert "png, 640 x 480 pixels, 3 channels" in text
+    assert "wav, 1 channels, 8000 samples a second, 1.50 s" in text
+    assert "interface" not in in_full(v1.Record())

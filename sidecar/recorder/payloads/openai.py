@@ -15,7 +15,6 @@ from sidecar.recorder.payloads.view import (
     View,
     list_of,
     named,
-    object_of,
     shape_of,
     text_of,
 )
@@ -69,6 +68,9 @@ _REPEATED: Final = (
     "usage",
     "error",
 )
+# What of a choice is not joined as the rest of it is.
+_OWN: Final = frozenset({"index", "finish_reason", "delta", "message"})
+_TOOL_CALLS: Final = ("tool_calls",)
 _CHUNK: Final = ".chunk"
 
 
@@ -88,7 +90,8 @@ def read(call: CallPayloads) -> View | None:
         failed=any(bool(each.get("error")) for each in answers),
     )
     for answer in answers:
-        report_tokens(view, answer.get("usage"))
+        if "usage" in answer:
+            report_tokens(view, answer["usage"])
     if view.operation == "embeddings":
         _describe_embeddings(view, request, answers)
         return view
@@ -141,10 +144,15 @@ class _Choice:
     def add(self, choice: dict[str, Any]) -> None:
         if choice.get("finish_reason") is not None:
             self.finish_reason = choice["finish_reason"]
-        self._rest.add(choice, ("index", "finish_reason", "delta", "message"))
-        delta = object_of(choice.get("delta"))
-        self._message.add(delta, ("tool_calls",))
-        for position, piece in enumerate(list_of(delta.get("tool_calls"))):
+        self._rest.add(choice, _OWN)
+        delta = choice.get("delta")
+        if isinstance(delta, dict):
+            self._message.add(delta, _TOOL_CALLS)
+            if "tool_calls" in delta:
+                self._add_tool_calls(list_of(delta["tool_calls"]))
+
+    def _add_tool_calls(self, pieces: list[Any]) -> None:
+        for position, piece in enumerate(pieces):
             if isinstance(piece, dict):
                 self._tool_calls.item(piece.get("index"), position).add(piece)
 

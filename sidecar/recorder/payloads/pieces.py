@@ -24,8 +24,13 @@ class Joined:
 
     def add(self, piece: dict[str, Any], without: Collection[str] = ()) -> None:
         """The next piece; null says nothing."""
+        texts = self._texts
         for name, value in piece.items():
-            if value is not None and name not in without:
+            if value is None or name in without:
+                continue
+            if name in texts and isinstance(value, str):  # most are such
+                texts[name].append(value)
+            else:
                 self._add(name, value)
 
     def text(self, name: str, value: Any) -> None:

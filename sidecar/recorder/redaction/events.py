@@ -6,7 +6,7 @@ What stands at the same place of each event is therefore joined over all events 
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from sidecar.recorder.redaction.findings import Findings
@@ -119,8 +119,7 @@ def _places(documents: Sequence[Any]) -> dict[_Place, list[tuple[Any, str | int]
     places: dict[_Place, list[tuple[Any, str | int]]] = {}
     for document in documents:
         if document is not NOT_JSON:
-            for place, holder, key in _strings(document, ()):
-                places.setdefault(place, []).append((holder, key))
+            _note_strings(document, (), places)
     return places
 
 
@@ -179,13 +178,13 @@ def _write(tree: Any) -> str:
     return json.dumps(tree, ensure_ascii=False, separators=(",", ":"))
 
 
-def _strings(node: Any, place: _Place) -> Iterator[tuple[_Place, Any, str | int]]:
-    """The strings under `node`: where they stand, and what holds them under which key."""
+def _note_strings(node: Any, place: _Place, places: dict[_Place, list[tuple[Any, str | int]]]) -> None:
+    """Put the strings under `node` into `places`: what holds them, and under which key."""
     if len(place) > MAX_DEPTH:
         raise TooDeepError
-    members: Iterator[tuple[str | int, Any]]
+    members: Iterable[tuple[str | int, Any]]
     if isinstance(node, dict):
-        members = iter(node.items())
+        members = node.items()
     elif isinstance(node, list):
         if holds_no_text(node):
             return
@@ -194,7 +193,11 @@ def _strings(node: Any, place: _Place) -> Iterator[tuple[_Place, Any, str | int]
         return
     for key, member in members:
         if isinstance(member, str):
-            yield (*place, key), node, key
+            at = (*place, key)
+            if at in places:
+                places[at].append((node, key))
+            else:
+                places[at] = [(node, key)]
         elif isinstance(member, dict | list):
             index = member.get("index") if isinstance(node, list) and isinstance(member, dict) else None
-            yield from _strings(member, (*place, index if isinstance(index, int) else key))
+            _note_strings(member, (*place, index if isinstance(index, int) else key), places)

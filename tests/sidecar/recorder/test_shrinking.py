@@ -66,6 +66,8 @@ def test_a_view_is_never_cut_in_two() -> None:
         record(request=v1.Payload(headers=[v1.Header(name="h", value="x" * (4 << 20))])),
         record(request=v1.Payload(content_type="c" * (4 << 20), trailers=[v1.Header(value="x" * (4 << 20))])),
         record(model=v1.Model(finish_reasons=["stop" * (1 << 20)])),
+        record(error=v1.Error(message="m" * (4 << 20), stack_trace="s" * (4 << 20))),
+        record(tags=["t" * (4 << 20)]),
     ],
 )
 def test_anything_can_be_too_large(large: v1.Record) -> None:
