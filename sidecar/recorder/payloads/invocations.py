@@ -7,7 +7,6 @@ SageMaker has whatever the container takes, mostly JSON, JSON Lines or CSV. Of C
 import csv
 import re
 from collections.abc import Iterator
-from itertools import islice
 from typing import Any, Final
 
 from sidecar.recorder.payloads.predict_v1 import described
@@ -24,9 +23,8 @@ from sidecar.recorder.payloads.view import (
 
 _PATH: Final = re.compile(r"/(?:endpoints/([^/]+)/)?invocations(?:-response-stream)?$")
 _SERVED: Final = re.compile(r"/serving-endpoints/([^/]+)(?:/served-models/([^/]+))?/invocations$")
-# Rows of CSV that are shown, and cells of each.
-_MOST_ROWS: Final = 1000
-_MOST_CELLS: Final = 256
+# Cells of CSV that are shown.
+_MOST_CELLS: Final = 10_000
 _ASKED: Final = ("instances", "inputs")
 _ANSWERED: Final = ("predictions", "outputs")
 
@@ -77,10 +75,16 @@ def _table(side: Side, name: str) -> list[Tensor]:
 
 
 def _rows(side: Side) -> dict[str, Any] | None:
-    """The first rows of CSV, each cell as text."""
+    """The first rows of CSV, each cell as text; whole rows, but for a first one that is too long."""
     if side.media_type != "text/csv" or not side.data:
         return None
-    rows = [row[:_MOST_CELLS] for row in islice(_parsed(side), _MOST_ROWS) if row]
+    rows: list[list[str]] = []
+    room = _MOST_CELLS
+    for row in filter(None, _parsed(side)):
+        if rows and len(row) > room:
+            break
+        rows.append(row[:room])
+        room -= len(row)
     return {"rows": rows}
 
 

@@ -1,5 +1,6 @@
 """The first version of the inference protocol: KServe's V1 and TensorFlow Serving's REST, which share their
-paths and their shapes; by rows (`instances`, `examples`) and by columns (`inputs`).
+paths and their shapes; by rows (`instances`, `examples`) and by columns (`inputs`). And Vertex AI,
+whose answers name the model.
 """
 
 import re
@@ -9,8 +10,10 @@ from urllib.parse import unquote
 from sidecar.recorder.payloads.view import MOST_TENSORS, CallPayloads, Tensor, View, shape_of, text_of
 
 _PATH: Final = re.compile(
-    r"/v1/models/([^/:]+)(?:/versions/([^/:]+)|/labels/([^/:]+))?:(predict|explain|classify|regress)$"
+    r"/v1/models/(?P<model>[^/:]+)(?:/versions/(?P<version>[^/:]+)|/labels/(?P<label>[^/:]+))?"
+    r":(?P<verb>predict|explain|classify|regress)$"
 )
+_VERTEX: Final = re.compile(r"/endpoints/(?P<model>[^/:]+):(?P<verb>predict|explain)$")
 _ASKED: Final = ("instances", "examples", "inputs")
 _ANSWERED: Final = ("predictions", "explanations", "outputs", "result", "results")
 _ROWS: Final = frozenset({"instances", "examples", "predictions"})
@@ -18,16 +21,17 @@ _ROWS: Final = frozenset({"instances", "examples", "predictions"})
 
 def read(call: CallPayloads) -> View | None:
     """The View of a call of this protocol; None for another's."""
-    match = _PATH.search(call.path)
+    match = _PATH.search(call.path) or _VERTEX.search(call.path)
     if match is None:
         return None
     request, answer = call.request.document, call.response.document
+    said = match.groupdict()
     view = View(
         api="predict_v1",
-        operation=match[4],
-        model_name=unquote(match[1]),
-        model_version=text_of(answer.get("model_version")),
-        path_version=unquote(match[2] or match[3] or ""),
+        operation=match["verb"],
+        model_name=text_of(answer.get("modelDisplayName")) or unquote(match["model"]),
+        model_version=text_of(answer.get("model_version")) or text_of(answer.get("modelVersionId")),
+        path_version=unquote(said.get("version") or said.get("label") or ""),
         payload_id=text_of(request.get("id")),
         inputs=described(request, _ASKED),
         outputs=described(answer, _ANSWERED),

@@ -5,6 +5,7 @@ from typing import Final
 
 from sidecar.recorder.payloads import (
     anthropic,
+    bedrock,
     cohere,
     gemini,
     generic,
@@ -35,6 +36,7 @@ _READERS: Final = (
     torchserve.read,
     invocations.read,
     cohere.read,
+    bedrock.read,
     generic.read,
 )
 _ERROR_EVENT: Final = re.compile(rb"^event: ?error\s*$", re.MULTILINE)

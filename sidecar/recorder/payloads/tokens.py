@@ -29,6 +29,7 @@ _CACHED: Final = (
     "cache_read_input_tokens",
     "cachedContentTokenCount",
     "cacheReadInputTokens",
+    "cacheReadInputTokenCount",
 )
 _REASONING: Final = (
     "completion_tokens_details.reasoning_tokens",

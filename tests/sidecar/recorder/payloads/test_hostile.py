@@ -38,6 +38,8 @@ PATHS = (
     "/predictions/m/1",
     "/invocations",
     "/v2/chat",
+    "/model/amazon.nova/converse",
+    "/v1/projects/p/locations/l/endpoints/1:predict",
     "/anything",
 )
 NAMES = re.findall(

@@ -60,3 +60,13 @@ def test_error_of_mlflow(read) -> None:
         "Invalid input.",
         "Traceback …",
     )
+
+
+def test_much_csv() -> None:
+    """All rows are counted, and the first are shown."""
+    asked = Side("text/csv", (), b"1,2,3,4\n" * 9000)
+    view = understand(CallPayloads("/invocations", asked, Side()))
+    assert view.inputs == [Tensor("rows", "", (9000, 4))]
+    assert view.request_view == {"rows": [["1", "2", "3", "4"]] * 2500}
+    wide = Side("text/csv", (), b"1," * 20_000)
+    assert len(understand(CallPayloads("/invocations", wide, Side())).request_view["rows"][0]) == 10_000

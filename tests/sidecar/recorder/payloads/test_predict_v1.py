@@ -64,3 +64,12 @@ def test_answers(read) -> None:
         "/v1/models/x:predict", {}, {"error": "Servable not found for request: Latest(x)"}, status=404
     )
     assert (view.failed, view.failure.message) == (True, "Servable not found for request: Latest(x)")
+
+
+def test_vertex(read) -> None:
+    """The path names an endpoint; the answer names what serves it."""
+    answer = {"predictions": [1], "deployedModelId": "9", "modelDisplayName": "churn", "modelVersionId": "2"}
+    view = read("/v1/projects/p/locations/l/endpoints/77:predict", {"instances": [[1, 2]]}, answer)
+    assert (view.model_name, view.model_version, view.operation) == ("churn", "2", "predict")
+    assert view.inputs == [Tensor("instances", "NUMBER", (1, 2))]
+    assert read("/v1/projects/p/locations/l/endpoints/77:explain", {}, {}).model_name == "77"

@@ -167,6 +167,27 @@ def test_any_other_json() -> None:
     assert (view.model_name, view.model_version, view.payload_id) == ("m", "2", "5")
 
 
+def test_rows_of_any_other_json() -> None:
+    """Lists under names that many servers have for rows are told by their shapes; objects are not."""
+    view = read("/classify", {"input_data": [[1, 2], [3, 4]], "threshold": 0.5}, {"prediction": [0, 1]})
+    assert view.inputs == [Tensor("input_data", "NUMBER", (2, 2))]
+    assert view.outputs == [Tensor("prediction", "NUMBER", (2,))]
+    assert view.parameters == {"threshold": 0.5}
+    assert read("/x", {"inputs": {"a": 1}, "data": "text"}, {}).inputs == []
+
+
+def test_bedrock() -> None:
+    """The path names the model; usage and reason by the names of AWS."""
+    request = {"messages": [], "inferenceConfig": {"maxTokens": 9, "temperature": 0}}
+    usage = {"inputTokens": 30, "outputTokens": 628, "totalTokens": 658, "cacheReadInputTokens": 4}
+    view = read(
+        "/model/amazon.nova-lite-v1%3A0/converse", request, {"stopReason": "end_turn", "usage": usage}
+    )
+    assert (view.api, view.operation, view.model_name) == ("bedrock", "chat", "amazon.nova-lite-v1:0")
+    assert (view.input_tokens, view.output_tokens, view.cached_input_tokens) == (30, 628, 4)
+    assert (view.finish_reasons, view.parameters) == (["end_turn"], {"maxTokens": 9, "temperature": 0})
+
+
 def test_nothing_known() -> None:
     """Without documents there is nothing to tell."""
     assert read("/x") == View()
