@@ -160,6 +160,12 @@ def choice(*allowed: str) -> Callable[[str], str]:
     return read
 
 
+def switch(value: str) -> bool:
+    if value not in ("on", "off"):
+        raise ValueError("expected on or off")
+    return value == "on"
+
+
 def comma_list(value: str) -> tuple[str, ...]:
     return tuple(item.strip() for item in value.split(",") if item.strip())
 

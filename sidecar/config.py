@@ -23,6 +23,7 @@ from infertap.settings import (
     read_settings,
     setting,
     size_bytes,
+    switch,
     text,
 )
 from sidecar.setting_values import (
@@ -209,6 +210,18 @@ class Settings:
         read_opaque_rules,
         "Bodies no rule can read: `keep`, `digest` or `drop`, by media type too (`image/*=keep,digest`).",
     )
+    descriptor_set: str | None = setting(
+        "INFERTAP_DESCRIPTOR_SET",
+        "",
+        optional_text,
+        "File that describes gRPC services (`protoc --include_imports --descriptor_set_out`).",
+    )
+    grpc_reflection: bool = setting(
+        "INFERTAP_GRPC_REFLECTION",
+        "on",
+        switch,
+        "`on`: a model is asked once, by server reflection, what a gRPC service it serves looks like; `off`.",
+    )
     record_headers: tuple[str, ...] = setting(
         "INFERTAP_RECORD_HEADERS",
         DEFAULT_RECORD_HEADERS,
@@ -290,7 +303,10 @@ class Settings:
     source_node: str = setting("INFERTAP_SOURCE_NODE", "", text, "Its node.")
     source_container: str = setting("INFERTAP_SOURCE_CONTAINER", "", text, "The model's container.")
     source_version: str = setting(
-        "INFERTAP_SOURCE_VERSION", "", text, "Its label of a version: the model's where nothing else tells it."
+        "INFERTAP_SOURCE_VERSION",
+        "",
+        text,
+        "Its label of a version: the model's where nothing else tells it.",
     )
 
     def __post_init__(self) -> None:

@@ -26,7 +26,7 @@ from sidecar.parent import metrics
 from sidecar.parent.admin import Admin, Answer, Pages, json_answer
 from sidecar.parent.children import Child
 from sidecar.parent.door import keep_out, shut
-from sidecar.parent.own_rules import check_own_rules
+from sidecar.parent.setting_files import check_setting_files
 from sidecar.parent.sockets import OpenSockets, address_of, open_sockets
 from sidecar.tls import check as check_certificates
 
@@ -54,7 +54,7 @@ def run(settings: Settings, commands: Commands | None = None) -> int:
     """
     check_certificates(settings)
     read_hash_key(settings.hash_key_file)  # the recorder's; better to hear of it now
-    check_own_rules(settings.redact_rules_file)
+    check_setting_files(settings)
     core_files.forbid()  # for the children too, who inherit it
     _allow_many_descriptors()
     with open_sockets(settings) as sockets:

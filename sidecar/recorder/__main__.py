@@ -6,8 +6,9 @@ import sys
 from sidecar import config
 from sidecar.event_log import log_event
 from sidecar.hash_key import HashKeyError
-from sidecar.recorder.redaction import RulesFileError
+from sidecar.recorder.descriptor_set import DescriptorSetError
 from sidecar.recorder.process import read_arguments, run
+from sidecar.recorder.redaction import RulesFileError
 from sidecar.spool import SpoolError
 
 
@@ -16,7 +17,7 @@ def main() -> int:
     inheritance = read_arguments(sys.argv[1:])
     try:
         return 0 if run(config.read(os.environ), inheritance) else 1
-    except (SpoolError, HashKeyError, RulesFileError) as error:
+    except (SpoolError, HashKeyError, RulesFileError, DescriptorSetError) as error:
         log_event("recorder", "can't record", reason=str(error))
         return 1
 

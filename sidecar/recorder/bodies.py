@@ -10,15 +10,26 @@ from typing import Any, Final
 from sidecar.exchange import Protocol
 from sidecar.recorder.encodings import EncodingError, open_encoding
 from sidecar.recorder.json_text import json_text
-from sidecar.recorder.payloads import decode_binary, decode_grpc, messages_in_tail, read_web_frames
+from sidecar.recorder.payloads import (
+    decode_binary,
+    decode_grpc,
+    frame,
+    is_known,
+    messages_in_tail,
+    open_messages,
+    read_web_frames,
+    walk_messages,
+)
 from sidecar.recorder.read_body import Fields, ReadBody, WireSide
 from sidecar.recorder.redaction import Ends, Findings, RedactedBody, Redactor, Stretch, Withheld
 from sidecar.recorder.rests import Rests, rest_of_events, rest_of_lines, rest_of_messages
+from sidecar.recorder.schemas import Schemas
 from sidecar.recorder.websocket_bodies import WebSocketBodies
 
 # What a body may become when its content encoding is opened.
 _OPENED_MOST: Final = 16 << 20
 _GRPC_TYPE: Final = "application/grpc"
+_UNIMPLEMENTED: Final = 12
 # What a stream of that type ends with that is not finished.
 _UNFINISHED: Final = {
     "text/event-stream": rest_of_events,
@@ -31,8 +42,9 @@ _UNFINISHED: Final = {
 class Bodies:
     """Reads bodies by one policy."""
 
-    def __init__(self, redactor: Redactor, body_limit_bytes: int) -> None:
+    def __init__(self, redactor: Redactor, body_limit_bytes: int, schemas: Schemas) -> None:
         self._redactor = redactor
+        self._schemas = schemas
         self._opened_most = min(_OPENED_MOST, max(body_limit_bytes, 1 << 20) * 8)
         self._rests = Rests()
         self._websockets = WebSocketBodies(redactor, self._opened_most)
@@ -110,8 +122,15 @@ class Bodies:
     def _messages(self, side: WireSide, data: bytes, ends: Ends, findings: Findings) -> ReadBody:
         encoding = value_of(side.fields, b"grpc-encoding").decode("latin-1")
         path = side.call.target.decode("latin-1")
-        decoded = decode_grpc(path, side.is_request, encoding, data, self._opened_most)
+        types = None
+        if not is_known(path):
+            types = self._schemas.types(side.call.route, path, side.call.grpc_status != _UNIMPLEMENTED)
+            if types is None:
+                return self._walked(encoding, data, ends, findings)
+        decoded = decode_grpc(path, side.is_request, encoding, data, self._opened_most, types)
         if decoded is None:
+            if types is not None:  # the model may have another schema by now
+                return self._walked(encoding, data, ends, findings)
             return ReadBody(self._redactor.opaque(_GRPC_TYPE, data))
         before = findings.total
         documents = self._redactor.documents(decoded.documents, findings, ends)
@@ -121,6 +140,25 @@ class Bodies:
         kept = decoded.data if is_clean else b""
         withheld = None if kept or not documents else Withheld.VIEW_ONLY
         return ReadBody(RedactedBody(kept, documents, withheld), _view(documents), decoded.is_cut)
+
+    def _walked(self, encoding: str, data: bytes, ends: Ends, findings: Findings) -> ReadBody:
+        """Messages without a schema: shown by field numbers, kept as encoded anew from what was redacted."""
+        opened = open_messages(encoding, data, self._opened_most)
+        walk = walk_messages(opened.messages) if opened is not None else None
+        if opened is None or walk is None:
+            return ReadBody(self._redactor.opaque(_GRPC_TYPE, data))
+        documents = self._redactor.documents(walk.documents(), findings, ends)
+        if documents is None:
+            return ReadBody(RedactedBody(withheld=Withheld.FAILED))
+        written = walk.write(documents, self._redactor.policy.opaque_action(_GRPC_TYPE) == "keep")
+        doubts = Findings()
+        for text in written.second_readings:
+            self._redactor.text(text, "body", doubts)
+        if doubts.total:  # something is found in them, if they are read otherwise
+            return ReadBody(self._redactor.opaque(_GRPC_TYPE, data))
+        kept = b"" if ends else b"".join(map(frame, written.messages or ()))
+        withheld = None if kept or not documents else Withheld.VIEW_ONLY
+        return ReadBody(RedactedBody(kept, documents, withheld), _view(documents), opened.is_cut)
 
     def _grpc_web(self, side: WireSide, is_text: bool, data: bytes, findings: Findings) -> ReadBody:
         """The same messages, and the trailers as a last frame."""

@@ -17,6 +17,7 @@ from sidecar.recorder.context import hashed_fields
 from sidecar.recorder.redacted_call import CallRedaction
 from sidecar.recorder.redaction import Policy, Redactor, read_own_rules
 from sidecar.recorder.rule_sampling import RuleSampling
+from sidecar.recorder.schemas import Schemas
 from sidecar.recorder.shrinking import encode
 from sidecar.recorder.to_record import RecordMaker
 from sidecar.recorder.understanding import Understanding
@@ -42,8 +43,13 @@ class Converted:
 class Conversion:
     """Converts the calls of one run."""
 
-    def __init__(self, settings: Settings, hash_key: bytes | None, run_id: bytes) -> None:
-        """Raises ValueError where a rule of the settings can't be read, RulesFileError for the own ones."""
+    def __init__(
+        self, settings: Settings, hash_key: bytes | None, run_id: bytes, schemas: Schemas | None = None
+    ) -> None:
+        """Raises ValueError where a rule of the settings can't be read, RulesFileError for the own ones.
+
+        `schemas` of gRPC services that no reader knows; without them such messages are read without schema.
+        """
         policy = Policy.of(
             settings,
             hash_key,
@@ -51,7 +57,7 @@ class Conversion:
             hashed_fields(settings.context_fields),
         )
         self._ids = CallIds(run_id)
-        self._redaction = CallRedaction(settings, Redactor(policy))
+        self._redaction = CallRedaction(settings, Redactor(policy), schemas or Schemas())
         self._understanding = Understanding(policy)
         self._maker = RecordMaker(settings, policy.version)
         self._asked = Asked()

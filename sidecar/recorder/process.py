@@ -34,6 +34,7 @@ from sidecar.in_flight import InFlight
 from sidecar.recorder.books import Books
 from sidecar.recorder.conversion import Conversion
 from sidecar.recorder.pipeline import Pipeline
+from sidecar.recorder.schemas import Schemas
 from sidecar.spool import Spool, SpoolLocked
 
 NICENESS: Final = 10
@@ -143,7 +144,10 @@ class Recorder:
         inheritance = self._inheritance
         sockets = [socket.socket(fileno=descriptor) for descriptor in inheritance.handoffs]
         conversion = Conversion(
-            self._settings, read_hash_key(self._settings.hash_key_file), inheritance.run_id
+            self._settings,
+            read_hash_key(self._settings.hash_key_file),
+            inheritance.run_id,
+            Schemas.of(self._settings),
         )
         books = Books.open(inheritance.run_id, inheritance.slots, self._spool.notes())
         return Pipeline(
@@ -261,7 +265,7 @@ def open_spool(settings: Settings) -> Spool:
 def run(settings: Settings, inheritance: Inheritance) -> bool:
     """Run a recorder to its end, in this process; False where it failed.
 
-    Raises SpoolError where there is no spool to be had, HashKeyError.
+    Raises SpoolError where there is no spool to be had, HashKeyError, RulesFileError, DescriptorSetError.
     """
     limit_process(settings)
     spool = open_spool(settings)

@@ -16,6 +16,7 @@ from sidecar.recorder.context import ContextReader, Facts
 from sidecar.recorder.payloads import STATUS_DETAILS, Media, Side, describe, read_details
 from sidecar.recorder.read_body import Close, Fields, ReadBody, WireSide
 from sidecar.recorder.redaction import Findings, RedactedBody, Redactor
+from sidecar.recorder.schemas import Schemas
 from sidecar.recorder.server_timing import Phase, read_phases
 
 # RFC 9112, section 3.2.2: scheme, authority, path.
@@ -89,13 +90,13 @@ class RedactedCall:
 class CallRedaction:
     """Redacts calls by one policy."""
 
-    def __init__(self, settings: Settings, redactor: Redactor) -> None:
+    def __init__(self, settings: Settings, redactor: Redactor, schemas: Schemas) -> None:
         self._redactor = redactor
         self._context_headers = {name.lower().encode(): name.lower() for name in settings.context_headers}
         self._user_header = _lower(settings.user_header)
         self._session_header = _lower(settings.session_header)
         self._facts = ContextReader(settings.context_fields, redactor)
-        self._bodies = Bodies(redactor, settings.body_limit_bytes)
+        self._bodies = Bodies(redactor, settings.body_limit_bytes, schemas)
 
     def redact(self, call: Exchange, key: bytes = b"") -> RedactedCall:
         """`call` with everything redacted. `key` names the call, where other segments of it may follow."""

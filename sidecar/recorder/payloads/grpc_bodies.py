@@ -1,12 +1,13 @@
 """gRPC bodies: messages of known services as documents, so that they can be redacted and read.
 
-A message of a service without a schema here stays closed: what happens to it, INFERTAP_OPAQUE_BODIES says.
-Bytes that may be kept are encoded anew from what was decoded, so that nothing a rule has not seen is in them:
-no unknown field, no earlier value of a field that comes twice.
+Services are known here, or by a schema that is handed in. Bytes that may be kept are encoded anew from what
+was decoded, so that nothing a rule has not seen is in them: no unknown field, no earlier value of a field
+that comes twice.
 """
 
 import struct
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from google.protobuf.json_format import MessageToDict
@@ -18,43 +19,76 @@ from sidecar.protocols import split_messages
 from sidecar.recorder.encodings import EncodingError, open_encoding
 from sidecar.recorder.payloads import tensorflow_messages, tensors, torchserve_messages
 from sidecar.recorder.payloads.decoded import Decoded, Document
+from sidecar.recorder.payloads.descriptors import MethodTypes
+from sidecar.recorder.payloads.message_tree import read_message
 
 # Messages of one direction that are decoded; beyond, a stream's record shows the first of them.
 MOST_MESSAGES: Final = 4096
 
 
-def decode_grpc(path: str, is_request: bool, encoding: str, data: bytes, cap: int) -> Decoded | None:
-    """The messages of a known method; None for unknown ones and for bytes that are none of its messages.
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """Messages of one direction, compression undone; `is_cut` where more follows."""
+
+    messages: list[bytes]
+    is_cut: bool
+
+
+def is_known(path: str) -> bool:
+    """Whether the method at `path` has its schema here."""
+    return path in _METHODS
+
+
+def decode_grpc(  # noqa: PLR0917
+    path: str, is_request: bool, encoding: str, data: bytes, cap: int, types: MethodTypes | None = None
+) -> Decoded | None:
+    """The messages of a known method, or of one that has `types`; None for bytes that are none of these.
 
     `encoding` is what `grpc-encoding` names; compressed messages become `cap` bytes in all at most.
     """
-    method = _METHODS.get(path)
-    split = split_messages(data, MOST_MESSAGES) if method else None
-    if method is None or split is None:
+    method = _METHODS.get(path, types)
+    opened = open_messages(encoding, data, cap) if method else None
+    if method is None or opened is None:
         return None
     message_type = method[0] if is_request else method[1]
+    read = _READERS.get(message_type, _known_any if path in _METHODS else read_message)
     documents: list[Document] = []
     plain: list[bytes] = []
-    is_cut = split.is_cut
-    room = cap
     try:
-        for each in split.messages:
-            opened = _opened(each, encoding, room)
-            if opened is None:
-                is_cut = True
-                break
-            room -= len(opened)
-            message = message_type.FromString(opened)
+        for each in opened.messages:
+            message = message_type.FromString(each)
+            documents.append(read(message))
             message.DiscardUnknownFields()
-            documents.append(_READERS.get(message_type, _any)(message))
-            plain.append(_framed(message.SerializeToString()))
-    except (EncodingError, DecodeError, ValueError):
+            plain.append(frame(message.SerializeToString()))
+    except (DecodeError, ValueError):
         return None
     return Decoded(
         tuple(document.tree for document in documents),
         b"".join(plain) if all(document.is_readable for document in documents) else b"",
-        is_cut or any(document.is_cut for document in documents),
+        opened.is_cut or any(document.is_cut for document in documents),
     )
+
+
+def open_messages(encoding: str, data: bytes, cap: int) -> Opened | None:
+    """The messages framed in `data`, compressed as `encoding` names; of `cap` bytes in all at most.
+
+    None where the bytes are no such framing, or the coding can't be undone.
+    """
+    split = split_messages(data, MOST_MESSAGES)
+    if split is None:
+        return None
+    opened: list[bytes] = []
+    room = cap
+    try:
+        for each in split.messages:
+            plain = _opened(each, encoding, room)
+            if plain is None:
+                return Opened(opened, True)
+            room -= len(plain)
+            opened.append(plain)
+    except EncodingError:
+        return None
+    return Opened(opened, split.is_cut)
 
 
 def _opened(message: GrpcMessage, encoding: str, room: int) -> bytes | None:
@@ -65,11 +99,12 @@ def _opened(message: GrpcMessage, encoding: str, room: int) -> bytes | None:
     return None if opened.cut else opened.data
 
 
-def _framed(encoded: bytes) -> bytes:
+def frame(encoded: bytes) -> bytes:
+    """A message as gRPC sends it, not compressed."""
     return struct.pack(">BI", 0, len(encoded)) + encoded
 
 
-def _any(message: Message) -> Document:
+def _known_any(message: Message) -> Document:
     return Document(dict(MessageToDict(message, preserving_proto_field_name=True)))
 
 
@@ -145,7 +180,7 @@ _READERS: Final[dict[type[Message], Callable[[Any], Document]]] = {
 }
 _SERVICE: Final = "/inference.GRPCInferenceService/"
 # Request and response of each known method.
-_METHODS: Final[dict[str, tuple[type[Message], type[Message]]]] = {
+_METHODS: Final[dict[str, MethodTypes]] = {
     _SERVICE + "ModelInfer": (oip.ModelInferRequest, oip.ModelInferResponse),
     _SERVICE + "ModelStreamInfer": (oip.ModelInferRequest, oip.ModelStreamInferResponse),
     _SERVICE + "ModelMetadata": (oip.ModelMetadataRequest, oip.ModelMetadataResponse),

@@ -55,7 +55,7 @@ def of_raw(datatype: str, raw: bytes) -> Values:
         datatype = "FP32"
     letter = _FORMATS.get(datatype)
     if letter is None:
-        return Values([described(raw)], not raw, False)
+        return Values([binary_mark(raw)], not raw, False)
     size = struct.calcsize(letter)
     if len(raw) % size:
         raise ValueError("not a whole number of values")
@@ -73,9 +73,9 @@ def of_numbers(numbers: Iterable[Any], count: int) -> Values:
 def of_elements(elements: Iterable[bytes]) -> Values:
     """Elements of BYTES."""
     all_elements = list(elements)
-    texts = [text_of(element) for element in all_elements[:MOST_VALUES]]
+    texts = [readable_text(element) for element in all_elements[:MOST_VALUES]]
     listed = [
-        described(element) if text is None else text
+        binary_mark(element) if text is None else text
         for text, element in zip(texts, all_elements, strict=False)
     ]
     is_cut = len(all_elements) > MOST_VALUES
@@ -97,7 +97,7 @@ def _elements(raw: bytes) -> list[bytes]:
     return elements
 
 
-def text_of(element: bytes) -> str | None:
+def readable_text(element: bytes) -> str | None:
     """`element` as text: UTF-8 without control characters; None where it is none."""
     if len(element.translate(None, _CONTROLS)) != len(element):
         return None
@@ -107,6 +107,6 @@ def text_of(element: bytes) -> str | None:
         return None
 
 
-def described(data: bytes) -> str:
+def binary_mark(data: bytes) -> str:
     """What stands for `data` that is no text."""
     return f"<binary {len(data)} bytes>"

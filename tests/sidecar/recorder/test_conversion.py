@@ -245,9 +245,27 @@ def test_personal_data_in_grpc() -> None:
     assert [(each.field, each.count) for each in record.request.redactions] == [("body", 1)]
 
 
-def test_unknown_grpc_is_a_digest() -> None:
-    """A message without a schema is not in the record."""
-    record = convert(grpc_call(framed(infer_request()), target=b"/my.Service/Call"))
+def test_grpc_without_a_schema() -> None:
+    """A message of an unknown service is shown by field numbers, and kept with what was masked in it."""
+    request = infer_request()
+    request.inputs[0].name = SECRET
+    record = convert(grpc_call(framed(request), target=b"/my.Service/Call"))
+    assert json.loads(record.request.decoded_json) == {
+        "1": "iris",
+        "3": "i-1",
+        "5": {"1": "<email>", "2": "FP32", "3": "<binary 2 bytes>"},
+    }
+    assert (record.request.data, list(record.logging_error_codes)) == (b"", ["REQUEST_BODY_VIEW_ONLY"])
+    request.inputs[0].ClearField("shape")
+    record = convert(grpc_call(framed(request), target=b"/my.Service/Call"))
+    request.inputs[0].name = "<email>"
+    assert (record.request.data, list(record.logging_error_codes)) == (framed(request), [])
+    assert [(each.field, each.count) for each in record.request.redactions] == [("body", 1)]
+
+
+def test_unreadable_grpc_is_a_digest() -> None:
+    """What is no message of protobuf is not in the record."""
+    record = convert(grpc_call(b"\0\0\0\0\2\xff\xff", target=b"/my.Service/Call"))
     assert (record.request.data, record.request.digest[:5]) == (b"", "hmac:")
     assert list(record.logging_error_codes) == ["REQUEST_BODY_DIGESTED"]
 

@@ -8,7 +8,7 @@ import pytest
 
 from sidecar import config
 from sidecar.parent import StartError
-from sidecar.parent.own_rules import check_own_rules
+from sidecar.parent.setting_files import check_setting_files
 from sidecar.recorder.redaction import Findings, Policy, Redactor, RulesFileError, read_own_rules
 
 GOOD = """
@@ -90,10 +90,11 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
 
 def test_every_fault_is_told_at_the_start(tmp_path: Path) -> None:
     """The sidecar's parent has the file checked, and ends with a line for each fault."""
-    check_own_rules(None)
-    check_own_rules(written(tmp_path, GOOD))
+    check_setting_files(config.read({}))
+    check_setting_files(config.read({"INFERTAP_REDACT_RULES_FILE": written(tmp_path, GOOD)}))
+    bad = written(tmp_path, rule(action='"x"') + rule(name='"b"', pattern="'('"))
     with pytest.raises(StartError, match=r"rule 1: action(?s:.*)rule 2: pattern"):
-        check_own_rules(written(tmp_path, rule(action='"x"') + rule(name='"b"', pattern="'('")))
+        check_setting_files(config.read({"INFERTAP_REDACT_RULES_FILE": bad}))
 
 
 def test_a_sidecar_with_a_bad_file_does_not_start(tmp_path: Path) -> None:
