@@ -1,5 +1,25 @@
 """The contract, package `infertap.v1`: generated from proto/infertap/v1 by `make proto`, re-exported here."""
 
+from infertap.v1.feedback_pb2 import (
+    THUMB_DOWN,
+    THUMB_UP,
+    Feedback,
+    FeedbackEvent,
+    FeedbackRedaction,
+    Thumb,
+)
+from infertap.v1.feedback_service_pb2 import (
+    AttachedFeedback,
+    AttachFeedbackRequest,
+    AttachFeedbackResponse,
+    ListFeedbackRequest,
+    ListFeedbackResponse,
+)
+from infertap.v1.feedback_service_pb2_grpc import (
+    FeedbackServiceServicer,
+    FeedbackServiceStub,
+    add_FeedbackServiceServicer_to_server,
+)
 from infertap.v1.ingest_service_pb2 import (
     Ack,
     Batch,
@@ -50,6 +70,7 @@ from infertap.v1.record_pb2 import (
     Timing,
 )
 from infertap.v1.record_service_pb2 import (
+    FeedbackFilter,
     GetRecordRequest,
     ListRecordsRequest,
     ListRecordsResponse,
@@ -72,13 +93,24 @@ __all__ = [
     "HTTP2",
     "INFERENCING",
     "OPAQUE",
+    "THUMB_DOWN",
+    "THUMB_UP",
     "WEBSOCKET",
     "Ack",
+    "AttachFeedbackRequest",
+    "AttachFeedbackResponse",
+    "AttachedFeedback",
     "Batch",
     "Caller",
     "EndedBy",
     "Entry",
     "Error",
+    "Feedback",
+    "FeedbackEvent",
+    "FeedbackFilter",
+    "FeedbackRedaction",
+    "FeedbackServiceServicer",
+    "FeedbackServiceStub",
     "Gap",
     "GetRecordRequest",
     "Header",
@@ -88,6 +120,8 @@ __all__ = [
     "IngestResponse",
     "IngestServiceServicer",
     "IngestServiceStub",
+    "ListFeedbackRequest",
+    "ListFeedbackResponse",
     "ListRecordsRequest",
     "ListRecordsResponse",
     "Media",
@@ -110,8 +144,10 @@ __all__ = [
     "State",
     "TailRecordsRequest",
     "Tensor",
+    "Thumb",
     "Timing",
     "Welcome",
+    "add_FeedbackServiceServicer_to_server",
     "add_IngestServiceServicer_to_server",
     "add_RecordServiceServicer_to_server",
 ]

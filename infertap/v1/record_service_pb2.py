@@ -25,26 +25,29 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from infertap.v1 import feedback_pb2 as infertap_dot_v1_dot_feedback__pb2
 from infertap.v1 import record_pb2 as infertap_dot_v1_dot_record__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n infertap/v1/record_service.proto\x12\x0binfertap.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18infertap/v1/record.proto\"R\n\x10GetRecordRequest\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12-\n\tread_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"\xe3\x02\n\x0cRecordFilter\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05model\x18\x03 \x01(\t\x12\x15\n\rmodel_version\x18\x04 \x01(\t\x12\"\n\x06states\x18\x05 \x03(\x0e\x32\x12.infertap.v1.State\x12\x15\n\rhttp_statuses\x18\x06 \x03(\x05\x12\x15\n\rgrpc_statuses\x18\x07 \x03(\x05\x12\x0e\n\x06method\x18\x08 \x01(\t\x12\x0c\n\x04path\x18\t \x01(\t\x12/\n\x0cmin_duration\x18\n \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nrequest_id\x18\x0b \x01(\t\x12\x0c\n\x04user\x18\x0c \x01(\t\x12\x0c\n\x04text\x18\r \x01(\t\"\x95\x01\n\x12ListRecordsRequest\x12)\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x19.infertap.v1.RecordFilter\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12-\n\tread_mask\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"T\n\x13ListRecordsResponse\x12$\n\x07records\x18\x01 \x03(\x0b\x32\x13.infertap.v1.Record\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x7f\n\x12TailRecordsRequest\x12)\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x19.infertap.v1.RecordFilter\x12\x0f\n\x07\x62\x61\x63klog\x18\x02 \x01(\x05\x12-\n\tread_mask\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.FieldMask2\xe9\x01\n\rRecordService\x12?\n\tGetRecord\x12\x1d.infertap.v1.GetRecordRequest\x1a\x13.infertap.v1.Record\x12P\n\x0bListRecords\x12\x1f.infertap.v1.ListRecordsRequest\x1a .infertap.v1.ListRecordsResponse\x12\x45\n\x0bTailRecords\x12\x1f.infertap.v1.TailRecordsRequest\x1a\x13.infertap.v1.Record0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n infertap/v1/record_service.proto\x12\x0binfertap.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ainfertap/v1/feedback.proto\x1a\x18infertap/v1/record.proto\"R\n\x10GetRecordRequest\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12-\n\tread_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"\x92\x03\n\x0cRecordFilter\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05model\x18\x03 \x01(\t\x12\x15\n\rmodel_version\x18\x04 \x01(\t\x12\"\n\x06states\x18\x05 \x03(\x0e\x32\x12.infertap.v1.State\x12\x15\n\rhttp_statuses\x18\x06 \x03(\x05\x12\x15\n\rgrpc_statuses\x18\x07 \x03(\x05\x12\x0e\n\x06method\x18\x08 \x01(\t\x12\x0c\n\x04path\x18\t \x01(\t\x12/\n\x0cmin_duration\x18\n \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nrequest_id\x18\x0b \x01(\t\x12\x0c\n\x04user\x18\x0c \x01(\t\x12\x0c\n\x04text\x18\r \x01(\t\x12-\n\x08\x66\x65\x65\x64\x62\x61\x63k\x18\x0e \x01(\x0b\x32\x1b.infertap.v1.FeedbackFilter\"\xa5\x01\n\x0e\x46\x65\x65\x64\x62\x61\x63kFilter\x12\x11\n\tis_absent\x18\x01 \x01(\x08\x12\x17\n\nmin_rating\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x17\n\nmax_rating\x18\x03 \x01(\x01H\x01\x88\x01\x01\x12\r\n\x05label\x18\x04 \x01(\t\x12!\n\x05thumb\x18\x05 \x01(\x0e\x32\x12.infertap.v1.ThumbB\r\n\x0b_min_ratingB\r\n\x0b_max_rating\"\x95\x01\n\x12ListRecordsRequest\x12)\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x19.infertap.v1.RecordFilter\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12-\n\tread_mask\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"T\n\x13ListRecordsResponse\x12$\n\x07records\x18\x01 \x03(\x0b\x32\x13.infertap.v1.Record\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x7f\n\x12TailRecordsRequest\x12)\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x19.infertap.v1.RecordFilter\x12\x0f\n\x07\x62\x61\x63klog\x18\x02 \x01(\x05\x12-\n\tread_mask\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.FieldMask2\xe9\x01\n\rRecordService\x12?\n\tGetRecord\x12\x1d.infertap.v1.GetRecordRequest\x1a\x13.infertap.v1.Record\x12P\n\x0bListRecords\x12\x1f.infertap.v1.ListRecordsRequest\x1a .infertap.v1.ListRecordsResponse\x12\x45\n\x0bTailRecords\x12\x1f.infertap.v1.TailRecordsRequest\x1a\x13.infertap.v1.Record0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'infertap.v1.record_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_GETRECORDREQUEST']._serialized_start=174
-  _globals['_GETRECORDREQUEST']._serialized_end=256
-  _globals['_RECORDFILTER']._serialized_start=259
-  _globals['_RECORDFILTER']._serialized_end=614
-  _globals['_LISTRECORDSREQUEST']._serialized_start=617
-  _globals['_LISTRECORDSREQUEST']._serialized_end=766
-  _globals['_LISTRECORDSRESPONSE']._serialized_start=768
-  _globals['_LISTRECORDSRESPONSE']._serialized_end=852
-  _globals['_TAILRECORDSREQUEST']._serialized_start=854
-  _globals['_TAILRECORDSREQUEST']._serialized_end=981
-  _globals['_RECORDSERVICE']._serialized_start=984
-  _globals['_RECORDSERVICE']._serialized_end=1217
+  _globals['_GETRECORDREQUEST']._serialized_start=202
+  _globals['_GETRECORDREQUEST']._serialized_end=284
+  _globals['_RECORDFILTER']._serialized_start=287
+  _globals['_RECORDFILTER']._serialized_end=689
+  _globals['_FEEDBACKFILTER']._serialized_start=692
+  _globals['_FEEDBACKFILTER']._serialized_end=857
+  _globals['_LISTRECORDSREQUEST']._serialized_start=860
+  _globals['_LISTRECORDSREQUEST']._serialized_end=1009
+  _globals['_LISTRECORDSRESPONSE']._serialized_start=1011
+  _globals['_LISTRECORDSRESPONSE']._serialized_end=1095
+  _globals['_TAILRECORDSREQUEST']._serialized_start=1097
+  _globals['_TAILRECORDSREQUEST']._serialized_end=1224
+  _globals['_RECORDSERVICE']._serialized_start=1227
+  _globals['_RECORDSERVICE']._serialized_end=1460
 # @@protoc_insertion_point(module_scope)

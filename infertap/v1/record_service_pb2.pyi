@@ -11,6 +11,7 @@ import google.protobuf.field_mask_pb2
 import google.protobuf.internal.containers
 import google.protobuf.message
 import google.protobuf.timestamp_pb2
+import infertap.v1.feedback_pb2
 import infertap.v1.record_pb2
 import sys
 import typing
@@ -61,6 +62,7 @@ class RecordFilter(google.protobuf.message.Message):
     REQUEST_ID_FIELD_NUMBER: builtins.int
     USER_FIELD_NUMBER: builtins.int
     TEXT_FIELD_NUMBER: builtins.int
+    FEEDBACK_FIELD_NUMBER: builtins.int
     model: builtins.str
     model_version: builtins.str
     method: builtins.str
@@ -87,6 +89,10 @@ class RecordFilter(google.protobuf.message.Message):
     def grpc_statuses(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.int]: ...
     @property
     def min_duration(self) -> google.protobuf.duration_pb2.Duration: ...
+    @property
+    def feedback(self) -> Global___FeedbackFilter:
+        """Calls with feedback; storage only, as a sidecar has none."""
+
     def __init__(
         self,
         *,
@@ -103,11 +109,47 @@ class RecordFilter(google.protobuf.message.Message):
         request_id: builtins.str = ...,
         user: builtins.str = ...,
         text: builtins.str = ...,
+        feedback: Global___FeedbackFilter | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["end_time", b"end_time", "min_duration", b"min_duration", "start_time", b"start_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["end_time", b"end_time", "grpc_statuses", b"grpc_statuses", "http_statuses", b"http_statuses", "method", b"method", "min_duration", b"min_duration", "model", b"model", "model_version", b"model_version", "path", b"path", "request_id", b"request_id", "start_time", b"start_time", "states", b"states", "text", b"text", "user", b"user"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["end_time", b"end_time", "feedback", b"feedback", "min_duration", b"min_duration", "start_time", b"start_time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["end_time", b"end_time", "feedback", b"feedback", "grpc_statuses", b"grpc_statuses", "http_statuses", b"http_statuses", "method", b"method", "min_duration", b"min_duration", "model", b"model", "model_version", b"model_version", "path", b"path", "request_id", b"request_id", "start_time", b"start_time", "states", b"states", "text", b"text", "user", b"user"]) -> None: ...
 
 Global___RecordFilter: typing_extensions.TypeAlias = RecordFilter
+
+@typing.final
+class FeedbackFilter(google.protobuf.message.Message):
+    """One piece of the call's feedback must have all that is set. Empty: any feedback."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    IS_ABSENT_FIELD_NUMBER: builtins.int
+    MIN_RATING_FIELD_NUMBER: builtins.int
+    MAX_RATING_FIELD_NUMBER: builtins.int
+    LABEL_FIELD_NUMBER: builtins.int
+    THUMB_FIELD_NUMBER: builtins.int
+    is_absent: builtins.bool
+    """Calls without any feedback; nothing else may be set then."""
+    min_rating: builtins.float
+    max_rating: builtins.float
+    label: builtins.str
+    thumb: infertap.v1.feedback_pb2.Thumb.ValueType
+    def __init__(
+        self,
+        *,
+        is_absent: builtins.bool = ...,
+        min_rating: builtins.float | None = ...,
+        max_rating: builtins.float | None = ...,
+        label: builtins.str = ...,
+        thumb: infertap.v1.feedback_pb2.Thumb.ValueType = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["_max_rating", b"_max_rating", "_min_rating", b"_min_rating", "max_rating", b"max_rating", "min_rating", b"min_rating"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_max_rating", b"_max_rating", "_min_rating", b"_min_rating", "is_absent", b"is_absent", "label", b"label", "max_rating", b"max_rating", "min_rating", b"min_rating", "thumb", b"thumb"]) -> None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_max_rating", b"_max_rating"]) -> typing.Literal["max_rating"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_min_rating", b"_min_rating"]) -> typing.Literal["min_rating"] | None: ...
+
+Global___FeedbackFilter: typing_extensions.TypeAlias = FeedbackFilter
 
 @typing.final
 class ListRecordsRequest(google.protobuf.message.Message):
