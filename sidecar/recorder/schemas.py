@@ -35,8 +35,3 @@ class Schemas:
         if found is None and self._reflection is not None:
             found = self._reflection.types(route, path, is_served)
         return found
-
-    def close(self) -> None:
-        """Ask nobody any more."""
-        if self._reflection is not None:
-            self._reflection.close()
