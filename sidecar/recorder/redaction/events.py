@@ -23,6 +23,8 @@ from sidecar.recorder.redaction.tree import (
 
 # Where a string stands: the keys that lead to it, with a choice's own index instead of its position.
 _Place = tuple[str | int, ...]
+# A string: what holds it, and under which key.
+_Spot = tuple[Any, str | int]
 
 NOT_JSON: Final = object()
 _NUMBERS: Final = ("content_index", "summary_index")
@@ -114,16 +116,16 @@ class EventsRedaction:
                 holder[key] = part
 
 
-def _places(documents: Sequence[Any]) -> dict[_Place, list[tuple[Any, str | int]]]:
+def _places(documents: Sequence[Any]) -> dict[_Place, list[_Spot]]:
     """Where strings stand in `documents`: for each place what holds them, and under which key."""
-    places: dict[_Place, list[tuple[Any, str | int]]] = {}
+    root = _Step()
     for document in documents:
-        if document is not NOT_JSON:
-            _note_strings(document, (), places)
-    return places
+        if isinstance(document, dict | list):
+            root.note(document)
+    return dict(root.places())
 
 
-def _numbered_places(documents: Sequence[Any]) -> Iterator[list[tuple[Any, str | int]]]:
+def _numbered_places(documents: Sequence[Any]) -> Iterator[list[_Spot]]:
     """The same for those of OpenAI's responses, by the numbers of the item and part that they go on."""
     numbered: dict[tuple[Any, ...], list[Any]] = {}
     for document in documents:
@@ -178,26 +180,42 @@ def _write(tree: Any) -> str:
     return json.dumps(tree, ensure_ascii=False, separators=(",", ":"))
 
 
-def _note_strings(node: Any, place: _Place, places: dict[_Place, list[tuple[Any, str | int]]]) -> None:
-    """Put the strings under `node` into `places`: what holds them, and under which key."""
-    if len(place) > MAX_DEPTH:
-        raise TooDeepError
-    members: Iterable[tuple[str | int, Any]]
-    if isinstance(node, dict):
-        members = node.items()
-    elif isinstance(node, list):
-        if holds_no_text(node):
+class _Step:
+    """A step to where strings stand: those that stand there, and the steps that go on from there."""
+
+    __slots__ = ("further", "spots")
+
+    def __init__(self) -> None:
+        self.spots: list[_Spot] = []
+        self.further: dict[str | int, _Step] = {}
+
+    def note(self, node: Any, depth: int = 0) -> None:
+        """The strings under `node`, which is an object or an array."""
+        if depth > MAX_DEPTH:
+            raise TooDeepError
+        is_list = isinstance(node, list)
+        if is_list and holds_no_text(node):
             return
-        members = enumerate(node)
-    else:
-        return
-    for key, member in members:
-        if isinstance(member, str):
-            at = (*place, key)
-            if at in places:
-                places[at].append((node, key))
-            else:
-                places[at] = [(node, key)]
-        elif isinstance(member, dict | list):
-            index = member.get("index") if isinstance(node, list) and isinstance(member, dict) else None
-            _note_strings(member, (*place, index if isinstance(index, int) else key), places)
+        members: Iterable[tuple[str | int, Any]] = enumerate(node) if is_list else node.items()
+        for key, member in members:
+            if isinstance(member, str):
+                self._to(key).spots.append((node, key))
+            elif isinstance(member, dict):
+                index = member.get("index") if is_list else None
+                self._to(index if isinstance(index, int) else key).note(member, depth + 1)
+            elif isinstance(member, list):
+                self._to(key).note(member, depth + 1)
+
+    def _to(self, key: str | int) -> "_Step":
+        step = self.further.get(key)
+        if step is None:
+            step = self.further[key] = _Step()
+        return step
+
+    def places(self, place: _Place = ()) -> Iterator[tuple[_Place, list[_Spot]]]:
+        """Each place from here on, with what stands there."""
+        for key, step in self.further.items():
+            if step.spots:
+                yield (*place, key), step.spots
+            if step.further:
+                yield from step.places((*place, key))
