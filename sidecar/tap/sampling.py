@@ -113,7 +113,8 @@ class _Share:
     def admits(self, call: Exchange) -> bool:
         """Whether `call` is among those kept; sets its fraction."""
         if self._rate < 1:
-            if sample_hash(call.traceparent, call.request_id) >= self._threshold:
+            threshold = self._threshold
+            if not threshold or sample_hash(call.traceparent, call.request_id) >= threshold:
                 return False
             call.sampling_fraction = self._rate
         return self._cap is None or self._is_within_cap(call, self._cap)
