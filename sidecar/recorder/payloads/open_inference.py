@@ -20,38 +20,49 @@ from sidecar.recorder.payloads.view import (
 
 _INFER: Final = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?/infer$")
 _METADATA: Final = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?(?:/ready)?$")
-_GRPC: Final = re.compile(r"^/inference\.GRPCInferenceService/(\w+)$")
+_SERVICE: Final = "/inference.GRPCInferenceService/"
 _INFERS: Final = frozenset({"ModelInfer", "ModelStreamInfer"})
 
 
 def read(call: CallPayloads) -> View | None:
     """The View of a call of this protocol; None for another's."""
-    infer = _INFER.search(call.path)
-    match = infer or _METADATA.search(call.path)
-    method = _GRPC.search(call.path) if match is None else None
-    if match is None and method is None:
-        return None
-    request, response = call.request.document, call.response.document
-    is_infer = infer is not None or (method is not None and method[1] in _INFERS)
-    view = View(
-        api="open_inference",
-        operation="infer" if is_infer else "metadata",
-        model_name=unquote(match[1]) if match else _first(request, response, _names(is_infer, "model_name")),
-        model_version=_first(response, request, _names(is_infer, "model_version")),
-        path_version=unquote(match[2] or "") if match else "",
-        payload_id=_first(request, response, "id"),
-        parameters=object_of(request.get("parameters")),
-        failed=any(bool(each.get("error_message")) for each in call.response.objects),
-    )
-    if is_infer:
-        view.inputs = _tensors(request.get("inputs"))
-        view.outputs = _tensors(response.get("outputs"))
+    if call.path.startswith(_SERVICE):
+        method = call.path.removeprefix(_SERVICE)
+        return _infer(call) if method in _INFERS else _about(call, is_model=method.startswith("Model"))
+    match = _INFER.search(call.path)
+    view = _infer(call) if match else None
+    if match is None:
+        match = _METADATA.search(call.path)
+        view = _about(call, is_model=True) if match else None
+    if match is not None and view is not None:
+        view.model_name = unquote(match[1])
+        view.path_version = unquote(match[2] or "")
     return view
 
 
-def _names(is_infer: bool, name: str) -> str:
-    """What questions about a model call it."""
-    return name if is_infer else name.removeprefix("model_")
+def _infer(call: CallPayloads) -> View:
+    request, answers = call.request.document, call.response.objects
+    answer = next((each for each in answers if "outputs" in each), call.response.document)
+    return View(
+        api="open_inference",
+        operation="infer",
+        model_name=_first(request, answer, "model_name"),
+        model_version=_first(answer, request, "model_version"),
+        payload_id=_first(request, answer, "id"),
+        parameters=object_of(request.get("parameters")),
+        inputs=_tensors(request.get("inputs")),
+        outputs=_tensors(answer.get("outputs")),
+        failed=any(bool(each.get("error_message")) for each in answers),
+    )
+
+
+def _about(call: CallPayloads, is_model: bool) -> View:
+    """A question about a model, or about the server, which has a name too."""
+    view = View(api="open_inference", operation="metadata")
+    if is_model:
+        view.model_name = _first(call.request.document, call.response.document, "name")
+        view.model_version = _first(call.request.document, {}, "version")
+    return view
 
 
 def _first(one: dict[str, Any], other: dict[str, Any], name: str) -> str:
