@@ -2,7 +2,8 @@
 
 import ipaddress
 import re
-from collections.abc import Iterator
+import string
+from itertools import islice
 from typing import Final
 
 # ISO 13616: length of an IBAN by country.
@@ -32,14 +33,15 @@ _IBAN_LENGTHS: Final = {
 }
 
 
+_NO_DIGITS: Final = bytes({*range(256)} - {*range(0x30, 0x3A)})
 # For each digit what doubling it adds up to: 7 → 14 → 5.
-_DOUBLED: Final = bytes.maketrans(b"0123456789", bytes((0, 2, 4, 6, 8, 1, 3, 5, 7, 9)))
-_PLAIN: Final = bytes.maketrans(b"0123456789", bytes(range(10)))
+DOUBLED: Final = bytes.maketrans(b"0123456789", bytes((0, 2, 4, 6, 8, 1, 3, 5, 7, 9)))
+PLAIN: Final = bytes.maketrans(b"0123456789", bytes(range(10)))
 
 
 def luhn(digits: bytes) -> bool:
     """ISO/IEC 7812-1, annex B: the check digit of card numbers."""
-    total = sum(digits[-1::-2].translate(_PLAIN)) + sum(digits[-2::-2].translate(_DOUBLED))
+    total = sum(digits[-1::-2].translate(PLAIN)) + sum(digits[-2::-2].translate(DOUBLED))
     return total % 10 == 0
 
 
@@ -60,38 +62,15 @@ def is_card_number(digits: bytes) -> bool:
     return known and luhn(digits) and len(set(digits)) > 1
 
 
-# The digits of cards are grouped by threes and more.
-_CARD_GROUP: Final = re.compile(rb"[0-9]{3,}")
-
-
-def card_spans(candidate: bytes) -> Iterator[tuple[int, int]]:
-    """Card numbers within digits that single spaces or dashes group: each begins and ends with a group.
-
-    Where a longer and a shorter one begin alike both are told: what follows the longer may rule it out.
-    """
-    groups = [match.span() for match in _CARD_GROUP.finditer(candidate)]
-    number = 0
-    while number < len(groups):
-        ends = list(_card_ends(candidate, groups, number))
-        for end in ends:
-            yield groups[number][0], groups[end][1]
-        number = ends[-1] + 1 if ends else number + 1
-
-
-def _card_ends(candidate: bytes, groups: list[tuple[int, int]], first: int) -> Iterator[int]:
-    """The last groups of the card numbers that begin with group `first`, shortest first."""
-    digits = b""
-    for number in range(first, len(groups)):
-        start, end = groups[number]
-        digits += candidate[start:end]
-        is_apart = number > first and start - groups[number - 1][1] > 1
-        if len(digits) > 19 or is_apart:
-            return
-        if len(digits) >= 13 and is_card_number(digits):
-            yield number
-
-
-_IBAN_START: Final = re.compile(rb"(?<![0-9A-Za-z])(?=[A-Za-z]{2}[0-9]{2})")
+# Countries whose accounts have digits only (SWIFT's registry of IBANs).
+_NUMERIC: Final = rb"(?i:AT|BA|BE|CZ|DE|DK|EE|ES|FI|FO|GL|HR|HU|IL|LT|ME|NO|PL|PT|RS|SE|SI|SK|XK)"
+_IBAN_START: Final = re.compile(
+    rb"(?<![0-9A-Za-z])(?:(?="
+    + _NUMERIC
+    + rb"[0-9]{2}(?:[ -]?[0-9]){11})|(?!"
+    + _NUMERIC
+    + rb")(?=[A-Za-z]{2}[0-9]{2}))"
+)
 
 
 def iban_starts(candidate: bytes) -> list[int]:
@@ -103,22 +82,21 @@ def iban_length(candidate: bytes) -> int | None:
     """How many bytes of `candidate`, spaces among them, are an IBAN with a right checksum; None for none."""
     country = candidate[:2].upper().decode("ascii")
     needed = _IBAN_LENGTHS.get(country)
-    if needed is None:
+    if needed is None or len(candidate) < needed:
         return None
-    compact = bytearray()
-    for place, byte in enumerate(candidate):
-        if byte in b" -":
-            continue
-        compact.append(byte)
-        if len(compact) == needed:
-            return place + 1 if _iban_checksum(bytes(compact)) else None
-    return None
+    if not _iban_checksum(candidate.translate(None, b" -")[:needed]):
+        return None
+    return next(match.end() for match in islice(_IBAN_LETTER.finditer(candidate), needed - 1, None))
+
+
+_IBAN_LETTER: Final = re.compile(rb"[^ -]")
+# ISO 13616: letters count from 10 on, in both cases.
+_IBAN_VALUES: Final = {ord(each): b"%d" % int(each, 36) for each in string.digits + string.ascii_letters}
 
 
 def _iban_checksum(iban: bytes) -> bool:
     """ISO 13616: the rearranged number is 1 modulo 97 (ISO/IEC 7064, MOD 97-10)."""
-    text = (iban[4:] + iban[:4]).decode("ascii")
-    return int("".join(str(int(each, 36)) for each in text)) % 97 == 1
+    return int(b"".join(map(_IBAN_VALUES.__getitem__, iban[4:] + iban[:4]))) % 97 == 1
 
 
 def is_ssn(candidate: bytes) -> bool:
@@ -138,6 +116,28 @@ def is_ipv6(candidate: bytes) -> bool:
     return True
 
 
+def _times(a: int, b: int) -> int:
+    """In the dihedral group of order 10: turns below 5, mirrored ones from 5 on."""
+    turned = (a + b) % 5 if a < 5 else (a - b) % 5
+    return turned if (a < 5) == (b < 5) else turned + 5
+
+
+# Verhoeff's scheme (1969): the group's products, and what a digit stands for by its place from the end.
+_PRODUCTS: Final = tuple(bytes(_times(a, b) for b in range(10)) for a in range(10))
+_PERMUTED: Final = [bytes(range(10))]
+for _ in range(7):
+    _PERMUTED.append(bytes(_PERMUTED[-1][each] for each in (1, 5, 7, 6, 2, 8, 3, 0, 9, 4)))
+
+
+def is_aadhaar(candidate: bytes) -> bool:
+    """India's number: Verhoeff's check digit, and no palindrome (UIDAI). Of a table each third group asks."""
+    digits = digits_of(candidate).translate(PLAIN)
+    check = 0
+    for place, digit in enumerate(reversed(digits)):
+        check = _PRODUCTS[check][_PERMUTED[place & 7][digit]]
+    return check == 0 and digits != digits[::-1]
+
+
 def is_token(candidate: bytes) -> bool:
     """Rather a secret than a word: long, or with a digit in it."""
     return len(candidate) >= 32 or any(0x30 <= byte <= 0x39 for byte in candidate)
@@ -145,7 +145,7 @@ def is_token(candidate: bytes) -> bool:
 
 def digits_of(candidate: bytes) -> bytes:
     """Its digits alone."""
-    return bytes(byte for byte in candidate if 0x30 <= byte <= 0x39)
+    return candidate.translate(None, _NO_DIGITS)
 
 
 def is_phone(candidate: bytes) -> bool:
@@ -161,4 +161,4 @@ def is_hardware_address(candidate: bytes) -> bool:
 
 def has_five_digits(candidate: bytes) -> bool:
     """Rather a number of a document than a word."""
-    return sum(0x30 <= byte <= 0x39 for byte in candidate) >= 5
+    return len(digits_of(candidate)) >= 5

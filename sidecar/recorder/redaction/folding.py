@@ -7,8 +7,6 @@ go. So a card number in full-width or Arabic digits, or grouped by no-break spac
 
 import re
 import unicodedata
-from collections import defaultdict
-from collections.abc import Iterable
 from typing import Final
 
 # Where such characters are; scanning all of Unicode would take a second of every start.
@@ -39,30 +37,22 @@ def _meant(character: str) -> str | None:
     return plain if plain.isascii() and plain.isprintable() else None
 
 
-def _all_folds() -> dict[bytes, bytes]:
+def _all_folds() -> dict[int, str]:
     meant = {code: _meant(chr(code)) for block in _BLOCKS for code in range(*block)}
     folds = {code: text for code, text in meant.items() if text is not None}
-    folds |= _SPACES | _DASHES | _WITHOUT_WIDTH
-    return {chr(code).encode(): text.encode() for code, text in folds.items()}
-
-
-def _one_of(characters: Iterable[bytes]) -> re.Pattern[bytes]:
-    """A pattern of these characters in UTF-8: by what all but their last bytes are."""
-    lasts: dict[bytes, list[int]] = defaultdict(list)
-    for character in characters:
-        lasts[character[:-1]].append(character[-1])
-    branches = (
-        re.escape(first) + b"[" + b"".join(b"\\x%02x" % last for last in sorted(found)) + b"]"
-        for first, found in sorted(lasts.items())
-    )
-    return re.compile(b"|".join(branches))
+    return folds | _SPACES | _DASHES | _WITHOUT_WIDTH
 
 
 _FOLDS: Final = _all_folds()
-# One character to fold, in UTF-8.
-FOLDABLE: Final = _one_of(_FOLDS)
+# A run of characters to fold; in a group, so that splitting by it keeps them. Beyond the basic plane it takes
+# whatever is there: a set of such characters is slow to look in, and what has no fold stays what it is.
+FOLDABLE: Final = re.compile(
+    "(["
+    + "".join(re.escape(chr(code)) for code in sorted(_FOLDS) if code < 0x10000)
+    + "]+|[\U00010000-\U0001ffff]+)"
+)
 
 
-def folded(character: bytes) -> bytes:
-    """What a foldable character, UTF-8, stands for."""
-    return _FOLDS[character]
+def fold(run: str) -> str:
+    """What a run of foldable characters stands for."""
+    return run.translate(_FOLDS)

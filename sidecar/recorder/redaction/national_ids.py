@@ -19,7 +19,7 @@ from stdnum.es import dni, nie
 from stdnum.fi import hetu
 from stdnum.fr import nir
 from stdnum.gb import nhs
-from stdnum.in_ import aadhaar, pan
+from stdnum.in_ import pan
 from stdnum.it import codicefiscale
 from stdnum.kr import rrn
 from stdnum.mx import curp
@@ -30,6 +30,7 @@ from stdnum.se import personnummer
 from stdnum.us import itin
 from stdnum.za import idnr as south_african
 
+from sidecar.recorder.redaction.checks import is_aadhaar
 from sidecar.recorder.redaction.shapes import ALNUM, APART, Shape, hint_of, whole
 
 _MORE: Final = ALNUM + b"-"
@@ -120,8 +121,8 @@ NATIONAL_IDS: Final = (
     _shape("no_fnr", r"[0-7][0-9][01][0-9]{3} ?[0-9]{5}", _any_of(fodselsnummer)),
     _shape("dk_cpr", r"[0-3][0-9][01][0-9]{3}-[0-9]{4}", _any_of(cpr)),
     _shape("ch_ahv", r"756[. ]?[0-9]{4}[. ]?[0-9]{4}[. ]?[0-9]{2}", _any_of(ahv)),
-    _shape("in_aadhaar", r"[2-9][0-9]{3}[ -][0-9]{4}[ -][0-9]{4}", _any_of(aadhaar)),
-    _named("in_aadhaar", r"aadha+r", r"[2-9][0-9]{11}", _any_of(aadhaar)),
+    _shape("in_aadhaar", r"[2-9][0-9]{3}[ -][0-9]{4}[ -][0-9]{4}", is_aadhaar),
+    _named("in_aadhaar", r"aadha+r", r"[2-9][0-9]{11}", is_aadhaar),
     _shape("in_pan", r"[A-Z]{3}[ABCFGHJLPT][A-Z][0-9]{4}[A-Z]", _any_of(pan)),
     _shape("cn_resident_id", r"[1-9][0-9]{5}(?:19|20)[0-9]{9}[0-9Xx]", _any_of(ric)),
     _shape("kr_rrn", r"[0-9]{2}[01][0-9][0-3][0-9]-[0-9]{7}", _any_of(rrn)),

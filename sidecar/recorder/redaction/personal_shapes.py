@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from sidecar.recorder.redaction import checks
+from sidecar.recorder.redaction.cards import card_spans
 from sidecar.recorder.redaction.shapes import ALNUM, APART, Shape, whole
 
 
@@ -56,7 +57,7 @@ PERSONAL: Final = (
         "payment_card",
         rf"{APART}[0-9](?:[ -]?[0-9]){{12}}",
         rf"{APART}(?P<it>[0-9](?:[ -]?[0-9]){{12,}})",
-        checks.card_spans,
+        card_spans,
         ALNUM,
     ),
     Shape(
