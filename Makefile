@@ -96,6 +96,22 @@ test-long: $(STAMP) ## what takes minutes: storage away for a minute
 test-root: $(STAMP) ## redirect mode with real iptables rules; needs root (else skipped, with the reason)
 	@$(BIN)/python -m pytest -q -m root -rs tests
 
+# Each environment is made anew when its list changes; none of them ever touches $(VENV).
+PEERS := build/peers/mlserver build/peers/llm
+build/peers/%/.installed: tests/journeys/peers/%.txt
+	@echo "Setting up $(@D) (once; about a minute) ..."
+	@rm -rf $(@D) && $(PYTHON) -m venv $(@D)
+	@$(@D)/bin/pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+.PHONY: peers
+peers: $(PEERS:%=%/.installed)
+
+.PHONY: test-peers
+test-peers: $(STAMP) ## calls of real clients to real model servers (installs them, 1.4 GB; four minutes at first)
+	@$(MAKE) --no-print-directory -j2 peers
+	@$(BIN)/python -m pytest -v -m peers tests/journeys/peers
+
 .PHONY: test-protobuf
 test-protobuf: $(STAMP) ## load the generated code on protobuf 6 and on 7
 	@$(BIN)/python -m pytest -q -m protobuf_versions tests/structure
