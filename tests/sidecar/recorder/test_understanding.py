@@ -191,3 +191,58 @@ def test_broken_payload() -> None:
     record = answered({}, b"application/json", b"{broken", target=b"/v1/chat/completions")
     assert "PAYLOAD_NOT_UNDERSTOOD" in record.logging_error_codes
     assert record.response.data == b"{broken"
+
+
+SPLIT = [
+    text[place : place + 3]
+    for text in ("mail ada.lovelace@example.org card 4111 1111 1111 1111 end",)
+    for place in range(0, len(text), 3)
+]
+
+
+def streams() -> dict[str, list[dict[str, Any]]]:
+    """The same text in the pieces of each interface."""
+    block = {"type": "content_block_delta", "index": 0}
+    item = {"output_index": 0, "content_index": 0}
+    return {
+        "/v1/chat/completions": [
+            {"choices": [{"index": 0, "delta": {name: text}}]}
+            for name in ("content", "refusal", "reasoning_content")
+            for text in SPLIT
+        ],
+        "/v1/completions": [{"choices": [{"index": 0, "text": text}]} for text in SPLIT],
+        "/v1/responses": [item | {"type": "response.output_text.delta", "delta": text} for text in SPLIT],
+        "/v1/messages": [
+            *({**block, "delta": {"type": "thinking_delta", "thinking": text}} for text in SPLIT),
+            *({**block, "delta": {"type": "input_json_delta", "partial_json": text}} for text in SPLIT),
+        ],
+        "/v1beta/models/g:streamGenerateContent": [
+            {"candidates": [{"content": {"parts": [{"text": text}]}}]} for text in SPLIT
+        ],
+        "/api/chat": [{"message": {"content": text}} for text in SPLIT],
+        "/api/generate": [{"response": text} for text in SPLIT],
+        "/generate_stream": [
+            {"index": number, "token": {"id": number, "text": text}} for number, text in enumerate(SPLIT)
+        ],
+        "/v2/models/m/generate_stream": [{"text_output": text} for text in SPLIT],
+        "/v1/chat": [{"event_type": "text-generation", "text": text} for text in SPLIT],
+        "/v2/chat": [
+            {"type": "content-delta", "index": 0, "delta": {"message": {"content": {"text": text}}}}
+            for text in SPLIT
+        ],
+    }
+
+
+@pytest.mark.parametrize("path", streams())
+@pytest.mark.parametrize("content_type", [b"text/event-stream", b"application/x-ndjson"])
+def test_values_in_pieces(path: str, content_type: bytes) -> None:
+    """A value that comes in pieces of three characters is masked in the answer that they make."""
+    pieces = streams()[path]
+    lines = b"".join(json.dumps(piece).encode() + b"\n" for piece in pieces)
+    data = events(*pieces) if content_type.startswith(b"text") else lines
+    record = answered({}, content_type, data, target=path.encode())
+    told = record.response.decoded_json
+    assert told.count("mail <email> card <payment_card> end") == len(pieces) // len(SPLIT)
+    kept = "".join(text for text in SPLIT if text.encode() in record.response.data)
+    assert "lovelace" not in kept
+    assert "1111" not in told + kept
