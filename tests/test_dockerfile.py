@@ -59,8 +59,8 @@ def test_names_only_files_that_exist() -> None:
 def test_copies_what_the_wheel_is_made_from() -> None:
     """Packages, readme and licence that pyproject.toml names are all in the build stage."""
     packages = [name.rstrip("*") for name in PROJECT["tool"]["setuptools"]["packages"]["find"]["include"]]
-    needed = {*packages, PROJECT["project"]["readme"], *PROJECT["project"]["license-files"], "pyproject.toml"}
-    assert needed <= set(copied())
+    needed = {*packages, PROJECT["project"]["readme"], *PROJECT["project"]["license-files"]}
+    assert needed | {"pyproject.toml", "setup.py"} <= set(copied())
 
 
 def test_installs_from_the_project_itself() -> None:
@@ -72,6 +72,14 @@ def test_installs_from_the_project_itself() -> None:
     extra = re.search(r'"infertap\[(\w+)\] @ file://', commands)
     assert extra is not None
     assert extra[1] in PROJECT["project"]["optional-dependencies"]
+
+
+def test_compiles_only_where_asked() -> None:
+    """Without --build-arg COMPILE=1 nothing is compiled; with it the compiler stays in the stage that built."""
+    (build,) = [stage for stage in stages() if "AS build" in stage[0][1]]
+    assert ("ARG", "COMPILE=0") in build
+    assert any(name == "RUN" and "INFERTAP_COMPILE=$COMPILE pip wheel" in rest for name, rest in build)
+    assert not any("gcc" in rest for _, rest in stages()[-1])
 
 
 def test_runs_as_a_numeric_user_that_is_not_root() -> None:
