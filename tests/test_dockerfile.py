@@ -75,7 +75,7 @@ def test_installs_from_the_project_itself() -> None:
 
 
 def test_compiles_only_where_asked() -> None:
-    """Without --build-arg COMPILE=1 nothing is compiled; with it the compiler stays in the stage that built."""
+    """Nothing is compiled by itself; where it is asked for, the compiler stays in the stage that builds."""
     (build,) = [stage for stage in stages() if "AS build" in stage[0][1]]
     assert ("ARG", "COMPILE=0") in build
     assert any(name == "RUN" and "INFERTAP_COMPILE=$COMPILE pip wheel" in rest for name, rest in build)
