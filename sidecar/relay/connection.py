@@ -44,7 +44,6 @@ class Connection:
 
     __deletable__ = ("client", "model")  # where this is compiled: `_let_go`
     __slots__ = (
-        "_ends_passed_on",
         "_joined",
         "_open_sides",
         "_passed_at",
@@ -74,7 +73,6 @@ class Connection:
         self.closing = False
         self._joined = False
         self._open_sides = 0
-        self._ends_passed_on = 0
         # When bytes last passed; kept while the relay drains, else 0.
         self._passed_at = 0
 
@@ -158,12 +156,12 @@ class Connection:
             return
         if held:
             side.send_onward(held)
-        self._ends_passed_on += 1
+        side.end_is_passed_on = True
         if side.other.half_closes:
             side.other.transport.write_eof()
         elif side is self.model:
             self.close()  # nothing more will come for the client
-        if self._ends_passed_on == 2:
+        if side.other.end_is_passed_on:
             self.close()
 
     def _tell_end(self, side: Side) -> bytes:
@@ -356,13 +354,16 @@ class Connection:
         return ours + data
 
     def _refuse(self, side: Side, refused: Refused) -> None:
-        """Close, as the settings want: after what may still go on and the answer, both sides in order."""
+        """Close, as the settings want: after what may still go on and the answer, both sides in order.
+
+        Where a direction has ended nothing goes that way any more.
+        """
         self.traffic.row.add("connections_refused")
         self.closing = True
         self.client.follow = self.model.follow = _drop
-        if refused.onward:
+        if refused.onward and not side.end_is_passed_on:
             side.send_onward(refused.onward)
-        if refused.answer:
+        if refused.answer and not self.model.end_is_passed_on:
             self.model.send_onward(refused.answer)
         self.model.transport.close()
         linger(self.client.transport)

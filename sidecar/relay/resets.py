@@ -34,9 +34,11 @@ def reset_when_delivered(transport: asyncio.Transport, patience_seconds: float =
     """Reset once the peer has acknowledged all that was written, or after `patience_seconds`.
 
     An early answer followed by a reset is common (a body refused unread), and a reset on our side destroys
-    what is still on its way. Call it where nothing more will be written.
+    what is still on its way. Call it where nothing more will be written, and nothing is read any more: a peer
+    that is gone shows by asking only.
     """
-    if patience_seconds <= 0 or transport.is_closing() or not _undelivered_bytes(transport):
+    is_over = transport.is_closing() or is_broken_off(transport)
+    if patience_seconds <= 0 or is_over or not _undelivered_bytes(transport):
         reset_transport(transport)
         return
     asyncio.get_running_loop().call_later(

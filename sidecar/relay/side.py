@@ -32,6 +32,7 @@ class Side(asyncio.Protocol):
         "connection",
         "early",
         "early_since",
+        "end_is_passed_on",
         "ended",
         "follow",
         "half_closes",
@@ -49,7 +50,8 @@ class Side(asyncio.Protocol):
     def __init__(self, connection: "Connection", bytes_counter: str) -> None:
         row = connection.traffic.row
         self.connection = connection
-        self.ended = False
+        # No more comes from it; and the other side has been told so.
+        self.ended = self.end_is_passed_on = False
         # Whether one direction can end alone; over TLS it can't.
         self.half_closes = True
         # What came before the connection was joined: at most one read; and when, -1 where nothing did.

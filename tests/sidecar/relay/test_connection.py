@@ -259,6 +259,18 @@ async def test_answer_before_a_reset_is_delivered_first(bench: "Bench") -> None:
     assert received // (1 << 16) == bench.row["bytes_from_model"] // (1 << 16) > 0
 
 
+async def test_reset_of_the_model_ends_a_client_that_is_gone(bench: "Bench") -> None:
+    """A client that closed while its answer came gets no patience: the reset is passed on at once."""
+    client, model = await bench.joined()
+    client.close()
+    assert await model.receive_all() == b""
+    await model.send(b"too late")  # the client's kernel answers that nobody is there
+    await bench.until(lambda: bench.row["bytes_from_model"] == len(b"too late"))
+    model.reset()
+    async with asyncio.timeout(5):
+        await bench.until(lambda: bench.row["connections_open"] == 0)
+
+
 class Written:
     """A transport that only remembers what was done to it."""
 

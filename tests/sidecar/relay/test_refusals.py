@@ -47,6 +47,31 @@ async def test_refusal_of_what_the_model_said(bench: "Bench") -> None:
     assert await model.receive_all() == b""
 
 
+async def test_refusal_when_the_model_has_ended(bench: "Bench") -> None:
+    """A model that has ended leaves no way for an answer: both sides end all the same, without a fault."""
+    bench.prepare = refuses_on(b"bad", onward=b"good")
+    client, model = await bench.joined()
+    model.end()
+    assert await client.receive_all() == b""
+    await client.send(b"good bad")
+    assert await model.receive_all() == b"good"
+    client.close()
+    await bench.until(lambda: bench.row["connections_open"] == 0)
+    assert bench.row["connections_refused"] == 1
+    assert bench.row["tap_faults"] == 0
+
+
+async def test_refusal_of_the_model_when_the_client_has_ended(bench: "Bench") -> None:
+    """What the model says too late is refused like anything else: nothing more goes to the model."""
+    bench.prepare = refuses_on(b"bad")
+    client, model = await bench.joined()
+    client.end()
+    assert await model.receive_all() == b""
+    await model.send(b"bad")
+    assert await client.receive_all() == ANSWER
+    await bench.until(lambda: bench.row["connections_open"] == 0)
+
+
 async def test_client_that_goes_on_sending_gets_the_answer(bench: "Bench") -> None:
     """A client in the middle of a big body still gets the answer: no reset destroys it."""
     bench.prepare = refuses_on(b"bad")
