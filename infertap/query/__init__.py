@@ -4,6 +4,7 @@ The door of the room. Pure but for `abort_invalid`, which answers a gRPC call.
 """
 
 from infertap.query.errors import InvalidArgumentError, abort_invalid
+from infertap.query.feedback import FeedbackQuery
 from infertap.query.filtering import Query
 from infertap.query.in_flight import InFlightPage, Shown, page_in_flight
 from infertap.query.masks import ReadMask
@@ -20,6 +21,7 @@ from infertap.query.segments import is_segment, join_segments
 __all__ = [
     "BACKLOG_MOST",
     "PAGE_MOST",
+    "FeedbackQuery",
     "InFlightPage",
     "InvalidArgumentError",
     "PageTokens",

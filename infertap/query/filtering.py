@@ -10,6 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from infertap import v1
 from infertap.query.errors import InvalidArgumentError
+from infertap.query.feedback import FeedbackQuery
 
 _TEXT_MOST: Final = 1024
 _LIST_MOST: Final = 100
@@ -42,6 +43,7 @@ class Query:
     user: str = ""
     # Case-folded.
     text: str = ""
+    feedback: FeedbackQuery | None = None
 
     @classmethod
     def of(cls, asked: v1.RecordFilter) -> "Query":
@@ -68,6 +70,7 @@ class Query:
             request_id=asked.request_id,
             user=asked.user,
             text=asked.text.casefold(),
+            feedback=FeedbackQuery.of(asked.feedback) if asked.HasField("feedback") else None,
         )
 
     @property
@@ -87,8 +90,13 @@ class Query:
         return sha256(repr(values).encode()).digest()[:8]
 
     def matches(self, record: v1.Record) -> bool:
-        """Whether `record` is asked for. The text is looked for last: it costs the most."""
-        return self._matches_when(record) and self._matches_what(record) and self._matches_text(record)
+        """Whether `record`, its feedback joined, is asked for. The text comes last: it costs the most."""
+        return (
+            self._matches_when(record)
+            and self._matches_what(record)
+            and (self.feedback is None or self.feedback.matches(record.feedback))
+            and self._matches_text(record)
+        )
 
     def _matches_when(self, record: v1.Record) -> bool:
         start = record.timing.start.ToNanoseconds()

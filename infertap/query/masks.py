@@ -22,6 +22,10 @@ class ReadMask:
             if not FieldMask(paths=[path]).IsValidForDescriptor(v1.Record.DESCRIPTOR):
                 raise InvalidArgumentError("read_mask", f"a record has no field {path[:100]!r}")
 
+    def wants(self, field: str) -> bool:
+        """Whether it lets through anything of that field of a record."""
+        return self._mask is None or any(path.split(".")[0] == field for path in self._mask.paths)
+
     def apply(self, record: v1.Record) -> v1.Record:
         """`record` with the wanted fields only; the very record where all are wanted."""
         if self._mask is None:

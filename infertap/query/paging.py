@@ -9,10 +9,9 @@ used with another.
 import base64
 import binascii
 import uuid
-from typing import Final
+from typing import Final, Protocol
 
 from infertap.query.errors import InvalidArgumentError
-from infertap.query.filtering import Query
 
 PAGE_DEFAULT: Final = 50
 PAGE_MOST: Final = 1000
@@ -44,10 +43,18 @@ def read_call_id(asked: str) -> bytes:
         raise InvalidArgumentError("call_id", "expected a UUID") from None
 
 
+class Digested(Protocol):
+    """Whatever is asked for, page by page."""
+
+    @property
+    def digest(self) -> bytes:
+        """8 bytes that tell it from others."""
+
+
 class PageTokens:
     """Packs and unpacks the tokens of one query. `position_bytes` is how long the server's positions are."""
 
-    def __init__(self, query: Query, position_bytes: int) -> None:
+    def __init__(self, query: Digested, position_bytes: int) -> None:
         self._head = _VERSION + query.digest
         self._size = len(self._head) + position_bytes
 

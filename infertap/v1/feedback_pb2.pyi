@@ -100,7 +100,7 @@ class Feedback(google.protobuf.message.Message):
 
     @property
     def withheld(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
-        """Texts that could not be redacted, and so were not kept; or that a list left out for their size."""
+        """Texts that could not be redacted, and so were not kept."""
 
     def __init__(
         self,

@@ -3,7 +3,7 @@
 The door of the room. Every method may block on the disk, and is safe from any thread.
 """
 
-from storage.archive.entries import Entry, GapEntry, Page, Position, RecordEntry, Stored
+from storage.archive.entries import Entry, FeedbackPage, GapEntry, Page, Position, RecordEntry, Stored
 from storage.archive.interface import Archive, ArchiveError, Interrupt
 from storage.archive.opening import open_archive
 from storage.archive.ranges import Range, RangeSet
@@ -12,6 +12,7 @@ __all__ = [
     "Archive",
     "ArchiveError",
     "Entry",
+    "FeedbackPage",
     "GapEntry",
     "Interrupt",
     "Page",

@@ -2,7 +2,8 @@
 
     ARCHIVE/lock                        held by the one process that uses it
     ARCHIVE/records-2026-11-21.duckdb   what came on that day (UTC)
-    ARCHIVE/new.duckdb                  a day's file that is being made
+    ARCHIVE/feedback.duckdb             see duckdb_feedback
+    ARCHIVE/new.duckdb                  a file that is being made
     ARCHIVE/tmp/                        what the engine spills
 
 A batch goes into the current day's file in one transaction, together with the ranges that it covers. What has
@@ -14,6 +15,7 @@ directory, and loads no extension.
 """
 
 import contextlib
+import dataclasses
 import datetime
 import fcntl
 import os
@@ -27,7 +29,10 @@ import duckdb
 
 from infertap import v1
 from infertap.query import Query, is_segment, join_segments
+from storage.archive.duckdb_feedback import FeedbackTable, subject_of_call, subject_of_request
+from storage.archive.duckdb_files import make_file, quoted
 from storage.archive.duckdb_queries import (
+    CALLS_OF,
     COLUMNS,
     CREATE,
     conditions,
@@ -36,7 +41,7 @@ from storage.archive.duckdb_queries import (
     stored_of,
 )
 from storage.archive.duckdb_segments import CallSegments
-from storage.archive.entries import Entry, GapEntry, Page, Position, RecordEntry, Stored
+from storage.archive.entries import Entry, FeedbackPage, GapEntry, Page, Position, RecordEntry, Stored
 from storage.archive.interface import ArchiveError, Interrupt
 from storage.archive.ranges import Range, RangeSet
 
@@ -69,6 +74,7 @@ class DuckdbArchive:
         self._directory = directory
         self._lock = lock
         self._connection = connection
+        self._feedback = FeedbackTable.open(connection, directory)
         self._writing = threading.Lock()
         self._spools: dict[bytes, _Spool] = {}
         # Attached files, newest day first; replaced as a whole, so that readers need no lock.
@@ -89,6 +95,8 @@ class DuckdbArchive:
             os.close(lock)
             if isinstance(error, duckdb.Error):
                 raise ArchiveError(f"{directory}: {_said(error)}") from None
+            if isinstance(error, OSError):
+                raise ArchiveError(f"{directory}: {error.strerror}") from None
             raise
         return archive
 
@@ -96,6 +104,7 @@ class DuckdbArchive:
         """See Archive."""
         with self._writing:
             if self._lock >= 0:
+                self._feedback.close()
                 self._connection.close()
                 os.close(self._lock)
                 self._lock = -1
@@ -186,24 +195,9 @@ class DuckdbArchive:
         name = _attached_name(date)
         path = self._directory / f"records-{date}.duckdb"
         if not path.exists():
-            self._make(path)
-        self._connection.execute(f"ATTACH IF NOT EXISTS '{_quoted(path)}' AS {name}")
+            make_file(self._connection, path, CREATE)
+        self._connection.execute(f"ATTACH IF NOT EXISTS '{quoted(path)}' AS {name}")
         self._days = tuple(sorted({*self._days, name}, reverse=True))
-
-    def _make(self, path: Path) -> None:
-        """A day's file gets its name once it is whole: a full disk or a kill leaves no broken one."""
-        draft = self._directory / "new.duckdb"
-        self._connection.execute("DETACH DATABASE IF EXISTS new_day")
-        for left in (draft, draft.with_name("new.duckdb.wal")):
-            left.unlink(missing_ok=True)
-        self._connection.execute(f"ATTACH '{_quoted(draft)}' AS new_day")
-        for statement in CREATE:
-            self._connection.execute(statement.format(day="new_day"))
-        self._connection.execute("CHECKPOINT new_day")
-        self._connection.execute("DETACH new_day")
-        draft.chmod(0o600)
-        draft.rename(path)
-        _sync_directory(self._directory)
 
     def _read_received(self, day: str) -> None:
         rows = self._connection.execute(
@@ -248,6 +242,8 @@ class DuckdbArchive:
 
     def page(self, query: Query, after: Position | None, size: int, interrupt: Interrupt) -> Page:
         """See Archive."""
+        # What the engine has looked for is in no record.
+        plain = dataclasses.replace(query, feedback=None)
         found: list[v1.Record] = []
         weight = looked_at = read_bytes = 0
         with self._cursor(interrupt) as cursor:
@@ -262,7 +258,7 @@ class DuckdbArchive:
                     looked_at += 1
                     read_bytes += len(stored.record)
                     record = self._row(cursor, stored.position, stored.served())
-                    if record is not None and query.matches(record):
+                    if record is not None and plain.matches(record):
                         weight += record.ByteSize() + _ITEM_BYTES
                         if found and weight > _PAGE_BYTES:
                             return Page(found, after)
@@ -287,6 +283,38 @@ class DuckdbArchive:
             rows += map(stored_of, found)
         rows.sort(key=lambda stored: stored.position, reverse=True)
         return rows[:most]
+
+    # -- feedback
+
+    def attach(self, given: Sequence[v1.Feedback]) -> list[bool]:
+        """See Archive."""
+        try:
+            return self._feedback.attach(given)
+        except duckdb.Error as error:
+            raise ArchiveError(_said(error)) from None
+
+    def feedback(self, call_id: str, request_id: str, below: int | None, size: int) -> FeedbackPage:
+        """See Archive."""
+        subjects = [subject_of_call(call_id)] if call_id else []
+        subjects += [subject_of_request(request_id)] if request_id else []
+        with self._cursor(Interrupt()) as cursor:
+            return self._feedback.page(cursor, subjects, below, size)
+
+    def join_feedback(self, records: Sequence[v1.Record], most_bytes: int) -> None:
+        """See Archive."""
+        with self._cursor(Interrupt()) as cursor:
+            self._feedback.join(cursor, records, most_bytes)
+
+    def calls_of(self, request_id: str, most: int) -> list[str]:
+        """See Archive."""
+        found: dict[str, None] = {}
+        with self._cursor(Interrupt()) as cursor:
+            for day in self._days:
+                rows = cursor.execute(CALLS_OF.format(day=day), [request_id, most]).fetchall()
+                found.update((call_id, None) for (call_id,) in rows)
+                if len(found) >= most:
+                    break
+        return list(found)[:most]
 
     @contextlib.contextmanager
     def _cursor(self, interrupt: Interrupt) -> "Iterator[duckdb.DuckDBPyConnection]":
@@ -317,7 +345,7 @@ def _connect(directory: Path, memory_bytes: int) -> "duckdb.DuckDBPyConnection":
             "allow_community_extensions": "false",
         },
     )
-    connection.execute(f"SET allowed_directories = ['{_quoted(directory)}']")
+    connection.execute(f"SET allowed_directories = ['{quoted(directory)}']")
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
     return connection
@@ -332,15 +360,6 @@ def _claim(directory: Path) -> int:
         os.close(lock)
         raise ArchiveError(f"{directory}: another storage uses this archive") from None
     return lock
-
-
-def _sync_directory(directory: Path) -> None:
-    """Make the names in `directory` durable."""
-    handle = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _ranges(fresh: Sequence[Entry], stored_ns: int) -> list[tuple[Any, ...]]:
@@ -369,10 +388,6 @@ def _date(stored_ns: int) -> str:
 
 def _attached_name(date: str) -> str:
     return f"day_{date.replace('-', '_')}"
-
-
-def _quoted(path: Path) -> str:
-    return str(path).replace("'", "''")
 
 
 def _said(error: duckdb.Error) -> str:

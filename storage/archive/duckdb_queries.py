@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from infertap.query import Query
+from storage.archive.duckdb_feedback import feedback_condition
 from storage.archive.entries import Position, RecordEntry, Stored
 
 # What makes a Stored, in its order.
@@ -12,6 +13,12 @@ COLUMNS: Final = "start_ns, spool_id, sequence, stored_ns, record"
 _OF_CALL: Final = "FROM {day}.records WHERE call_id = ? AND start_ns = ? AND spool_id = ?"
 SEGMENTS: Final = f"SELECT {COLUMNS} {_OF_CALL} ORDER BY sequence"
 LATER_SEGMENT: Final = f"SELECT 1 {_OF_CALL} AND sequence > ? LIMIT 1"
+
+# Segments of a call are of one request id.
+CALLS_OF: Final = (
+    "SELECT call_id FROM {day}.records WHERE request_id = ? "
+    "GROUP BY call_id ORDER BY max(start_ns) DESC LIMIT ?"
+)
 
 _TABLES: Final = {
     "records": {
@@ -49,10 +56,10 @@ _TABLES: Final = {
 
 def _create_statement(table: str) -> str:
     columns = ", ".join(f"{name} {kind}" for name, kind in _TABLES[table].items())
-    return f"CREATE TABLE IF NOT EXISTS {{day}}.{table} ({columns})"
+    return f"CREATE TABLE IF NOT EXISTS {{file}}.{table} ({columns})"
 
 
-# With {day} for the attached file.
+# With {file} for the attached file.
 CREATE: Final = tuple(map(_create_statement, _TABLES))
 
 
@@ -124,6 +131,9 @@ def conditions(query: Query, after: Position | None) -> tuple[str, list[Any]]:
             must(f"{column} IN ({', '.join('?' * len(chosen))})", *sorted(chosen))
     if query.path:
         must("starts_with(path, ?)" if query.path_is_prefix else "path = ?", query.path)
+    if query.feedback is not None:
+        clause, given = feedback_condition(query.feedback)
+        must(clause, *given)
     return " AND ".join(clauses), values
 
 

@@ -81,6 +81,14 @@ class Stored:
 
 
 @dataclass(frozen=True, slots=True)
+class FeedbackPage:
+    """Feedback, latest received first; the next page begins below `after`, None where none follows."""
+
+    feedback: list[v1.Feedback]
+    after: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """Records that match, newest first; `after` is where the next page begins, None where none follows."""
 

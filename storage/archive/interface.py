@@ -6,7 +6,7 @@ from typing import Protocol
 
 from infertap import v1
 from infertap.query import Query
-from storage.archive.entries import Entry, Page, Position, RecordEntry
+from storage.archive.entries import Entry, FeedbackPage, Page, Position, RecordEntry
 from storage.archive.ranges import Range
 
 
@@ -69,6 +69,24 @@ class Archive(Protocol):
         A query that is interrupted, or that found few among very many, gives a shorter page; only
         `Page.after` None means the end. Raises ArchiveError.
         """
+
+    def attach(self, given: Sequence[v1.Feedback]) -> list[bool]:
+        """Keep feedback, all or none; durable on return. Whether each was new: what has an id that is here
+        already is passed over. Each has an id, a subject and `received_at`. Raises ArchiveError.
+        """
+
+    def feedback(self, call_id: str, request_id: str, below: int | None, size: int) -> FeedbackPage:
+        """At most `size` pieces of feedback given by that call id or by that request id, all where both are
+        empty; latest received first, those numbered below `below`. Raises ArchiveError.
+        """
+
+    def join_feedback(self, records: Sequence[v1.Record], most_bytes: int) -> None:
+        """Set `feedback` (latest first, `most_bytes` over all records) and `feedback_count` of each record.
+        Raises ArchiveError.
+        """
+
+    def calls_of(self, request_id: str, most: int) -> list[str]:
+        """Ids of at most so many calls recorded with that request id, latest first. Raises ArchiveError."""
 
     def close(self) -> None:
         """Close; harmless when closed."""

@@ -346,3 +346,137 @@ def test_segments_that_are_missing(archive: Archive, making: "Making") -> None:
     earlier = segment(making, 3, 1).parsed
     earlier.sequence, earlier.spool_id = 3, SPOOL
     assert archive.row(earlier) is None
+
+
+def piece(number: int, **fields: object) -> v1.Feedback:
+    """Feedback as storage hands it over; its number tells its id."""
+    made = v1.Feedback(feedback_id=f"f-{number}", **fields)
+    made.received_at.FromNanoseconds(NOW + number * SECOND)
+    return made
+
+
+def joined(archive: Archive, record: v1.Record, most_bytes: int = 1 << 20) -> list[str]:
+    """Ids of the feedback of a record."""
+    archive.join_feedback([record], most_bytes)
+    return [each.feedback_id for each in record.feedback]
+
+
+def test_feedback_by_either_id(archive: Archive, making: "Making") -> None:
+    """Given by call id or request id, before the record or after it: a record is joined with all of it."""
+    record = making.record(1)
+    assert archive.attach([piece(1, request_id="r-1", rating=1)]) == [True]
+    archive.append([making.entry(1), making.entry(2)], NOW)
+    archive.attach([piece(2, call_id=record.call_id, labels=["a"]), piece(3, request_id="r-9")])
+    assert joined(archive, record) == ["f-2", "f-1"]
+    assert record.feedback_count == 2
+    assert record.feedback[0].labels == ["a"]
+    assert joined(archive, making.record(2)) == []
+
+
+def test_feedback_once(archive: Archive) -> None:
+    """What has an id that is here already, or twice in one request, is passed over and changes nothing."""
+    assert archive.attach([piece(1, request_id="r", rating=1), piece(1, request_id="r", rating=2)]) == [
+        True,
+        False,
+    ]
+    assert archive.attach([piece(1, request_id="r", rating=3), piece(2, request_id="r")]) == [False, True]
+    page = archive.feedback("", "r", None, 10)
+    assert [(each.feedback_id, each.rating) for each in page.feedback] == [("f-2", 0), ("f-1", 1)]
+
+
+def test_feedback_survives(reopen: OpenArchive, making: "Making") -> None:
+    """Feedback is there after the archive was opened again, and its numbers go on."""
+    archive = reopen()
+    archive.append([making.entry(1)], NOW)
+    archive.attach([piece(1, request_id="r-1")])
+    archive.close()
+    again = reopen()
+    assert again.attach([piece(1, request_id="r-1"), piece(2, request_id="r-1")]) == [False, True]
+    assert joined(again, making.record(1)) == ["f-2", "f-1"]
+
+
+def test_feedback_pages(archive: Archive) -> None:
+    """The history of a call or request, or all of it, page by page, latest first, none twice."""
+    archive.attach([piece(number, request_id=f"r-{number % 2}") for number in range(1, 8)])
+    archive.attach([piece(8, call_id="00000000-0000-7000-8000-000000000001")])
+
+    def walk(call_id: str, request_id: str) -> list[str]:
+        found, below = [], None
+        while True:
+            page = archive.feedback(call_id, request_id, below, 2)
+            found += [each.feedback_id for each in page.feedback]
+            below = page.after
+            if below is None:
+                return found
+
+    assert walk("", "r-1") == ["f-7", "f-5", "f-3", "f-1"]
+    assert walk("00000000-0000-7000-8000-000000000001", "r-0") == ["f-8", "f-6", "f-4", "f-2"]
+    assert walk("", "") == [f"f-{number}" for number in range(8, 0, -1)]
+    assert walk("", "nobody") == []
+
+
+def test_feedback_is_bounded(archive: Archive, making: "Making") -> None:
+    """Much feedback is joined in part: the latest, so many bytes of it; the count says how much there is."""
+    archive.attach([piece(number, request_id="r-1", comment="x" * 1000) for number in range(1, 201)])
+    record = making.record(1)
+    assert joined(archive, record) == [f"f-{number}" for number in range(200, 100, -1)]
+    assert joined(archive, record, most_bytes=2500) == ["f-200", "f-199"]
+    assert record.feedback_count == 200
+    archive.attach([piece(number, request_id="big", comment="x" * 900_000) for number in range(201, 207)])
+    page = archive.feedback("", "big", None, 10)
+    assert [each.feedback_id for each in page.feedback] == ["f-206", "f-205", "f-204"]
+    assert archive.feedback("", "big", page.after, 10).after is None
+
+
+def test_joined_feedback_is_the_archives_own(archive: Archive, making: "Making") -> None:
+    """What a record brought along as feedback is not taken for it."""
+    record = making.record(1)
+    record.feedback.add(comment="forged")
+    record.feedback_count = 7
+    assert joined(archive, record) == []
+    assert record.feedback_count == 0
+
+
+def test_calls_of_a_request(archive: Archive, making: "Making") -> None:
+    """A request id that repeats names all its calls, over days, each once, the latest first."""
+    archive.append([making.entry(1, request_id="again"), making.entry(2)], NOW)
+    archive.append(
+        [making.entry(3, request_id="again"), making.entry(3, OTHER, request_id="again")], NOW + DAY
+    )
+    assert sorted(archive.calls_of("again", 10)) == sorted(
+        making.record(sequence, spool).call_id for sequence, spool in ((1, SPOOL), (3, SPOOL), (3, OTHER))
+    )
+    assert len(archive.calls_of("again", 2)) == 2
+    assert archive.calls_of("nobody", 10) == []
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        ({}, [4, 3, 2, 1]),
+        ({"is_absent": True}, [6, 5]),
+        ({"label": "wrong"}, [2]),
+        ({"label": "' OR 1=1 --"}, []),
+        ({"min_rating": 3}, [3]),
+        ({"max_rating": 3}, [3, 1]),
+        ({"min_rating": 0, "max_rating": 2}, [1]),
+        ({"thumb": v1.THUMB_DOWN}, [4]),
+        ({"label": "wrong", "min_rating": 1}, []),
+    ],
+)
+def test_filters_by_feedback(
+    archive: Archive, making: "Making", asked: dict[str, object], found: list[int]
+) -> None:
+    """Records of which one piece of feedback is all that is asked for; or that have none."""
+    archive.append([making.entry(sequence) for sequence in range(1, 7)], NOW)
+    archive.attach(
+        [
+            piece(1, request_id="r-1", rating=0),
+            piece(2, call_id=making.record(2).call_id, labels=["wrong", "late"]),
+            piece(3, request_id="r-3", rating=3),
+            piece(4, request_id="r-4", thumb=v1.THUMB_DOWN),
+            piece(5, request_id="", call_id="00000000-0000-7000-8000-000000000001"),
+        ]
+    )
+    assert listed(archive, feedback=v1.FeedbackFilter(**asked)) == found
+    assert listed(archive, feedback=v1.FeedbackFilter(**asked), size=1) == found
