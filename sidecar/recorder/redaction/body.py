@@ -3,80 +3,38 @@
 Fails closed: whatever can't be read, or read in one way only, is withheld, and the reason is a value.
 """
 
-import codecs
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode
 
 import re2
 
+from sidecar.recorder.redaction.charset import as_utf8, from_character
 from sidecar.recorder.redaction.events import NOT_JSON, EventsRedaction
-from sidecar.recorder.redaction.fields import is_secret_name
 from sidecar.recorder.redaction.finder import Finder
 from sidecar.recorder.redaction.findings import Findings
 from sidecar.recorder.redaction.holes import EDGE, WHOLE, Ends, Stretch
-from sidecar.recorder.redaction.masks import mask
+from sidecar.recorder.redaction.multipart import MultipartRedaction
+from sidecar.recorder.redaction.named_values import NamedValues
 from sidecar.recorder.redaction.policy import Policy
+from sidecar.recorder.redaction.redacted_body import RedactedBody, UnreadableError, Withheld
+from sidecar.recorder.redaction.tables import redact_table
 from sidecar.recorder.redaction.text import TextRedaction
 from sidecar.recorder.redaction.tokens import MAY_HOLD_TOKENS
-from sidecar.recorder.redaction.tree import TooDeepError, TreeRedaction, masked_by_type, repeats_a_key
+from sidecar.recorder.redaction.tree import TooDeepError, TreeRedaction, repeats_a_key
 
-
-class Withheld(StrEnum):
-    """Why a body is not in the record."""
-
-    # By INFERTAP_OPAQUE_BODIES: no rule can read such a body.
-    DIGESTED = "digested"
-    DROPPED = "dropped"
-    # Cut, and can't be parsed as what it is, while rules on fields ask for that.
-    CUT = "cut"
-    MALFORMED = "malformed"
-    TOO_DEEP = "too_deep"
-    # Its content encoding can't be opened.
-    UNREADABLE = "unreadable"
-    FAILED = "redaction_failed"
-    # Something in a decoded message was masked: its view is in the record, its bytes are not.
-    VIEW_ONLY = "view_only"
-
-
-@dataclass(frozen=True, slots=True)
-class RedactedBody:
-    """What of a body goes into the record."""
-
-    # Redacted, UTF-8 where it is text; empty where withheld.
-    data: bytes = b""
-    # The redacted documents, where it is JSON: one, or one for each event or line; NOT_JSON members left out.
-    documents: tuple[Any, ...] = ()
-    withheld: Withheld | None = None
-    # Keyed hash of the raw bytes, for a body kept as a digest where there is a key.
-    digest: str = ""
-    # Where in `data` the tail of a body with a hole begins, or among its documents where these are all.
-    tail_offset: int | None = None
-
-
-class _UnreadableError(Exception):
-    def __init__(self, why: Withheld) -> None:
-        self.why = why
-
-
-_CHARSET: Final = re.compile(r"""charset\s*=\s*["']?([\w.:-]+)""", re.IGNORECASE)
-# Control characters that no text holds.
-_CONTROLS: Final = bytes((*range(9), *range(14, 27), *range(28, 32), 127))
 _LINE_END: Final = re.compile(r"\r\n|\n|\r")
 # What ends the parts of which a body is made.
 _LINE_BREAK: Final = re.compile(r"\n")
 _EVENT_END: Final = re.compile(r"\r\n\r\n|\n\n|\r\r")
 _PAIR_END: Final = re.compile(r"&")
-# What follows the first byte of a character of UTF-8.
-_WITHIN_CHARACTER: Final = bytes(range(0x80, 0xC0))
 _TEXT_TYPES: Final = re.compile(
     r"text/.*|application/(?:.*\+)?xml|application/(?:javascript|graphql|yaml|x-yaml|toml|sql|x-sh)"
 )
 _JSON_TYPES: Final = re.compile(r"(?:application|text)/(?:.*\+)?json|application/json5")
+_TABLE_TYPES: Final = frozenset({"text/csv", "application/csv", "text/tab-separated-values"})
 _LINES_TYPES: Final = re.compile(r"application/(?:x-)?(?:ndjson|jsonlines|json-lines|jsonl|json-seq)")
 
 
@@ -89,6 +47,8 @@ class BodyRedaction:
         self._text = TextRedaction(self._finder, policy.masks)
         self._tree = TreeRedaction(policy, self._text)
         self._events = EventsRedaction(self._text, self._tree)
+        self._values = NamedValues(policy, self._text)
+        self._multipart = MultipartRedaction(self._text, self._values, self._part)
 
     def redact(self, content_type: str, stretch: Stretch, findings: Findings) -> RedactedBody:
         """A payload as captured, its content encoding opened. Never raises."""
@@ -108,7 +68,7 @@ class BodyRedaction:
         """Fails closed."""
         try:
             return self._redact(content_type, media_type, data, ends, findings)
-        except _UnreadableError as unreadable:
+        except UnreadableError as unreadable:
             return RedactedBody(withheld=unreadable.why)
         except TooDeepError:
             return RedactedBody(withheld=Withheld.TOO_DEEP)
@@ -120,9 +80,13 @@ class BodyRedaction:
     ) -> RedactedBody:
         if not data:
             return RedactedBody()
+        if media_type.startswith("multipart/"):
+            redacted = self._multipart.redact(content_type, data, ends, findings)
+            if redacted is not None:
+                return RedactedBody(redacted)
         if ends.opens:
-            data = _from_character(data)
-        text = _as_utf8(data, content_type, ends) if _may_be_text(media_type) else None
+            data = from_character(data)
+        text = as_utf8(data, content_type, ends) if _may_be_text(media_type) else None
         if text is None:
             return self.opaque(media_type, data)
         if ends.closes:  # perhaps within a character
@@ -137,6 +101,8 @@ class BodyRedaction:
             return self._lines
         if media_type == "application/x-www-form-urlencoded":
             return self._form
+        if media_type in _TABLE_TYPES:
+            return self._table
         if _JSON_TYPES.fullmatch(media_type) or text.lstrip()[:1] in (b"{", b"["):
             return self._json
         return self._plain
@@ -167,7 +133,7 @@ class BodyRedaction:
         if self._is_clean(data):
             return RedactedBody(data, (tree,))
         if repeats_a_key(data):
-            raise _UnreadableError(
+            raise UnreadableError(
                 Withheld.MALFORMED
             )  # of two members of one name readers take one or the other
         before = findings.total
@@ -186,7 +152,7 @@ class BodyRedaction:
     def _broken(self, data: bytes, why: Withheld, ends: Ends, findings: Findings) -> RedactedBody:
         """JSON that can't be parsed is read as text, where no rule asks for its fields."""
         if self._policy.fields or _NAMES_SECRET.search(data):
-            raise _UnreadableError(why)
+            raise UnreadableError(why)
         return self._plain(data, ends, findings)
 
     def _if_lines(self, data: bytes, findings: Findings) -> RedactedBody | None:
@@ -275,32 +241,19 @@ class BodyRedaction:
         pairs = parse_qsl(_whole_parts(_PAIR_END, data.decode(), ends), keep_blank_values=True)
         if not pairs:
             return self._plain(data, ends, findings)
-        return RedactedBody(urlencode(self.parameters(pairs, "body", findings)).encode())
+        return RedactedBody(urlencode(self._values.pairs(pairs, "body", findings)).encode())
 
-    def parameters(
-        self, pairs: list[tuple[str, str]], where: str, findings: Findings
-    ) -> list[tuple[str, str]]:
-        """Named values, decoded: of a form, or of a query."""
-        redacted = []
-        for name, value in pairs:
-            action = self._policy.fields.action((name,)) if self._policy.fields else None
-            if action == "drop":
-                findings.add("field", where)
-                continue
-            kept = self._parameter(name, value, action, where, findings)
-            redacted.append((self._text.text(name, where, findings), kept))
-        return redacted
+    def _part(self, content_type: str, data: bytes, findings: Findings) -> RedactedBody:
+        """One part of a multipart body."""
+        media_type = content_type.partition(";")[0].strip().lower()
+        return self._closed(content_type, media_type, data, WHOLE, findings)
 
-    def _parameter(self, name: str, value: str, action: str | None, where: str, findings: Findings) -> str:
-        if action is not None:
-            findings.add("field", where)
-            if action == "hash" and self._policy.key is not None:
-                return self._policy.key.hash(value.encode())
-            return str(masked_by_type(value))
-        if value and "api_key" in self._policy.kinds and (is_secret_name(name) or name.lower() == "token"):
-            findings.add("secret", where)
-            return mask("secret")
-        return self._text.member(name, value, where, findings)
+    def _table(self, data: bytes, ends: Ends, findings: Findings) -> RedactedBody:
+        """CSV: columns by their names, then all of it as text."""
+        if ends.opens:  # the names are elsewhere
+            raise UnreadableError(Withheld.CUT)
+        text = _whole_parts(_LINE_BREAK, data.decode(), ends)
+        return self._plain(redact_table(text, self._values, findings).encode(), ends, findings)
 
     def _plain(self, data: bytes, ends: Ends, findings: Findings) -> RedactedBody:
         if self._edges(ends):  # what is withheld is looked at too: a value may be there only in part
@@ -333,51 +286,6 @@ def _may_be_text(media_type: str) -> bool:
         in ("application/x-www-form-urlencoded", "application/octet-stream", "binary/octet-stream")
         or media_type.startswith("multipart/")
     )
-
-
-def _as_utf8(data: bytes, content_type: str, ends: Ends) -> bytes | None:
-    """`data` as UTF-8; None where it is no text of its charset, or can't be read from its middle."""
-    declared = _CHARSET.search(content_type)
-    charset = declared[1].lower() if declared else _by_mark(data)
-    if charset in ("utf-8", "utf8", "us-ascii", "ascii"):
-        text = data.removeprefix(codecs.BOM_UTF8)
-        if text.isascii() or _is_utf8(text, ends.closes):
-            return None if _is_binary(text) else text
-        return None
-    if ends.opens:
-        return None
-    try:
-        decoded = codecs.lookup(charset).incrementaldecoder("strict").decode(data, final=not ends.closes)
-    except (LookupError, ValueError):
-        return None
-    text = decoded.removeprefix("\ufeff").encode("utf-8", "replace")
-    return None if _is_binary(text) else text
-
-
-def _is_binary(text: bytes) -> bool:
-    return len(text.translate(None, _CONTROLS)) != len(text)
-
-
-def _by_mark(data: bytes) -> str:
-    """The charset that a byte order mark tells, or for JSON where its zeros are (RFC 4627, section 3)."""
-    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return "utf-16"
-    if data[:4].count(0) == 2 and len(data) >= 4:
-        return "utf-16-be" if data[0] == 0 else "utf-16-le"
-    return "utf-8"
-
-
-def _is_utf8(data: bytes, cut: bool) -> bool:
-    try:
-        codecs.getincrementaldecoder("utf-8")("strict").decode(data, final=not cut)
-    except ValueError:
-        return False
-    return True
-
-
-def _from_character(data: bytes) -> bytes:
-    """`data` from the first character of UTF-8 that is whole."""
-    return data[:3].lstrip(_WITHIN_CHARACTER) + data[3:]
 
 
 def _is_stream(media_type: str) -> bool:

@@ -6,13 +6,15 @@ from collections.abc import Iterable
 from typing import Any, Final
 from urllib.parse import parse_qsl, quote
 
-from sidecar.recorder.redaction.body import BodyRedaction, RedactedBody
+from sidecar.recorder.redaction.body import BodyRedaction
 from sidecar.recorder.redaction.fields import is_secret_name
 from sidecar.recorder.redaction.finder import Finder
 from sidecar.recorder.redaction.findings import Findings
 from sidecar.recorder.redaction.holes import WHOLE, Ends, Stretch
 from sidecar.recorder.redaction.masks import last_four, mask
+from sidecar.recorder.redaction.named_values import NamedValues
 from sidecar.recorder.redaction.policy import Policy
+from sidecar.recorder.redaction.redacted_body import RedactedBody
 from sidecar.recorder.redaction.text import TextRedaction
 
 _CREDENTIAL: Final = "credential"
@@ -60,6 +62,7 @@ class Redactor:
         self._text = TextRedaction(Finder(policy.scanner), policy.masks)
         # Header values that held nothing, and their text: most repeat from call to call.
         self._clean: dict[bytes, str] = {}
+        self._values = NamedValues(policy, self._text)
         self._body = BodyRedaction(policy)
 
     def text(self, text: str, where: str, findings: Findings) -> str:
@@ -122,7 +125,7 @@ class Redactor:
         if not pairs:
             return self.raw(query, "query", findings)
         before = findings.total
-        redacted = self._body.parameters(pairs, "query", findings)
+        redacted = self._values.pairs(pairs, "query", findings)
         if findings.total == before:
             return query.decode("utf-8", "replace")
         return "&".join(
