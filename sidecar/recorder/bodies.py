@@ -20,7 +20,7 @@ from sidecar.recorder.payloads import (
     read_web_frames,
     walk_messages,
 )
-from sidecar.recorder.read_body import Fields, ReadBody, WireSide
+from sidecar.recorder.read_body import Fields, NamedFields, ReadBody, WireSide
 from sidecar.recorder.redaction import Ends, Findings, RedactedBody, Redactor, Stretch, Withheld
 from sidecar.recorder.rests import Rests, rest_of_events, rest_of_lines, rest_of_messages
 from sidecar.recorder.schemas import Schemas
@@ -188,6 +188,8 @@ def is_web(content_type: str) -> bool:
 
 def value_of(fields: Fields, wanted: bytes | None) -> bytes:
     """The value of the first field of that name (lower case); empty where there is none."""
+    if isinstance(fields, NamedFields):
+        return fields.first.get(wanted or b"", b"")
     if wanted:
         for name, value in fields:
             if len(name) == len(wanted) and name.lower() == wanted:

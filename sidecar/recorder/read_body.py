@@ -9,6 +9,15 @@ from sidecar.recorder.redaction import Ends, RedactedBody
 Fields = Sequence[tuple[bytes, bytes]]
 
 
+class NamedFields(tuple[tuple[bytes, bytes], ...]):
+    """Fields that are asked for by name, often."""
+
+    # No slots: Python has none for kinds of tuple.
+    def __init__(self, fields: Fields) -> None:
+        # Of several of one name the first.
+        self.first = {name.lower(): value for name, value in reversed(fields)}
+
+
 @dataclass(frozen=True, slots=True)
 class WireSide:
     """One direction of a call, raw."""

@@ -14,7 +14,7 @@ from sidecar.protocols import decode_status_message, parse_head, timeout_ns
 from sidecar.recorder.bodies import Bodies, is_web, value_of
 from sidecar.recorder.context import ContextReader, Facts
 from sidecar.recorder.payloads import STATUS_DETAILS, Media, Side, describe, read_details
-from sidecar.recorder.read_body import Close, Fields, ReadBody, WireSide
+from sidecar.recorder.read_body import Close, Fields, NamedFields, ReadBody, WireSide
 from sidecar.recorder.redaction import Findings, RedactedBody, Redactor
 from sidecar.recorder.schemas import Schemas
 from sidecar.recorder.server_timing import Phase, read_phases
@@ -207,7 +207,7 @@ def _path(target: bytes, findings: Findings) -> bytes:
 
 def _fields(head: bytes, fields: Fields) -> Fields:
     """Header fields: parsed from a raw HTTP/1 head, or as HTTP/2 brought them."""
-    return parse_head(head).fields if head else fields
+    return NamedFields(parse_head(head).fields if head else fields)
 
 
 def _lower(name: str | None) -> bytes | None:

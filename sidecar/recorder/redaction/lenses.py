@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate
 from typing import Final
 
+import re2
+
 from sidecar.recorder.redaction.folding import FOLDABLE, fold
 
 # What one undone piece stood for: its first byte and its end in the text, and the bytes it means.
@@ -172,7 +174,11 @@ def quoted(data: bytes) -> View | None:
 
 # Nine bytes, the shortest value of a class, are twelve characters. MIME breaks lines.
 _SHORTEST_BLOB: Final = 12
-_BLOB: Final = re.compile(rb"[0-9A-Za-z+/_-]{12,}(?:\r?\n[0-9A-Za-z+/_-]{4,})*={0,2}")
+_BLOB_FORM: Final = rb"[0-9A-Za-z+/_-]{12,}(?:\r?\n[0-9A-Za-z+/_-]{4,})*={0,2}"
+# RE2 passes over text the quicker, Python's engine gives many matches the quicker.
+_BLOB: Final = re2.compile(_BLOB_FORM)
+_BLOB_OF_MANY: Final = re.compile(_BLOB_FORM)
+_MANY: Final = 64 << 10
 _PART: Final = re.compile(rb"[0-9A-Za-z]{12,}={0,2}")
 # Words, paths and names: text in hexadecimal has digits, in base64 mostly capitals.
 _WORD_LETTERS: Final = b"abcdefghijklmnopqrstuvwxyz/_-"
@@ -205,19 +211,29 @@ def blobs(data: bytes) -> View | None:
 
 
 def _all_blobs(data: bytes) -> Iterable[_Undone]:
-    for each in _BLOB.finditer(data):
+    # Ids stand in each event of a stream.
+    without: set[bytes] = set()
+    for each in (_BLOB if len(data) < _MANY else _BLOB_OF_MANY).finditer(data):
         run = each[0]
-        if run.translate(None, _WORD_LETTERS):
-            text = _text_of(run)
-            if text is not None:
-                yield each.start(), each.end(), text
-            elif len(run) > _SHORTEST_BLOB:
-                yield from _blobs_within(data, each)
+        if run in without:
+            continue
+        found = False
+        for start, end, text in _of_run(run):
+            found = True
+            yield each.start() + start, each.start() + end, text
+        if not found:
+            without.add(run)
 
 
-def _blobs_within(data: bytes, run: re.Match[bytes]) -> Iterator[_Undone]:
-    """A path, or words in front: each part may be a blob of its own."""
-    for part in _PART.finditer(data, run.start(), run.end()):
+def _of_run(run: bytes) -> Iterator[_Undone]:
+    if not run.translate(None, _WORD_LETTERS):
+        return
+    text = _text_of(run)
+    if text is not None:
+        yield 0, len(run), text
+        return
+    # A path, or words in front: each part may be a blob of its own.
+    for part in _PART.finditer(run):
         text = _text_of(part[0])
         if text is not None:
             yield part.start(), part.end(), text
