@@ -181,7 +181,12 @@ def _duration(value: Any) -> Duration:
 
 
 def _state(value: Any) -> Any:
-    return v1.State.Value(value.upper()) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    names = [name.lower() for name, number in v1.State.items() if number]
+    if value.lower() not in names:
+        raise ValueError(f"no state {value!r}; there are {', '.join(names)}")
+    return v1.State.Value(value.upper())
 
 
 @contextmanager

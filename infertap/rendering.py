@@ -151,12 +151,16 @@ def _course(record: v1.Record) -> list[tuple[str, str]]:
             else "",
         ),
         ("within", _timings(timing)),
+        ("phases", ", ".join(_phase(each) for each in timing.phases)),
         ("segments", segments(record)),
         ("call to", visible(f"{record.method} {record.path}" + (f"?{record.query}" if record.query else ""))),
         ("status", visible(f"{status(record)} {record.grpc_message}").strip()),
         ("state", f"{name_of(v1.State, record.state)}{_ended_by(record)}"),
         ("error", visible(" ".join(filter(None, (record.error.type, record.error.message)))[:_ERROR_MOST])),
-        ("closed by", visible(f"{record.close_code} {record.close_reason}") if record.close_code else ""),
+        (
+            "closed by",
+            visible(f"{record.close_code} {record.close_reason}".rstrip()) if record.close_code else "",
+        ),
         ("protocol", name_of(v1.Protocol, record.protocol).upper()),
     ]
 
@@ -189,6 +193,10 @@ def _whence(record: v1.Record) -> list[tuple[str, str]]:
         ("user", visible(record.caller.user)),
         ("session", visible(record.caller.session)),
         ("address", visible(record.caller.address)),
+        ("cohort", visible(record.cohort)),
+        ("application", visible(record.application_version)),
+        ("intent", visible(record.intent)),
+        ("tags", visible(", ".join(record.tags))),
         ("context", visible(", ".join(f"{name}={value}" for name, value in sorted(record.context.items())))),
         ("kept by", kept_by(record) if record.sampling.reason else ""),
         ("recorded at", _source(record.source)),
@@ -220,6 +228,12 @@ def _timings(timing: v1.Timing) -> str:
     if timing.HasField("grpc_timeout_us"):
         said.append(f"caller's timeout {duration(timing.grpc_timeout_us)}")
     return ", ".join(said)
+
+
+def _phase(phase: v1.Phase) -> str:
+    """One of the model's own; its duration where one was said."""
+    took = f" {duration(phase.duration_us)}" if phase.duration_us else ""
+    return visible(f"{phase.name}{took}" + (f" ({phase.description})" if phase.description else ""))
 
 
 def _source(source: v1.Source) -> str:
@@ -277,3 +291,17 @@ def _body(payload: v1.Payload) -> str:
         text = text.replace("\r\n", "\n")
     shown = visible(text[:_BODY_MOST], keep="\n\t")
     return shown if len(text) <= _BODY_MOST else f"{shown}\n… {len(text) - _BODY_MOST} more characters"
+
+
+def feedback_lines(given: v1.Feedback) -> list[str]:
+    """What feedback says, thing by thing; as it came, so to be made visible."""
+    said = [f"rating {given.rating:g}"] if given.HasField("rating") else []
+    said += [f"thumb {name_of(v1.Thumb, given.thumb).removeprefix('thumb_')}"] if given.thumb else []
+    said += [f"labels {', '.join(given.labels)}"] if given.labels else []
+    for event in given.events:
+        said.append(f"event {event.name}" + (f" {event.value:g}" if event.HasField("value") else ""))
+    for name in ("comment", "correction"):
+        said += [f"{name}: {getattr(given, name)}"] if getattr(given, name) else []
+    said += [f"ground truth: {given.ground_truth_json}"] if given.ground_truth_json else []
+    said += [f"{name} withheld" for name in given.withheld]
+    return said

@@ -191,7 +191,7 @@ def address(value: str) -> Address:
     elif ":" in host:
         raise ValueError("expected host:port, an IPv6 host in brackets")
     if not (colon and host and port.isdecimal() and int(port) <= 65535):
-        raise ValueError("expected host:port")
+        raise ValueError("expected host:port, a port of at most 65535")
     return Address(host, int(port))
 
 

@@ -314,7 +314,8 @@ class Settings:
             raise ValueError("INFERTAP_UPSTREAM: no upstream; say where the model listens, as host:port")
         if self.api_listen.host not in ("127.0.0.1", "::1", "localhost"):
             raise ValueError(
-                "INFERTAP_API_LISTEN: any address other than loopback needs TLS, which is not here yet"
+                f"INFERTAP_API_LISTEN='{self.api_listen}': expected a loopback address, "
+                "such as 127.0.0.1:9901, as this API has no TLS"
             )
         if any(route.listens_with_tls for route in self.all_routes()) and not (
             self.tls_cert_file and self.tls_key_file

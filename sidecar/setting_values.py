@@ -188,9 +188,9 @@ def read_sample_rules(value: str) -> tuple[SampleRule, ...]:
     rules = []
     for item in comma_list(value):
         said, equals, rate = item.rpartition("=")
-        conditions = tuple(_read_condition(each) for each in said.split("&"))
-        if not equals or not conditions:
+        if not equals:
             raise ValueError("expected FACT:VALUE=RATE, separated by commas; several facts joined by &")
+        conditions = tuple(_read_condition(each) for each in said.split("&"))
         rules.append(SampleRule(conditions, number(0, 1)(rate)))
     return tuple(rules)
 
@@ -201,9 +201,10 @@ def _read_condition(said: str) -> tuple[str, str]:
         return fact, wanted
     if fact in SAMPLE_FACTS and wanted:
         return fact, wanted
-    raise ValueError(
-        f"expected FACT:VALUE with one of {', '.join(SAMPLE_FACTS)}, or {' or '.join(SAMPLE_NUMBERS)}:>NUMBER"
+    facts = ", ".join(
+        [f"{each}:VALUE" for each in SAMPLE_FACTS] + [f"{each}:>NUMBER" for each in SAMPLE_NUMBERS]
     )
+    raise ValueError(f"no fact {said!r}; there are {facts} (or <)")
 
 
 # What can stand in place of a value.
@@ -215,10 +216,12 @@ def read_actions(value: str) -> tuple[tuple[str, str], ...]:
     actions = {}
     for item in comma_list(value):
         kind, _, action = item.partition("=")
-        if kind not in REDACTION_CLASSES or action not in VALUE_ACTIONS:
+        if action not in VALUE_ACTIONS:
             raise ValueError(
                 f"expected CLASS=ACTION, separated by commas; actions: {', '.join(VALUE_ACTIONS)}"
             )
+        if kind not in REDACTION_CLASSES:
+            raise ValueError(f"no redaction class {kind!r}; there are {', '.join(REDACTION_CLASSES)}")
         actions[kind] = action
     return tuple(actions.items())
 

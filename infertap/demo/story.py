@@ -76,6 +76,8 @@ def _run(once: bool) -> int:
         calls = _send(addresses)
         records, account = _fetch(addresses, calls)
         _show(records, account, addresses)
+        if not once:
+            _show_how_to_go_on(records, addresses)
         found = _faults(records, calls, account)
         for fault in found:
             print(f"not as expected: {fault}", file=sys.stderr)
@@ -217,6 +219,10 @@ def _show(records: list[v1.Record], account: dict[str, Any], addresses: Addresse
             total, *rest = terms.items()
             shown = " + ".join(f"{count} {term}" for term, count in rest if count) or "0"
             print(f"  {name:<10} {total[1]} {total[0]} = {shown}")
+    sys.stdout.flush()
+
+
+def _show_how_to_go_on(records: list[v1.Record], addresses: Addresses) -> None:
     example = records[0].call_id if records else "CALL_ID"
     command_name = _command_name()
     print("\nGo on with\n")

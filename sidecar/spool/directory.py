@@ -42,14 +42,14 @@ class SpoolDirectory:
             _close_to_others(path)
             descriptor = os.open(path / _OWNER_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise SpoolFailed(f"spool directory {path}: {error.strerror}") from None
+            raise SpoolFailed(f"INFERTAP_SPOOL_DIR: {path}: {error.strerror}") from None
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             owner = os.pread(descriptor, 20, 0).decode("ascii", "replace").strip() or "unknown"
             os.close(descriptor)
             raise SpoolLocked(
-                f"spool directory {path} is in use by another sidecar (process {owner})"
+                f"INFERTAP_SPOOL_DIR: {path} is in use by another sidecar (process {owner})"
             ) from None
         # For the message of a second owner only: a full disk may refuse it.
         with suppress(OSError):

@@ -90,7 +90,7 @@ def test_conditions() -> None:
     [
         ({"modle": "x"}, "modle: no such condition"),
         ({"model": 5}, "model"),
-        ({"states": ["done"]}, "states"),
+        ({"states": ["done"]}, "states: no state 'done'; there are inferencing, completed,"),
         ({"states": "failed"}, "states"),
         ({"http_statuses": ["many"]}, "http_statuses"),
         ({"http_statuses": 500}, "http_statuses"),

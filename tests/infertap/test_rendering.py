@@ -183,3 +183,22 @@ def test_what_the_payloads_told() -> None:
     assert "png, 640 x 480 pixels, 3 channels" in text
     assert "wav, 1 channels, 8000 samples a second, 1.50 s" in text
     assert "interface" not in in_full(v1.Record())
+
+
+def test_business_facts() -> None:
+    """What the settings name of a call, and the model's own phases; each only where it is."""
+    record = v1.Record(cohort="blue", application_version="2.1", intent="bu\x1by", tags=["a", "b"])
+    record.timing.phases.add(name="gpu", duration_us=3500, description="on the card")
+    record.timing.phases.add(name="cached")
+    text = in_full(record)
+    assert "cohort        blue" in text
+    assert "application   2.1" in text
+    assert "intent        bu\\u001by" in text
+    assert "tags          a, b" in text
+    assert "phases        gpu 3.5 ms (on the card), cached" in text
+    assert not {"cohort", "intent", "tags", "phases"} & set(in_full(v1.Record()).split())
+
+
+def test_no_spaces_at_ends_of_lines() -> None:
+    """A WebSocket's code without a reason ends its line."""
+    assert "closed by     1000\n" in in_full(v1.Record(close_code=1000))

@@ -73,7 +73,19 @@ def test_storage_settings_are_known() -> None:
         ({"redact": "e-mail"}, "INFERTAP_REDACT='e-mail': no redaction class 'e-mail'"),
         ({"redact_fields": "name=blur"}, "INFERTAP_REDACT_FIELDS='name=blur': expected FIELD=ACTION"),
         ({"opaque_bodies": "image/*"}, "INFERTAP_OPAQUE_BODIES='image/\\*': expected keep"),
-        ({"api_listen": "0.0.0.0:9901"}, "INFERTAP_API_LISTEN: any address other than loopback needs TLS"),
+        ({"api_listen": "0.0.0.0:9901"}, "INFERTAP_API_LISTEN='0.0.0.0:9901': expected a loopback address"),
+        (
+            {"upstream": "model:99999"},
+            "INFERTAP_UPSTREAM='model:99999': expected host:port, a port of at most",
+        ),
+        ({"redact_actions": "emal=hash"}, "INFERTAP_REDACT_ACTIONS='emal=hash': no redaction class 'emal'"),
+        ({"redact_actions": "email=blur"}, "INFERTAP_REDACT_ACTIONS='email=blur': expected CLASS=ACTION"),
+        ({"sample_rules": "model:a"}, "INFERTAP_SAMPLE_RULES='model:a': expected FACT:VALUE=RATE"),
+        (
+            {"sample_rules": "modle:a=1"},
+            "INFERTAP_SAMPLE_RULES='modle:a=1': no fact 'modle:a'; there are model:",
+        ),
+        ({"sample_rules": "model:a=7"}, "INFERTAP_SAMPLE_RULES='model:a=7': expected a number from 0 to 1"),
         ({"sample_rate": "1.5"}, "INFERTAP_SAMPLE_RATE='1.5': expected a number from 0 to 1"),
         ({"sampel_rate": "1"}, "INFERTAP_SAMPEL_RATE: no such setting; did you mean INFERTAP_SAMPLE_RATE"),
         ({"spool_bytes": "1KiB"}, "INFERTAP_SPOOL_BYTES='1KiB': expected"),
@@ -122,5 +134,5 @@ def test_context_fields_and_sample_rules() -> None:
 )
 def test_faults_of_facts_and_rules(settings: dict[str, str]) -> None:
     """What can't be read is a fault that says what is expected."""
-    with pytest.raises(SettingsError, match="expected"):
+    with pytest.raises(SettingsError, match=r"expected|there are"):
         read(**settings)
