@@ -95,7 +95,7 @@ class Connection:
             side.relay_early()
             if side.ended:
                 self.side_ended(side)
-            else:
+            elif not side.other.is_stalled:
                 release(side.transport)
 
     def _open_tap(self, facts: ConnectionFacts) -> bool:

@@ -276,6 +276,7 @@ class Written:
 
     def __init__(self) -> None:
         self.done: list[object] = []
+        self.is_reading = True
 
     def write(self, data: bytes) -> None:
         assert "close" not in self.done
@@ -294,8 +295,12 @@ class Written:
         return "close" in self.done
 
     def set_write_buffer_limits(self, high: int, low: int) -> None: ...
-    def pause_reading(self) -> None: ...
-    def resume_reading(self) -> None: ...
+
+    def pause_reading(self) -> None:
+        self.is_reading = False
+
+    def resume_reading(self) -> None:
+        self.is_reading = True
 
 
 async def test_ends_of_both_sides_before_joining_are_passed_on(bench: "Bench") -> None:
@@ -312,6 +317,31 @@ async def test_ends_of_both_sides_before_joining_are_passed_on(bench: "Bench") -
     assert client.done == [b"banner", "end", "close"]
     assert model.done == [b"hello", "end", "close"]
     assert bench.taps[0].told == ["client ended", "model ended", "lost by RELAY"]
+
+
+class NeverTaken(Written):
+    """A transport whose peer takes nothing."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__()
+        self._connection = connection
+
+    def write(self, data: bytes) -> None:
+        super().write(data)
+        self._connection.model.pause_writing()
+
+
+async def test_first_bytes_that_nobody_takes_stop_the_reading(bench: "Bench") -> None:
+    """A model that takes not even what came before the connection was joined stops its client at once."""
+    connection = Connection(bench.traffic)
+    client, model = Written(), NeverTaken(connection)
+    connection.model.connection_made(model)
+    connection.client.connection_made(client)
+    connection.client.data_received(b"hello")
+    connection.join(ConnectionFacts(0, "", 1, 2))
+    assert not client.is_reading
+    connection.model.resume_writing()
+    assert client.is_reading
 
 
 async def test_model_that_breaks_off_while_the_client_is_joined(bench: "Bench") -> None:
