@@ -126,14 +126,16 @@ class HpackDecoder:
         "_memo",
         "_memo_bytes",
         "_owed_bytes",
+        "_sizes",
         "_table_bytes",
         "_used_bytes",
         "list_bytes",
     )
 
     def __init__(self) -> None:
-        # Newest last.
+        # Newest last; and what the name and value of each hold.
         self._entries: list[Field] = []
+        self._sizes: list[int] = []
         self._used_bytes = 0
         self._table_bytes = DEFAULT_TABLE_BYTES
         # What the receiver's settings allow.
@@ -177,6 +179,7 @@ class HpackDecoder:
     def _decode(self, block: bytes) -> list[Field]:  # noqa: PLR0912, PLR0915  (flat: paid for by every call)
         fields: list[Field] = []
         entries = self._entries
+        sizes = self._sizes
         place = 0
         if b"\x20" <= block < b"\x40" or self._owed_bytes is not None:
             place = self._update_sizes(block)
@@ -194,7 +197,7 @@ class HpackDecoder:
                     index, place = _read_integer(block, place, 0x7F)
                 if index >= _FIRST_DYNAMIC:
                     field = entries[_FIRST_DYNAMIC - 1 - index]
-                    referred += len(field[0]) + len(field[1])
+                    referred += sizes[_FIRST_DYNAMIC - 1 - index]
                 elif index:
                     field = _STATIC[index]
                 else:
@@ -245,18 +248,20 @@ class HpackDecoder:
         """Section 4.4: an entry larger than the table empties it."""
         if self._memo:
             self._forget()
+        size = len(field[0]) + len(field[1])
         self._entries.append(field)
-        self._used_bytes += len(field[0]) + len(field[1]) + FIELD_OVERHEAD
+        self._sizes.append(size)
+        self._used_bytes += size + FIELD_OVERHEAD
         if self._used_bytes > self._table_bytes:
             self._evict()
 
     def _evict(self) -> None:
         count = 0
         while self._used_bytes > self._table_bytes:
-            name, value = self._entries[count]
-            self._used_bytes -= len(name) + len(value) + FIELD_OVERHEAD
+            self._used_bytes -= self._sizes[count] + FIELD_OVERHEAD
             count += 1
         del self._entries[:count]
+        del self._sizes[:count]
 
     def _update_sizes(self, block: bytes) -> int:
         """Take the size updates that a block may begin with; see that those it must are there."""
