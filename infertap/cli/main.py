@@ -18,6 +18,7 @@ examples:
   infertap records get 01a1fca6-3690-7b75-982b-979712d2d16f
   infertap records tail --model iris --json
   INFERTAP_UPSTREAM=127.0.0.1:8000 infertap sidecar
+  INFERTAP_REDACT=all,-phone infertap redact --explain request.json
 """
 
 
@@ -29,6 +30,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given[:1] == ["storage"]:
         return _become_storage(given[1:])
     read = _parser().parse_args(given)
+    if read.command == "redact":
+        typed = ["--content-type", read.content_type] if read.content_type else []
+        return _become("sidecar.recorder.explain", [*typed, "--", read.explain])
     if read.command == "demo":
         from infertap.demo import run_demo  # noqa: PLC0415  (imports nothing before it is asked for)
 
@@ -49,6 +53,11 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("sidecar", help="relay a model's traffic and record its calls", add_help=False)
     commands.add_parser("storage", help="keep the records of sidecars and serve them", add_help=False)
+    redact = commands.add_parser("redact", help="show on a sample what redaction keeps of it")
+    redact.add_argument("--explain", required=True, metavar="FILE", help="a body; - for standard input")
+    redact.add_argument(
+        "--content-type", metavar="TYPE", help="what its header would say; else by the file's name"
+    )
     demo = commands.add_parser("demo", help="run the main job for real, on this machine")
     demo.add_argument("--once", action="store_true", help="end by itself once everything has been shown")
     from infertap.cli.options import add_records  # noqa: PLC0415

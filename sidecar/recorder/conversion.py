@@ -13,9 +13,9 @@ from sidecar.exchange import Exchange
 from sidecar.in_flight import CallInFlight
 from sidecar.recorder.asked import Asked
 from sidecar.recorder.call_id import CallIds, text_of
-from sidecar.recorder.context import hashed_fields
+from sidecar.recorder.policy import policy_of
 from sidecar.recorder.redacted_call import CallRedaction
-from sidecar.recorder.redaction import Policy, Redactor, read_own_rules
+from sidecar.recorder.redaction import Redactor
 from sidecar.recorder.rule_sampling import RuleSampling
 from sidecar.recorder.schemas import Schemas
 from sidecar.recorder.shrinking import encode
@@ -50,12 +50,7 @@ class Conversion:
 
         `schemas` of gRPC services that no reader knows; without them such messages are read without schema.
         """
-        policy = Policy.of(
-            settings,
-            hash_key,
-            read_own_rules(settings.redact_rules_file),
-            hashed_fields(settings.context_fields),
-        )
+        policy = policy_of(settings, hash_key)
         self._ids = CallIds(run_id)
         self._redaction = CallRedaction(settings, Redactor(policy), schemas or Schemas())
         self._understanding = Understanding(policy)
