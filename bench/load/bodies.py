@@ -33,23 +33,28 @@ class _Caller(asyncio.BufferedProtocol):
         self._head = b""
         self._missing = 0
         self._answered: asyncio.Future[None] | None = None
-        self._is_lost = False
+        self._lost = asyncio.Event()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._is_lost = True
+        self._lost.set()
         self._end(LoadError(f"a connection broke: {error}"))
 
     async def call(self, direction: Direction) -> None:
-        if self._is_lost:
+        if self._lost.is_set():
             raise LoadError("a connection was closed")
         self._answered = asyncio.get_running_loop().create_future()
         self.transport.write(_DOWN if direction == "down" else _UP_HEAD)
         if direction == "up":
             self.transport.write(_BODY)
         await self._answered
+
+    async def end(self) -> None:
+        """Close, and be told so: a loop that ends before leaves an open transport."""
+        self.transport.abort()
+        await self._lost.wait()
 
     def get_buffer(self, _: int) -> bytearray:
         return self._buffer
@@ -88,13 +93,17 @@ class _Caller(asyncio.BufferedProtocol):
 
 async def _put_on(port: int, seconds: float, direction: Direction) -> Figures:
     loop = asyncio.get_running_loop()
-    callers = [(await loop.create_connection(_Caller, "127.0.0.1", port))[1] for _ in range(CONNECTIONS)]
+    callers: list[_Caller] = []
     times: list[float] = []
-    began = time.perf_counter()
-    await asyncio.gather(*(_call_until(began + seconds, caller, direction, times) for caller in callers))
-    took = time.perf_counter() - began
-    for caller in callers:
-        caller.transport.close()
+    try:
+        for _ in range(CONNECTIONS):
+            callers.append((await loop.create_connection(_Caller, "127.0.0.1", port))[1])
+        began = time.perf_counter()
+        await asyncio.gather(*(_call_until(began + seconds, caller, direction, times) for caller in callers))
+        took = time.perf_counter() - began
+    finally:
+        for caller in callers:
+            await caller.end()
     count = float(len(times))
     return {
         "requests_per_second": count / took,
