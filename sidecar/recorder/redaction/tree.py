@@ -85,7 +85,7 @@ class TreeRedaction:
         for key, member in value.items():
             path.append(key)
             kept: Any
-            if self._masks_secrets and _may_be_secret(member) and is_secret_name(key):
+            if self._is_secret(key, member) and not self._is_named(path):
                 findings.add(_SECRET, where)
                 kept = mask(_SECRET) if isinstance(member, str) else 0
             elif tensor_action is not None and key == "data":
@@ -104,6 +104,13 @@ class TreeRedaction:
             if kept is not _DROPPED:
                 redacted[self._text.text(key, where, findings)] = kept
         return redacted
+
+    def _is_secret(self, name: str, value: Any) -> bool:
+        return self._masks_secrets and _may_be_secret(value) and is_secret_name(name)
+
+    def _is_named(self, path: list[str | int]) -> bool:
+        """Whether a rule of the policy says what becomes of it."""
+        return self._names_fields and self._fields.action(path) is not None
 
     def _array(self, value: list[Any], path: list[str | int], where: str, findings: Findings) -> list[Any]:
         _check_depth(path)

@@ -111,6 +111,19 @@ def test_json_inside_json_keeps_its_secrets() -> None:
     assert json.loads(redacted["arguments"]) == {"password": "<secret>", "pin_token": 5, "to": "<email>"}
 
 
+def test_rules_go_before_telling_names() -> None:
+    """What a rule says of a member holds, though its name means a secret; others are masked."""
+    tree = {
+        "user": {"password": "hunter2", "client_secret": "abcdefgh"},
+        "passwd": "hunter3",
+        "pwd": "hunter4",
+    }
+    redacted = tree_redaction(redact_fields="password=drop,$.user.client_secret=last4,passwd=mask").redact(
+        tree, "body", Findings()
+    )
+    assert redacted == {"user": {"client_secret": "<field:efgh>"}, "passwd": "<field>", "pwd": "<secret>"}
+
+
 def test_masks_by_class(redactor: Any) -> None:
     """A class can be hashed, dropped, or keep its last four; the same value has the same hash."""
     made = redactor(
