@@ -83,6 +83,14 @@ proto-check: $(PROTO_VENV)/.installed ## fail if generated code is stale
 bench-relay: $(STAMP) ## the relay beside its peers (25 minutes; BENCH="--help" tells how to shorten it)
 	@$(BIN)/python -m bench.relay $(BENCH)
 
+.PHONY: bench-redaction
+bench-redaction: $(STAMP) ## recall and false positives of every class in every encoding (2 minutes; BENCH=--brief)
+	@$(BIN)/python -m bench.redaction $(BENCH)
+
+.PHONY: bench-recorder
+bench-recorder: $(STAMP) ## records a second into the durable spool, on one core (40 s; BENCH=--brief)
+	@$(BIN)/python -m bench.recorder $(BENCH)
+
 .PHONY: test-kubernetes
 test-kubernetes: $(STAMP) ## lint, render and validate the chart with the real Helm SDK
 	@$(BIN)/pip install --quiet --disable-pip-version-check -e '.[kubernetes]'

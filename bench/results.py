@@ -42,6 +42,11 @@ UNITS: Final = {
     "anon_growth_mib": "MiB",
     "stored_share": "1",
     "shed_share": "1",
+    "recall": "1",
+    "withheld_share": "1",
+    "false_positives_per_1000": "1/1000",
+    "ms_per_mib": "ms/MiB",
+    "records_per_second": "1/s",
 }
 _AGAINST_DIRECT: Final = ("p50_us", "p99_us", "event_delay_p50_us", "event_delay_p99_us")
 

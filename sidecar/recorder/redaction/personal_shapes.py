@@ -15,6 +15,11 @@ def _iban(candidate: bytes) -> Iterator[tuple[int, int]]:
             yield start, start + length
 
 
+def _email(candidate: bytes) -> Iterator[tuple[int, int]]:
+    if not candidate.startswith((b"@", b"%40")):
+        yield 0, len(candidate)
+
+
 _OCTET: Final = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 _LOCAL: Final = r"[0-9A-Za-z%+_~.\x80-\xff-]+"
 _LABEL: Final = r"[0-9A-Za-z\x80-\xff-]+"
@@ -46,6 +51,7 @@ PERSONAL: Final = (
         "email",
         r"@|%40",
         rf"(?P<it>{_LOCAL}(?:@|%40)(?:{_LABEL}\.)+(?:[A-Za-z][A-Za-z]+|xn--[0-9A-Za-z-]+|[\x80-\xff]{{4,}}))",
+        _email,
     ),
     Shape(
         "iban",

@@ -55,9 +55,15 @@ def _all_hints(shapes: Sequence[Shape]) -> Any:
     return hints
 
 
+_BACKSLASH: Final = ord("\\")
+_ESCAPED: Final = b"bfnrt"
+
+
 def _matches(shape: Shape, pattern: Any, data: bytes) -> Iterator[Span]:
     for match in pattern.finditer(data):
         start, end = match.span(1)
+        if start and data[start - 1] == _BACKSLASH and data[start] in _ESCAPED:
+            start += 1  # of an escape, which is no part of what follows: `\\n@decorator.of.python`
         for first, last in shape.narrow(data[start:end]):
             if not shape.ends or _may_end(data, start + last, shape.ends):
                 yield Span(start + first, start + last, shape.kind, data[start + first : start + last])
