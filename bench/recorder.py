@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Final
 
@@ -50,7 +51,8 @@ _SPOOL_BYTES: Final = 256 << 20
 # Different calls, as a cache of texts would else see each of them again.
 _VARIETY: Final = 256
 _SAID: Final = """the model reads a question and writes what is likely to follow it one word after another
-until it ends there are reasons to prefer a small one where time matters and a large one where the answer does"""
+until it ends there are reasons to prefer a small one where time matters and a large one where it is the
+answer that does"""
 _WORDS: Final = tuple(_SAID.split())
 
 
@@ -122,9 +124,7 @@ def _round(scenario: Scenario, seconds: float, spool: Path | None) -> dict[str, 
     return figures
 
 
-def _measure(
-    scenario: Scenario, seconds: float, parent: Path | None, answer: multiprocessing.connection.Connection
-) -> None:
+def _measure(scenario: Scenario, seconds: float, parent: Path | None, answer: Connection) -> None:
     """Be the recorder."""
     relay_end, recorder_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     sender = multiprocessing.get_context("fork").Process(
