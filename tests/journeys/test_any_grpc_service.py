@@ -1,5 +1,5 @@
-"""A gRPC service that infertap has never heard of: recorded by field names where its schema can be had, else by
-field numbers; redacted either way.
+"""A gRPC service that infertap has never heard of: recorded by field names where its schema
+can be had, by field numbers where not; redacted either way.
 """
 
 import json

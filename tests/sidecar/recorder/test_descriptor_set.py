@@ -50,7 +50,7 @@ def test_faults(tmp_path: Path, data: bytes | FileDescriptorSet, fault: str) -> 
 
 def test_no_file(tmp_path: Path) -> None:
     """A file that is not there."""
-    with pytest.raises(DescriptorSetError, match="INFERTAP_DESCRIPTOR_SET: .*No such file"):
+    with pytest.raises(DescriptorSetError, match=r"INFERTAP_DESCRIPTOR_SET: .*No such file"):
         read_descriptor_set(str(tmp_path / "none"))
 
 
