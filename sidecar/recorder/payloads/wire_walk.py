@@ -281,8 +281,8 @@ class _Writer:
     def _read_again(self, data: bytes, is_message: bool) -> None:
         """A message as text, a text as message."""
         if is_message:
-            text = readable_text(data)
-            self.second_readings += [text] if text else []
+            # Control characters and all: what reads as numbers may be a text that begins with them.
+            self.second_readings += [data.decode("utf-8", "replace")] if data else []
         elif data and (walk := walk_messages([data])) is not None:
             self.second_readings += _strings(walk.documents())
 

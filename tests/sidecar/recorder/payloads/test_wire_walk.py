@@ -202,6 +202,7 @@ def leaves(node: Any) -> Iterator[str]:
 @settings(max_examples=300, deadline=None)
 @given(messages=st.lists(MESSAGES, min_size=1, max_size=4))
 @example(messages=[held(1, held(1, f"{CARD} and so on and on and on.".ljust(49)))])
+@example(messages=[held(1, b"\t\x00\x00ada@example.org")])
 def test_no_canary_survives(messages: list[bytes]) -> None:
     """Whatever the messages, nothing that is kept or shown holds a value, and what is kept can be read."""
     documents, kept = redacted(*messages)
