@@ -66,6 +66,7 @@ STORAGE = frozenset(
     {
         "INFERTAP_ARCHIVE",
         "INFERTAP_ARCHIVE_MEMORY_BYTES",
+        "INFERTAP_FEEDBACK_ORIGINS",
         "INFERTAP_STORAGE_LISTEN",
         "INFERTAP_WEB_LISTEN",
     }

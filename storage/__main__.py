@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os
         print(help_text() if wanted else _USAGE, end="", file=sys.stdout if wanted else sys.stderr)
         return 0 if wanted else 2
     try:
-        run(config.read(environ))
+        run(config.read(environ), environ)
     except ArchiveError as error:
         print(f"INFERTAP_ARCHIVE: {error}", file=sys.stderr)
         return 2

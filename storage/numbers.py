@@ -25,7 +25,8 @@ class Numbers:
         self.gaps = counter("gaps", "Gaps that spools declared.")
         self.rejected = counter("rejected", "Entries that will never be taken.")
         self.failed_commits = counter("failed_commits", "Batches that the archive could not take.")
-        self.queries = counter("queries", "Calls of the RecordService.", ("method",))
+        self.feedback = counter("feedback", "Pieces of feedback made durable.")
+        self.queries = counter("queries", "Calls of the RecordService and FeedbackService.", ("method",))
         self.spools = Gauge(
             "infertap_storage_spools_connected", "Spools that are connected.", registry=self._registry
         )

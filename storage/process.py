@@ -9,6 +9,7 @@ import os
 import resource
 import signal
 import time
+from collections.abc import Mapping
 from typing import Final
 
 import grpc.aio
@@ -21,17 +22,20 @@ from infertap.settings import Address
 from storage.archive import Archive, open_archive
 from storage.config import Settings
 from storage.event_log import log_event
+from storage.feedback import Attaching, Feedback
 from storage.in_flight import InFlight
 from storage.ingest import Ingest
 from storage.live import Live
 from storage.numbers import Numbers
 from storage.query import Records
-from storage.web import make_app
+from storage.redaction import TextRedaction, open_redaction
+from storage.web import Pages, PostedFeedback, make_app
 from storage.writer import Writer
 
 _SERVICES: Final = (
     v1.ListRecordsRequest.DESCRIPTOR.file.services_by_name["RecordService"].full_name,
     v1.IngestRequest.DESCRIPTOR.file.services_by_name["IngestService"].full_name,
+    v1.AttachFeedbackRequest.DESCRIPTOR.file.services_by_name["FeedbackService"].full_name,
 )
 _MOST_CALLS: Final = 1000
 _DRAIN_SECONDS: Final = 5.0
@@ -55,10 +59,11 @@ class StartError(Exception):
 class Storage:
     """One storage process, once its loop runs."""
 
-    def __init__(self, settings: Settings, archive: Archive) -> None:
+    def __init__(self, settings: Settings, archive: Archive, redaction: TextRedaction | None) -> None:
         self._settings = settings
         self._archive = archive
         self._numbers = Numbers()
+        self._attaching = Attaching(archive, self._numbers, redaction)
         self._live = Live()
         self._in_flight = InFlight()
         self._numbers.watch(self._in_flight)
@@ -105,6 +110,9 @@ class Storage:
         v1.add_IngestServiceServicer_to_server(
             Ingest(self._archive, self._writer, self._numbers, self._in_flight, self._live), server
         )
+        v1.add_FeedbackServiceServicer_to_server(
+            Feedback(self._archive, self._attaching, self._numbers), server
+        )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         reflection.enable_server_reflection(
             (*_SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), server
@@ -121,7 +129,11 @@ class Storage:
     async def _serve_web(self) -> web.AppRunner:
         listen = self._settings.web_listen
         runner = web.AppRunner(
-            make_app(self._archive, self._in_flight, self._numbers, self._is_ready), access_log=None
+            make_app(
+                Pages(self._archive, self._in_flight, self._numbers, self._is_ready),
+                PostedFeedback(self._attaching, self._settings.feedback_origins),
+            ),
+            access_log=None,
         )
         await runner.setup()
         try:
@@ -136,12 +148,25 @@ class Storage:
         return not self._stop.is_set()
 
 
-def run(settings: Settings) -> None:
-    """Run storage to its end, in this process. Raises StartError and ArchiveError."""
+def _open_redaction(environ: Mapping[str, str]) -> TextRedaction | None:
+    try:
+        redaction = open_redaction(environ)
+    except ValueError as error:
+        raise StartError(str(error)) from None
+    if redaction is None:
+        log_event("feedback refused", why="no redaction is installed")
+    return redaction
+
+
+def run(settings: Settings, environ: Mapping[str, str]) -> None:
+    """Run storage to its end, in this process; `environ` has the settings of redaction. Raises StartError and
+    ArchiveError.
+    """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     os.umask(0o077)  # what the engine writes is nobody else's to read
+    redaction = _open_redaction(environ)
     archive = open_archive(settings.archive, settings.archive_memory_bytes)
     try:
-        asyncio.run(Storage(settings, archive).run())
+        asyncio.run(Storage(settings, archive, redaction).run())
     finally:
         archive.close()

@@ -29,6 +29,9 @@ from storage.live import Live
 from storage.numbers import Numbers
 
 POSITION_BYTES = 32
+# Bytes of feedback in one answer, beside the records: clients of gRPC take 4 MiB unless told otherwise.
+GOT_BYTES = 512 << 10
+LISTED_BYTES = 384 << 10
 Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 
 
@@ -60,6 +63,7 @@ class Records(v1.RecordServiceServicer):
         if record is None:
             await context.abort(grpc.StatusCode.NOT_FOUND, f"no record of call {request.call_id}")
             raise AssertionError("abort returns never")
+        await self._join([record], mask, GOT_BYTES, context)
         return mask.apply(record)
 
     async def ListRecords(  # noqa: N802
@@ -77,9 +81,11 @@ class Records(v1.RecordServiceServicer):
         follows: Position | None = None
         if query.wants_in_flight and (after is None or not after.sequence):
             found, follows = await self._page_in_flight(query, after, size)
+            await self._join(found, mask, LISTED_BYTES, context)
             response.records.extend(map(mask.apply, found))
         if query.wants_records and not response.records:
             page = await self._page(query, after if after and after.sequence else None, size, context)
+            await self._join(page.records, mask, LISTED_BYTES, context)
             response.records.extend(map(mask.apply, self._less_shown(query, page.records)))
             follows = page.after
         if follows is not None:
@@ -101,6 +107,7 @@ class Records(v1.RecordServiceServicer):
             open_calls = _latest(self._in_flight.calls())
             if backlog:
                 page = await self._page(query, None, backlog, context)
+                await self._join(page.records, mask, LISTED_BYTES, context)
                 for record in reversed(page.records):
                     told.add((record.spool_id, record.sequence))
                     if not record.is_continued:
@@ -113,6 +120,8 @@ class Records(v1.RecordServiceServicer):
                 row = await self._row(record, context)
                 if row is None or row.is_continued or (row.spool_id, row.sequence) in told:
                     continue
+                if query.feedback is not None:
+                    await self._join([row], mask, LISTED_BYTES, context, always=True)
                 if query.matches(row):
                     yield mask.apply(row)
         await context.abort(
@@ -128,6 +137,22 @@ class Records(v1.RecordServiceServicer):
         except ArchiveError as error:
             await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
             raise
+
+    async def _join(
+        self,
+        records: list[v1.Record],
+        mask: ReadMask,
+        most_bytes: int,
+        context: Context,
+        always: bool = False,
+    ) -> None:
+        """Give the records their feedback, where it is wanted."""
+        if not records or not (always or mask.wants("feedback") or mask.wants("feedback_count")):
+            return
+        try:
+            await asyncio.to_thread(self._archive.join_feedback, records, most_bytes)
+        except ArchiveError as error:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
 
     async def _page_in_flight(
         self, query: Query, after: Position | None, size: int

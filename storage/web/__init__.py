@@ -1,8 +1,10 @@
 """Web: a plain page of the calls, and storage's health and metrics, over HTTP.
 
-The door of the room. Reads the archive and changes nothing. Everything that it shows is escaped.
+The door of the room. Takes feedback from web applications, and changes
+nothing else. Everything that it shows is escaped.
 """
 
-from storage.web.app import make_app
+from storage.web.app import Pages, make_app
+from storage.web.posted_feedback import PostedFeedback
 
-__all__ = ["make_app"]
+__all__ = ["Pages", "PostedFeedback", "make_app"]

@@ -16,11 +16,13 @@ from storage.archive import Archive, ArchiveError, Interrupt, Page, Position
 from storage.in_flight import InFlight
 from storage.numbers import Numbers
 from storage.web import shown
+from storage.web.posted_feedback import MOST_BODY_BYTES, PostedFeedback
 
 _ROWS: Final = 100
 # Calls in flight above them.
 _OPEN_ROWS: Final = 50
 _QUERY_SECONDS: Final = 5.0
+_FEEDBACK_BYTES: Final = 512 << 10
 _POSITION_BYTES: Final = 32
 _STATIC: Final = {"page.css": "text/css", "page.js": "text/javascript"}
 _HEADERS: Final = {
@@ -115,6 +117,7 @@ class Pages:
             record = in_flight.shown(time.monotonic_ns())
         if record is None:
             return self._render("missing.html", 404, call_id=call_id)
+        await asyncio.to_thread(self._archive.join_feedback, [record], _FEEDBACK_BYTES)
         return self._render("call.html", 200, record=record)
 
     async def static(self, request: web.Request) -> web.Response:
@@ -158,10 +161,8 @@ async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
     return response
 
 
-def make_app(
-    archive: Archive, in_flight: InFlight, numbers: Numbers, is_ready: Callable[[], bool]
-) -> web.Application:
-    """The web application over `archive` and `in_flight`."""
-    app = web.Application(middlewares=[_guard], client_max_size=1 << 16)
-    app.add_routes(Pages(archive, in_flight, numbers, is_ready).routes())
+def make_app(pages: Pages, posted: PostedFeedback) -> web.Application:
+    """The web application of these."""
+    app = web.Application(middlewares=[_guard], client_max_size=MOST_BODY_BYTES)
+    app.add_routes([*pages.routes(), *posted.routes()])
     return app

@@ -131,6 +131,11 @@ def segments(record: v1.Record) -> str:
     return rendering.segments(record)
 
 
+def feedback_lines(given: v1.Feedback) -> list[str]:
+    """What feedback says, thing by thing."""
+    return [line[:_BODY_MOST] for line in rendering.feedback_lines(given)]
+
+
 FILTERS: Final[dict[str, Any]] = {
     each.__name__: each
     for each in (
@@ -145,5 +150,6 @@ FILTERS: Final[dict[str, Any]] = {
         ended_by,
         hexadecimal,
         segments,
+        feedback_lines,
     )
 }

@@ -11,13 +11,16 @@ from aiohttp import web
 
 from infertap import v1
 from storage.archive import open_archive
+from storage.feedback import Attaching
 from storage.in_flight import InFlight
 from storage.numbers import Numbers
-from storage.web import make_app
+from storage.redaction import open_redaction
+from storage.web import Pages, PostedFeedback, make_app
 
 if TYPE_CHECKING:
     from tests.storage.conftest import Making
 
+ORIGINS = ("https://app.example.com",)
 NOW = 1_767_225_600_000_000_000
 HOSTILE = "<script>alert('x')</script>\"'\x1b[31m\u202e&"
 
@@ -29,7 +32,11 @@ class Site:
         self.archive = open_archive(str(directory), 256 << 20)
         self.is_ready = True
         self.in_flight = InFlight()
-        app = make_app(self.archive, self.in_flight, Numbers(), lambda: self.is_ready)
+        numbers = Numbers()
+        app = make_app(
+            Pages(self.archive, self.in_flight, numbers, lambda: self.is_ready),
+            PostedFeedback(Attaching(self.archive, numbers, open_redaction({})), ORIGINS),
+        )
         self.runner = web.AppRunner(app, access_log=None)
 
     async def start(self) -> None:
@@ -183,3 +190,18 @@ async def test_calls_in_flight(site: Site, making: "Making") -> None:
     assert (status, "Inferencing" in page) == (200, True)
     _, page, _ = await site.get("/?state=COMPLETED")
     assert 'class="inferencing"' not in page
+
+
+async def test_feedback_of_a_call(site: Site, making: "Making") -> None:
+    """The page of a call shows what was given to it, latest first, and hostile text as text."""
+    site.archive.append([making.entry(1)], NOW)
+    for number, comment in enumerate((HOSTILE, "second"), 1):
+        given = v1.Feedback(
+            feedback_id=f"f-{number}", request_id="r-1", comment=comment, source="web", rating=number
+        )
+        given.received_at.FromNanoseconds(NOW)
+        site.archive.attach([given])
+    status, page, _ = await site.get(f"/calls/{making.record(1).call_id}")
+    assert status == 200
+    assert page.index("comment: second") < page.index("rating 1")
+    assert "<script>alert" not in page

@@ -1,0 +1,149 @@
+"""Feedback: FeedbackService: what becomes known of calls afterwards, checked, redacted, kept, joined.
+
+It promises: what is answered is durable; texts are redacted before they are kept, or withheld;
+feedback finds its calls by their ids whenever these come. Touches the wall clock and the archive.
+"""
+
+import asyncio
+import time
+import uuid
+from collections.abc import Sequence
+from hashlib import sha256
+from typing import Any, Final, TypeAlias
+
+import grpc
+import grpc.aio
+
+from infertap import v1
+from infertap.query import InvalidArgumentError, PageTokens, abort_invalid, read_call_id, read_page_size
+from storage.archive import Archive, ArchiveError, FeedbackPage
+from storage.feedback_checks import MOST_AT_ONCE, check_feedback
+from storage.numbers import Numbers
+from storage.redaction import TextRedaction, redact_feedback
+
+Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
+_MOST_CALLS: Final = 1000
+_NUMBER_BYTES: Final = 8
+
+
+class NoRedactionError(Exception):
+    """Texts can't be redacted here, so none are taken."""
+
+
+class Attaching:
+    """Takes feedback, by whatever way it comes."""
+
+    def __init__(self, archive: Archive, numbers: Numbers, redaction: TextRedaction | None) -> None:
+        self._archive = archive
+        self._numbers = numbers
+        self._redaction = redaction
+        # One at a time: whoever waits for the disk leaves the threads to the queries.
+        self._writing = asyncio.Lock()
+
+    async def attach(
+        self, given: Sequence[v1.Feedback], field: str = "feedback"
+    ) -> list[v1.AttachedFeedback]:
+        """Keep all of `given`, which is changed on the way, or none.
+
+        Raises InvalidArgumentError, NoRedactionError and ArchiveError.
+        """
+        if not 0 < len(given) <= MOST_AT_ONCE:
+            raise InvalidArgumentError(field, f"expected 1 to {MOST_AT_ONCE}")
+        async with self._writing:
+            is_new = await asyncio.to_thread(self._keep, given, field)
+        self._numbers.feedback.inc(sum(is_new))
+        calls = await self._calls({each.request_id for each in given if each.request_id})
+        return [
+            v1.AttachedFeedback(
+                feedback_id=each.feedback_id,
+                call_ids=[each.call_id] if each.call_id else calls[each.request_id],
+                was_known=not new,
+            )
+            for each, new in zip(given, is_new, strict=True)
+        ]
+
+    def _keep(self, given: Sequence[v1.Feedback], field: str) -> list[bool]:
+        for number, each in enumerate(given):
+            check_feedback(each, f"{field}[{number}]")
+        if self._redaction is None:
+            raise NoRedactionError("no redaction is installed here, so feedback can't be kept")
+        received_ns = time.time_ns()
+        for number, each in enumerate(given):
+            _check_id(each.feedback_id, self._redaction, f"{field}[{number}].feedback_id")
+            redact_feedback(each, self._redaction)
+            each.feedback_id = each.feedback_id or str(uuid.uuid4())
+            each.received_at.FromNanoseconds(received_ns)
+            if not each.HasField("time"):
+                each.time.CopyFrom(each.received_at)
+        return self._archive.attach(given)
+
+    async def _calls(self, request_ids: set[str]) -> dict[str, list[str]]:
+        """The calls of each of the request ids."""
+        return {
+            request_id: await asyncio.to_thread(self._archive.calls_of, request_id, _MOST_CALLS)
+            for request_id in request_ids
+        }
+
+
+class Feedback(v1.FeedbackServiceServicer):
+    """Serves the contract's FeedbackService."""
+
+    def __init__(self, archive: Archive, attaching: Attaching, numbers: Numbers) -> None:
+        self._archive = archive
+        self._attaching = attaching
+        self._numbers = numbers
+
+    async def AttachFeedback(  # noqa: N802
+        self, request: v1.AttachFeedbackRequest, context: Context
+    ) -> v1.AttachFeedbackResponse:
+        """See the contract."""
+        self._numbers.queries.labels("AttachFeedback").inc()
+        try:
+            return v1.AttachFeedbackResponse(attached=await self._attaching.attach(request.feedback))
+        except InvalidArgumentError as error:
+            await abort_invalid(context, error)
+        except NoRedactionError as error:
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error))
+        except ArchiveError as error:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, f"the archive takes nothing now: {error}")
+        raise AssertionError("abort returns never")
+
+    async def ListFeedback(  # noqa: N802
+        self, request: v1.ListFeedbackRequest, context: Context
+    ) -> v1.ListFeedbackResponse:
+        """See the contract."""
+        self._numbers.queries.labels("ListFeedback").inc()
+        try:
+            tokens, size = PageTokens(_Asked(request), _NUMBER_BYTES), read_page_size(request.page_size)
+            packed = tokens.unpack(request.page_token)
+            call_id = str(uuid.UUID(bytes=read_call_id(request.call_id))) if request.call_id else ""
+        except InvalidArgumentError as error:
+            await abort_invalid(context, error)
+        below = None if packed is None else min(int.from_bytes(packed, "big"), (1 << 63) - 1)
+        try:
+            page = await asyncio.to_thread(self._page, call_id, request.request_id, below, size)
+        except ArchiveError as error:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
+        follows = "" if page.after is None else tokens.pack(page.after.to_bytes(_NUMBER_BYTES, "big"))
+        return v1.ListFeedbackResponse(feedback=page.feedback, next_page_token=follows)
+
+    def _page(self, call_id: str, request_id: str, below: int | None, size: int) -> FeedbackPage:
+        if call_id and not request_id:
+            record = self._archive.get(call_id)
+            request_id = record.request_id if record is not None else ""
+        return self._archive.feedback(call_id, request_id, below, size)
+
+
+class _Asked:
+    """Whose feedback is listed, for page tokens."""
+
+    def __init__(self, request: v1.ListFeedbackRequest) -> None:
+        asked = f"feedback {request.call_id!r} {request.request_id!r}"
+        self.digest = sha256(asked.encode()).digest()[:8]
+
+
+def _check_id(feedback_id: str, redaction: TextRedaction, field: str) -> None:
+    """An id is what repeats are told by, so it can't be masked."""
+    redacted, _ = redaction.text(feedback_id)
+    if redacted != feedback_id:
+        raise InvalidArgumentError(field, "looks like personal data or a secret")
