@@ -155,7 +155,7 @@ class Bodies:
         for text in written.second_readings:
             self._redactor.text(text, "body", doubts)
         if doubts.total:  # something is found in them, if they are read otherwise
-            return ReadBody(self._redactor.opaque(_GRPC_TYPE, data))
+            return ReadBody(RedactedBody(withheld=Withheld.UNREADABLE))
         kept = b"" if ends else b"".join(map(frame, written.messages or ()))
         withheld = None if kept or not documents else Withheld.VIEW_ONLY
         return ReadBody(RedactedBody(kept, documents, withheld), _view(documents), opened.is_cut)

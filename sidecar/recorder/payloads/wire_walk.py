@@ -8,13 +8,14 @@ Pure. The wire format (protobuf.dev, "Encoding"):
 Nothing says whether bytes of type 2 are a text, a message, packed numbers or just bytes. So what stands at
 one place of all messages of a direction is judged together: messages where all of it can be read as such,
 else texts where it is text, else binary, which no rule can read. What could be either is read as what it is
-likelier to be, and after redaction once more as the other: `Written.second_readings`.
+likelier to be, and after redaction once more as the other, and all bytes as one text: `second_readings`.
 
 Bytes are encoded anew from redacted documents, with lengths that fit: what is in no document is not in them.
 """
 
 import math
 import struct
+from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -34,10 +35,6 @@ class _TooMuchError(Exception):
     """More fields than anybody reads."""
 
 
-class _ReshapedError(Exception):
-    """Redaction left another tree than bytes could be made of."""
-
-
 @dataclass(slots=True)
 class _Field:
     """`value`: bytes until it is known what they are; then a str, a _Record, or bytes that are neither."""
@@ -55,9 +52,9 @@ _Record = list[_Field]
 class Written:
     """What may be made of redacted documents."""
 
-    # The messages; None where something that no rule could read is in them, or their shape was lost.
+    # The messages; None where something that no rule could read is in them, or redaction left another shape.
     messages: list[bytes] | None
-    # Texts that the messages hold if they are read otherwise: no rule may find anything in them.
+    # What documents and messages hold if they are read otherwise: no rule may find anything in it.
     second_readings: list[str]
 
 
@@ -77,20 +74,13 @@ class Walk:
         `keeps_binary`: what no rule can read may be kept.
         """
         writer = _Writer(keeps_binary)
-        messages = []
-        try:
-            for record, document in zip(self._records, documents, strict=True):
-                messages.append(writer.message(record, document))
-        except _ReshapedError:
-            return Written(None, self._second_readings())
-        return Written(messages if writer.is_readable else None, writer.second_readings)
-
-    def _second_readings(self) -> list[str]:
-        """Of the messages as they came: redacted ones can't be told."""
-        writer = _Writer(keeps_binary=True)
-        for record, document in zip(self._records, self.documents(), strict=True):
+        messages = [
             writer.message(record, document)
-        return writer.second_readings
+            for record, document in zip(self._records, documents, strict=True)
+        ]
+        # A value may lie across fields that are no texts.
+        readings = [message.decode("utf-8", "replace") for message in messages]
+        return Written(messages if writer.is_whole else None, readings + writer.second_readings)
 
 
 def walk_messages(messages: Sequence[bytes]) -> Walk | None:
@@ -235,33 +225,41 @@ def _number(raw: bytes, form: str, is_signed: bool) -> Any:
 class _Writer:
     def __init__(self, keeps_binary: bool) -> None:
         self._keeps_binary = keeps_binary
-        self.is_readable = True
+        # All that documents show is written, and nothing that no rule could read.
+        self.is_whole = True
         self.second_readings: list[str] = []
 
     def message(self, record: _Record, tree: Any) -> bytes:
-        """`record` as `tree` has it; raises _ReshapedError."""
+        """`record` as `tree` has it."""
         if not isinstance(tree, dict):
-            raise _ReshapedError
-        counts: dict[int, int] = {}
-        for field in record:
-            counts[field.number] = counts.get(field.number, 0) + 1
-        queues = {number: _kept(tree, number, count) for number, count in counts.items()}
+            return self._lost(tree)
+        counts = Counter(field.number for field in record)
+        left = {number: self._left(tree, number, count) for number, count in counts.items()}
         out = []
         for field in record:
-            queue = queues[field.number]
-            if queue is not None:
-                out += [_written(field.number << 3 | field.type), self._value(field, next(queue))]
+            if left.get(field.number):
+                value = self._value(field, left[field.number].popleft())
+                out += [_written(field.number << 3 | field.type), value]
         return b"".join(out)
+
+    def _left(self, tree: dict[str, Any], number: int, count: int) -> deque[Any]:
+        """What redaction left of a field that came `count` times: as many values, or none."""
+        kept = tree.get(str(number), [])
+        if count == 1:
+            return deque([kept] if str(number) in tree else [])
+        if isinstance(kept, list) and len(kept) in (0, count):
+            return deque(kept)
+        self._lost(kept)
+        return deque()
 
     def _value(self, field: _Field, kept: Any) -> bytes:
         if field.type == _BYTES:
             data = self._bytes(field.value, kept)
-            self._read_again(data, isinstance(field.value, list))
             return _written(len(data)) + data
         shown = _shown(field)
         is_same = kept == shown and type(kept) is type(shown)
         if not is_same and kept not in (0, None):
-            raise _ReshapedError
+            self._lost(kept)
         if field.type == _VARINT:
             return _written(field.value if is_same else 0)
         return bytes(field.value) if is_same else bytes(len(field.value))
@@ -270,34 +268,24 @@ class _Writer:
         if isinstance(value, list):
             return self.message(value, kept)
         if not isinstance(kept, str):
-            raise _ReshapedError
-        if isinstance(value, str):
-            return kept.encode("utf-8", "replace")
-        if kept != binary_mark(value):  # a rule took it
-            return kept.encode("utf-8", "replace")
-        self.is_readable = self.is_readable and self._keeps_binary
-        return bytes(value)
+            return self._lost(kept)
+        if isinstance(value, bytes) and kept == binary_mark(value):  # no rule took it
+            self.is_whole = self.is_whole and self._keeps_binary
+            return value if self._keeps_binary else b""
+        data = kept.encode("utf-8", "replace")
+        self._read_as_message(data)
+        return data
 
-    def _read_again(self, data: bytes, is_message: bool) -> None:
-        """A message as text, a text as message."""
-        if is_message:
-            # Control characters and all: what reads as numbers may be a text that begins with them.
-            self.second_readings += [data.decode("utf-8", "replace")] if data else []
-        elif data and (walk := walk_messages([data])) is not None:
+    def _lost(self, kept: Any) -> bytes:
+        """Redaction left something that bytes can't be made of; nothing, then."""
+        self.is_whole = False
+        for text in _strings(kept):
+            self._read_as_message(text.encode("utf-8", "replace"))
+        return b""
+
+    def _read_as_message(self, data: bytes) -> None:
+        if data and (walk := walk_messages([data])) is not None:
             self.second_readings += _strings(walk.documents())
-
-
-def _kept(tree: dict[str, Any], number: int, count: int) -> Any:
-    """What is left of a field that came `count` times; None where nothing is."""
-    name = str(number)
-    if name not in tree:
-        return None
-    kept = tree[name]
-    if count == 1:
-        return iter((kept,))
-    if not isinstance(kept, list) or len(kept) not in (0, count):
-        raise _ReshapedError
-    return iter(kept) if kept else None
 
 
 def _strings(node: Any) -> list[str]:

@@ -145,9 +145,9 @@ def test_fields_by_number() -> None:
     documents, kept = redacted(message, redact_fields="$.1=mask,$.2.4=mask,$.2.3=drop,$.5=drop")
     assert documents == ({"1": "<field>", "2": {"4": 0}},)
     assert kept == [held(1, "<field>") + held(2, b"\x20\x00")]
-    documents, kept = redacted(message, redact_fields="$.2=hash")
+    documents, kept = redacted(held(3, EMAIL) + message, redact_fields="$.2=hash")
     assert documents[0]["2"].startswith("hmac:")
-    assert kept is None
+    assert (documents[0]["3"], kept) == ("<email>", None)
     assert redacted(message, redact_fields="$.5[0]=drop")[1] is None
 
 
@@ -158,6 +158,7 @@ def test_the_other_reading_hides_nothing() -> None:
     for message in (held(4, inner), held(4, inner) + held(4, "just a text")):
         documents, kept = redacted(message)
         assert CARD not in f"{documents}{kept}"
+    assert redacted(b"\n\x12\t\x00\x00ada@example.org") == (None, None)
 
 
 NAMES = st.sampled_from([EMAIL, f"card {CARD}", "DE89 3704 0044 0532 0130 00"])
@@ -201,6 +202,7 @@ def leaves(node: Any) -> Iterator[str]:
 
 @settings(max_examples=300, deadline=None)
 @given(messages=st.lists(MESSAGES, min_size=1, max_size=4))
+@example(messages=[b"\n\x12\t\x00\x00ada@example.org"])
 @example(messages=[held(1, held(1, f"{CARD} and so on and on and on.".ljust(49)))])
 @example(messages=[held(1, b"\t\x00\x00ada@example.org")])
 def test_no_canary_survives(messages: list[bytes]) -> None:
