@@ -173,7 +173,8 @@ class BodyRedaction:
 
     def _sse(self, data: bytes, ends: Ends, findings: Findings) -> RedactedBody:
         """Server-sent events (HTML standard, section 9.2.6): an event's data lines are one payload."""
-        lines = _LINE_END.split(_whole_parts(_EVENT_END, data.decode(), ends))
+        text = _whole_parts(_EVENT_END, data.decode(), ends)
+        lines = _LINE_END.split(text) if "\r" in text else text.split("\n")
         # The data lines of each.
         payloads: list[list[str]] = []
         # For each line either its text, or the number of the payload that stands there.
@@ -195,9 +196,9 @@ class BodyRedaction:
             out = []
             for part in shape:
                 if isinstance(part, int):
-                    out += [f"data: {line}" for line in texts[part].split("\n")]
+                    out.append("data: " + texts[part].replace("\n", "\ndata: "))
                 else:
-                    out.append(self._text.text(part, "body", findings))
+                    out.append(part and self._text.text(part, "body", findings))
             return "\n".join(out)
 
         return self._documents(["\n".join(data) for data in payloads], write, findings, ends)

@@ -7,6 +7,7 @@ What stands at the same place of each event is therefore joined over all events 
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from os.path import commonprefix
 from typing import Any, Final
 
 from sidecar.recorder.redaction.findings import Findings
@@ -64,7 +65,7 @@ class EventsRedaction:
         payloads = self._plain_joined(payloads, documents, where, findings)
         self._redact_joined(documents, where, findings)
         joined_found = findings.total > before
-        if not joined_found and is_clean("\n".join(payloads).encode()):
+        if not joined_found and is_clean(_less_repeated(payloads, documents).encode()):
             return list(zip(payloads, documents, strict=True))
         redacted = []
         for payload, document in zip(payloads, documents, strict=True):
@@ -114,6 +115,21 @@ class EventsRedaction:
                 continue
             for (holder, key), part in zip(spots, self._text.joined(parts, where, findings), strict=True):
                 holder[key] = part
+
+
+def _less_repeated(payloads: Sequence[str], documents: Sequence[Any]) -> str:
+    """`payloads` as one text, in which what all documents begin with stands once: the head of a stream's
+    events, ids among it. It is cut where a member begins, so that no string, nor its name, is cut in two.
+    """
+    alike = [
+        payload for payload, document in zip(payloads, documents, strict=True) if document is not NOT_JSON
+    ]
+    head = commonprefix((min(alike), max(alike))) if len(alike) > 1 else ""  # noqa: RUF071
+    start = head.rfind('{"')
+    if start <= 0:
+        return "\n".join(payloads)
+    others = [payload for payload, document in zip(payloads, documents, strict=True) if document is NOT_JSON]
+    return "\n".join([alike[0], *others, *(payload[start:] for payload in alike)])
 
 
 def _places(documents: Sequence[Any]) -> dict[_Place, list[_Spot]]:
