@@ -18,15 +18,14 @@ PATIENCE_SECONDS: Final = 30.0
 # The kernel does not tell when its send queue is empty; it can only be asked (SIOCOUTQ, tcp(7)).
 _POLL_SECONDS: Final = 0.01
 _LINGER_0: Final = struct.pack("ii", 1, 0)
+# What asking for the socket of a closed transport raises: it is None, or one of descriptor -1.
+_CLOSED: Final = (OSError, RuntimeError, AttributeError, ValueError)
 
 
 def reset_transport(transport: asyncio.Transport) -> None:
     """Drop what is unsent and answer RST."""
-    # RuntimeError is uvloop's word for a transport that is closed already,
-    with contextlib.suppress(OSError, RuntimeError):
-        open_socket = transport.get_extra_info("socket")
-        if open_socket is not None:  # so is None
-            open_socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_0)
+    with contextlib.suppress(*_CLOSED):
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_0)
     transport.abort()
 
 
@@ -53,7 +52,7 @@ def _undelivered_bytes(transport: asyncio.Transport) -> int:
     try:
         descriptor = transport.get_extra_info("socket").fileno()
         return int(struct.unpack("i", fcntl.ioctl(descriptor, termios.TIOCOUTQ, b"\0\0\0\0"))[0])
-    except (OSError, RuntimeError):
+    except _CLOSED:
         return 0
 
 
@@ -66,7 +65,7 @@ def is_broken_off(transport: asyncio.Transport) -> bool:
         asked = select.poll()
         asked.register(transport.get_extra_info("socket").fileno(), 0)
         return bool(asked.poll(0))
-    except (OSError, RuntimeError, AttributeError, ValueError):  # closed already
+    except _CLOSED:
         return False
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sidecar.relay import Connection
+from sidecar.relay import Connection, resets
 from sidecar.tap import ConnectionFacts
 
 if TYPE_CHECKING:
@@ -370,3 +370,17 @@ async def test_settling_that_fails_is_counted(bench: "Bench") -> None:
     await bench.until(lambda: bench.row["connections_open"] == 0)
     assert bench.taps[0].told == ["abandoned"]
     assert bench.row["tap_faults"] == 1
+
+
+async def test_reset_of_what_is_closed_already(bench: "Bench") -> None:
+    """A side that closed while its reset waited is left alone: no fault."""
+    await bench.joined()
+    await bench.until(lambda: bool(bench.taps))
+    [connection] = bench.traffic.connections
+    transport = connection.client.transport
+    connection.reset()
+    await bench.until(lambda: bench.row["connections_open"] == 0)
+    for _ in range(2):
+        resets.reset_when_delivered(transport)
+        resets.reset_transport(transport)
+        await asyncio.sleep(0)
