@@ -116,7 +116,7 @@ build/peers/%/.installed: tests/journeys/peers/%.txt
 peers: $(PEERS:%=%/.installed)
 
 .PHONY: test-peers
-test-peers: $(STAMP) ## calls of real clients to real model servers (installs them, 1.4 GB; four minutes at first)
+test-peers: $(STAMP) ## calls of real clients to real model servers (installs them, 1.4 GB; two minutes at first)
 	@$(MAKE) --no-print-directory -j2 peers
 	@$(BIN)/python -m pytest -v -m peers tests/journeys/peers
 
