@@ -52,7 +52,7 @@ class Sampling:
         self._slow_ns = None if rules.slow_ms is None else int(rules.slow_ms * 1_000_000)
         self._good = _Share(rules.rate, rules.max_per_second)
         self._failed = _Share(rules.error_rate, rules.error_max_per_second)
-        self._keeps_all_good = rules.rate == 1 and rules.max_per_second is None
+        self._keeps_all_good = rules.rate == 1 and rules.max_per_second is None and rules.slow_ms is None
 
     def keeps(self, call: Exchange) -> bool:
         """Whether to keep `call`, which has ended; sets its reason and fraction.
@@ -69,15 +69,16 @@ class Sampling:
         elif call.segment:
             return call.reason is not _NOT_KEPT
         else:
-            share, reason = self._good, Reason.RATE
-        if share.admits(call):
-            call.reason = reason
-            return True
+            share, reason = self._good, _RATE
+        is_kept = share.admits(call)
         if self._slow_ns is not None and call.ended - call.started > self._slow_ns:
-            call.reason = Reason.SLOW
+            # All of them are kept, so each stands for itself alone.
             call.sampling_fraction = 1.0
+            call.reason = Reason.ERROR if is_kept and reason is Reason.ERROR else Reason.SLOW
             return True
-        return False
+        if is_kept:
+            call.reason = reason
+        return is_kept
 
     def has_failed(self, call: Exchange) -> bool:
         """Whether `call` counts as failed: by its HTTP or gRPC status, an end that was not the model's, or a

@@ -106,12 +106,24 @@ def test_slow():
     assert failed_and_slow.reason is Reason.SLOW
 
 
-def test_slow_beyond_the_rate_stands_for_itself():
-    """A slow call that the rate drops is kept with fraction 1."""
-    sampling = Sampling(SamplingRules(rate=0.001, slow_ms=1))
-    calls = [ended(took=5_000_000) for _ in range(500)]
+@pytest.mark.parametrize("status", [200, 500])
+@pytest.mark.parametrize("rate", [0.0, 0.5, 1.0])
+def test_slow_calls_stand_for_themselves(status, rate):
+    """All slow calls are kept, so each has fraction 1, also one that the rate would have kept by its own."""
+    sampling = Sampling(SamplingRules(rate=rate, error_rate=rate, slow_ms=1))
+    calls = [ended(status, took=5_000_000) for _ in range(100)]
     assert all(sampling.keeps(call) for call in calls)
-    assert {call.sampling_fraction for call in calls if call.reason is Reason.SLOW} == {1.0}
+    assert sum(1 / call.sampling_fraction for call in calls) == 100
+
+
+def test_slow_is_the_reason():
+    """A good call that is slow is kept as one, so that no later rule takes it for one kept by rate."""
+    call = ended(took=5_000_000)
+    assert Sampling(SamplingRules(slow_ms=1)).keeps(call)
+    assert call.reason is Reason.SLOW
+    failed = ended(500, took=5_000_000)
+    assert Sampling(SamplingRules(slow_ms=1)).keeps(failed)
+    assert failed.reason is Reason.ERROR
 
 
 @pytest.mark.parametrize("status", [200, 500])
