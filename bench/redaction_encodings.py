@@ -240,7 +240,7 @@ def _from_escapes(text: str) -> str:
 
 
 def _from_newlines(text: str) -> str:
-    return text.replace("\\n", "\n")
+    return re.sub(r"\\+n", "\n", text)
 
 
 def _from_quoted(text: str) -> str:

@@ -5,20 +5,25 @@ everything that is served is searched for them. A canary is a value that redacti
 it that occurs nowhere else, and that says where it was planted.
 """
 
+import base64
 import gzip
 import json
 import os
+import re
 import signal
 import socket
 import struct
+import zlib
 from collections.abc import Callable, Iterator
 from concurrent import futures
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import brotli
 import grpc
 import httpx
 import pytest
+import zstandard
 
 from infertap import oip, v1
 
@@ -30,6 +35,12 @@ if TYPE_CHECKING:
     StartStorage = Callable[..., Storage]
 
 SECONDS = 30
+CODINGS: dict[str, "Callable[[bytes], bytes]"] = {
+    "gzip": gzip.compress,
+    "deflate": zlib.compress,
+    "br": brotli.compress,
+    "zstd": zstandard.ZstdCompressor().compress,
+}
 WORD = "kanarie"
 # What is allowed to be found, to show that the search finds what is there.
 HARMLESS = "harmless-parrot"
@@ -52,13 +63,46 @@ def delta(text: str) -> bytes:
     return b"data: %s\n\n" % json.dumps({"choices": [{"index": 0, "delta": {"content": text}}]}).encode()
 
 
+def tool_delta(text: str) -> bytes:
+    calls = [{"index": 0, "function": {"arguments": text}}]
+    return b"data: %s\n\n" % json.dumps({"choices": [{"index": 0, "delta": {"tool_calls": calls}}]}).encode()
+
+
+def pieces(text: str) -> list[str]:
+    """So short that none holds the word."""
+    return [text[start : start + 4] for start in range(0, len(text), 4)]
+
+
+def frame(text: str, is_masked: bool = False) -> bytes:
+    """A message of a WebSocket (RFC 6455, section 5.2), short; masked by zeros, which change nothing."""
+    data = text.encode()
+    return bytes((0x81, len(data) | 0x80 * is_masked)) + bytes(4 * is_masked) + data
+
+
+def encoded(text: str) -> dict[str, str]:
+    """`text` in every encoding of a text."""
+    raw = text.encode()
+    return {
+        "base64": base64.b64encode(raw).decode(),
+        "base64url": base64.urlsafe_b64encode(raw).decode(),
+        "hex": raw.hex(),
+        "percent": "".join(f"%{byte:02X}" for byte in raw),
+        "escapes": "".join(f"\\u{byte:04x}" for byte in raw),
+        "entities": "".join(f"&#{byte};" for byte in raw),
+        "quoted": "".join(f"={byte:02X}" for byte in raw),
+        "nested": json.dumps({"a": json.dumps({"b": text})}),
+        "wide": "".join(chr(byte + 0xFEE0) for byte in raw),
+    }
+
+
 def answer_to(path: str) -> bytes:
     """The response of the model, by path."""
     json_head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
     if path == "/v1/chat/completions":
-        # The address is spread over two events.
-        halves = mail("stream")
-        events = chunk(delta(f"mail {halves[:9]}")) + chunk(delta(f"{halves[9:]} {HARMLESS}"))
+        # The addresses are spread over events, the word within them too.
+        said = ["mail ", *pieces(mail("stream")), f" {HARMLESS}"]
+        arguments = pieces(json.dumps({"to": mail("arguments")}))
+        events = b"".join(map(chunk, (*map(delta, said), *map(tool_delta, arguments))))
         head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
         return (
             head
@@ -68,6 +112,10 @@ def answer_to(path: str) -> bytes:
             + mail("trailer").encode()
             + b"\r\n\r\n"
         )
+    if path == "/socket":
+        head = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        accept = b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
+        return head + accept + b"".join(map(frame, pieces(mail("socketanswer"))))
     if path == "/packed":
         packed = gzip.compress(json.dumps({"mail": mail("gzip")}).encode())
         return json_head + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n%s" % (len(packed), packed)
@@ -113,6 +161,22 @@ def infer(_: bytes, context: grpc.ServicerContext) -> bytes:
     return bytes(answer.SerializeToString())
 
 
+def tensor_of(text: str) -> bytes:
+    request = oip.ModelInferRequest(model_name="m")
+    request.inputs.add(name="x", datatype="BYTES", shape=[1]).contents.bytes_contents.append(text.encode())
+    return bytes(request.SerializeToString())
+
+
+def infer_streamed(requests: Iterator[bytes], _: grpc.ServicerContext) -> Iterator[bytes]:
+    """Says what was asked, piece by piece."""
+    for request in requests:
+        answer = oip.ModelStreamInferResponse()
+        asked = oip.ModelInferRequest.FromString(request).inputs[0].contents.bytes_contents
+        tensor = answer.infer_response.outputs.add(name="y", datatype="BYTES", shape=[1])
+        tensor.contents.bytes_contents.extend(asked)
+        yield bytes(answer.SerializeToString())
+
+
 def refuse(_: bytes, context: grpc.ServicerContext) -> bytes:
     context.abort(grpc.StatusCode.NOT_FOUND, f"no user {mail('grpcmessage')}")
     raise AssertionError
@@ -123,7 +187,11 @@ def grpc_model() -> Iterator[str]:
     server = grpc.server(futures.ThreadPoolExecutor(4))
     unary = grpc.unary_unary_rpc_method_handler
     known = grpc.method_handlers_generic_handler(
-        "inference.GRPCInferenceService", {"ModelInfer": unary(infer)}
+        "inference.GRPCInferenceService",
+        {
+            "ModelInfer": unary(infer),
+            "ModelStreamInfer": grpc.stream_stream_rpc_method_handler(infer_streamed),
+        },
     )
     other = {"Call": unary(lambda request, _: request), "Refuse": unary(refuse)}
     server.add_generic_rpc_handlers([known, grpc.method_handlers_generic_handler("own.Service", other)])
@@ -172,6 +240,15 @@ def send_http(address: tuple[str, int]) -> None:
         client.post(
             f"{base}/text", content=f"plain {mail('text')}".encode(), headers={"content-type": "text/plain"}
         )
+        for name, text in encoded(f"to {mail('encoded')}").items():
+            client.post(f"{base}/encoded/{name}", json={"text": f"see {text} there"})
+        for coding, compress in CODINGS.items():
+            coded = {"content-encoding": coding} | json_type
+            packed = compress(json.dumps({"mail": mail(coding)}).encode())
+            client.post(f"{base}/coded", content=packed, headers=coded)
+        client.post(f"{base}/parts", files={"a": ("a.txt", f"to {mail('part')}", "text/plain")})
+        lines = "".join(json.dumps({"response": piece}) + "\n" for piece in pieces(mail("lines")))
+        client.post(f"{base}/lines", content=lines.encode(), headers={"content-type": "application/x-ndjson"})
         client.post(f"{base}/broken", content=b'{"mail": "' + mail("malformed").encode(), headers=json_type)
         client.post(
             f"{base}/image",
@@ -207,6 +284,24 @@ def send_odd(address: tuple[str, int]) -> None:
                 pass
 
 
+def send_socket(address: tuple[str, int]) -> None:
+    """A WebSocket whose messages are pieces of an address, both ways."""
+    asked = (
+        b"GET /socket HTTP/1.1\r\nHost: m\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+    answered = b"".join(map(frame, pieces(mail("socketanswer"))))
+    with socket.create_connection(address, SECONDS) as connection:
+        connection.sendall(asked)
+        received = b""
+        while not received.endswith(answered) and (data := connection.recv(1 << 16)):
+            received += data
+        connection.sendall(b"".join(frame(piece, is_masked=True) for piece in pieces(mail("socketsent"))))
+        connection.shutdown(socket.SHUT_WR)
+        while connection.recv(1 << 16):
+            pass
+
+
 def send_grpc(address: tuple[str, int]) -> None:
     """Known and unknown services, metadata, a refusal."""
     request = oip.ModelInferRequest(model_name="m", id=mail("grpcrequestid"))
@@ -224,6 +319,11 @@ def send_grpc(address: tuple[str, int]) -> None:
             request.SerializeToString(), **options
         )
         channel.unary_unary("/own.Service/Call")(mail("grpcopaque").encode(), **options)
+        sent = mail("grpcschemaless").encode()
+        channel.unary_unary("/own.Service/Call")(b"\x0a" + bytes((len(sent),)) + sent, **options)
+        stream = channel.stream_stream("/inference.GRPCInferenceService/ModelStreamInfer")
+        asked = (tensor_of(piece) for piece in pieces(mail("grpcstream")))
+        assert len(list(stream(asked, **options))) == len(pieces(mail("grpcstream")))
         with pytest.raises(grpc.RpcError):
             channel.unary_unary("/own.Service/Refuse")(b"", **options)
 
@@ -262,6 +362,7 @@ def test_no_canary_is_found(
     http_address, grpc_address = (split(address) for address in sidecar.listen)
     send_http(http_address)
     send_odd(http_address)
+    send_socket(http_address)
     send_grpc(grpc_address)
     assert sidecar.await_settled()["calls"]["handed_over"] >= 17
     # A recorder that dies in the middle of its work leaves nothing behind either.
@@ -279,6 +380,7 @@ def test_no_canary_is_found(
     assert [where for where, text in served.items() if HARMLESS not in text] == ["the table"]
     served["numbers"] = sidecar.get("/metrics")[1] + sidecar.get("/account")[1] + storage.get("/metrics")[1]
     assert (sidecar.stop(), storage.stop()) == (0, 0)
+    assert not list(Path.cwd().glob("core*")), "the recorder that died left no image of its memory"
 
     files = list(files_under(tmp_path))
     assert model.received.count(WORD.encode()) > 60, "the canaries were sent"
@@ -287,7 +389,36 @@ def test_no_canary_is_found(
     assert [found for where, text in served.items() if (found := around(where, text.encode()))] == []
 
 
+# The word as encodings leave it; of base64 what does not depend on what stands around it, at each offset.
+NEEDLES = (
+    *(text.encode() for name, text in encoded(WORD).items() if name not in ("base64", "base64url", "nested")),
+    *(
+        base64.b64encode(b"-" * n + WORD.encode())[-(-n * 8 // 6) : (n + len(WORD)) * 8 // 6]
+        for n in range(3)
+    ),
+    WORD.encode(),
+    WORD.encode("utf-16-le"),
+)
+# Pieces of a stream as a record holds them, in JSON; and between them what is none of the text.
+PIECE = re.compile(rb'"(?:content|arguments|response|text)": ?"((?:[^"\\]|\\.)*)"')
+
+
 def around(where: str, data: bytes) -> tuple[str, bytes] | None:
-    """The first canary in `data`, with what stands around it."""
-    at = data.find(WORD.encode())
-    return None if at < 0 else (where, data[max(at - 60, 0) : at + 60])
+    """The first canary in `data`, with what stands around it; also one in pieces, or encoded."""
+    for text in (data, b"".join(PIECE.findall(data)), b"".join(re.findall(rb'"([^"]{1,4})"', data))):
+        for needle in NEEDLES:
+            at = text.find(needle)
+            if at >= 0:
+                return where, text[max(at - 60, 0) : at + 60]
+    return None
+
+
+@pytest.mark.parametrize("name", encoded(""))
+def test_search_sees_through_encodings(name: str) -> None:
+    """A canary that were left in any encoding, at any offset, or in pieces, would be seen."""
+    for before in ("", "a", "ab"):
+        assert around("here", encoded(before + mail("x"))[name].encode())
+    streamed = b"".join(map(delta, pieces(mail("x"))))
+    assert WORD.encode() not in streamed
+    assert around("here", streamed)
+    assert around("here", f"nothing but a {HARMLESS}".encode()) is None
