@@ -61,6 +61,16 @@ VALUES: dict[str, dict[str, Any]] = {
         "example": {"enabled": True},
         "sidecar": {"redirect": True, "native": False},
     },
+    "files": {
+        "example": {"enabled": True},
+        "sidecar": {
+            "mounts": [
+                {"name": "rules", "mountPath": "/etc/infertap/rules", "configMap": {"name": "rules"}},
+                {"name": "tls", "mountPath": "/etc/infertap/tls", "secret": {"secretName": "tls"}},
+            ],
+            "settings": {"redactRulesFile": "/etc/infertap/rules/rules.toml"},
+        },
+    },
     "sidecars only": {"storage": {"enabled": False}, "example": {"enabled": True}},
 }
 
@@ -148,6 +158,20 @@ def test_settings_reach_the_environment_unbent(chart: Any) -> None:
     assert variables["INFERTAP_STORAGE"] == "demo-infertap-storage.models.svc:9903"
     assert variables["INFERTAP_HASH_KEY_FILE"] == "/etc/infertap/hash-key/key"
     assert variables["INFERTAP_SOURCE_NODE"] == "spec.nodeName"
+
+
+def test_files_that_settings_name(chart: Any) -> None:
+    """ConfigMaps and Secrets are mounted, read-only, where the values say."""
+    documents = render(chart, VALUES["files"])
+    mounts = {each["name"]: each for each in sidecar_of(documents)["volumeMounts"]}
+    assert mounts["infertap-rules"] == {
+        "name": "infertap-rules",
+        "mountPath": "/etc/infertap/rules",
+        "readOnly": True,
+    }
+    volumes = one(documents, "Deployment")["spec"]["template"]["spec"]["volumes"]
+    assert {"name": "infertap-rules", "configMap": {"name": "rules"}} in volumes
+    assert {"name": "infertap-tls", "secret": {"secretName": "tls"}} in volumes
 
 
 def test_the_spool_cannot_evict_the_pod(chart: Any) -> None:
@@ -259,6 +283,7 @@ def test_selectors_select(chart: Any) -> None:
         {"sidecar": {"settings": {"spoolDir": "/elsewhere"}}},
         {"sidecar": {"ports": []}},
         {"sidecar": {"spoolMi": 4}},
+        {"sidecar": {"mounts": [{"name": "rules", "mountPath": "/rules"}]}},
         {"storage": {"grpcPort": 0}},
         {"storage": {"replicas": 3}},
         {"sidecars": {}},

@@ -83,6 +83,9 @@ infertap.dev/sidecar: "true"
     {{- if $sidecar.hashKeySecret.name }}
     - {name: infertap-hash-key, mountPath: /etc/infertap/hash-key, readOnly: true}
     {{- end }}
+    {{- range $sidecar.mounts }}
+    - {name: infertap-{{ .name }}, mountPath: {{ .mountPath }}, readOnly: true}
+    {{- end }}
 {{- end }}
 
 {{- define "infertap.sidecar.volumes" -}}
@@ -92,6 +95,10 @@ infertap.dev/sidecar: "true"
 {{- if $sidecar.hashKeySecret.name }}
 - name: infertap-hash-key
   secret: {secretName: {{ $sidecar.hashKeySecret.name }}, defaultMode: 0444}
+{{- end }}
+{{- range $sidecar.mounts }}
+- name: infertap-{{ .name }}
+  {{- omit . "name" "mountPath" | toYaml | nindent 2 }}
 {{- end }}
 {{- end }}
 
