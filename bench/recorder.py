@@ -47,6 +47,8 @@ BARS: Final[Mapping[str, tuple[float, float]]] = {
     "openai_stream_200": (500, 1000),
 }
 _RUN_ID: Final = b"bench of recorder"[:16]
+# Until the sender has its calls.
+_PATIENCE_SECONDS: Final = 30.0
 _SPOOL_BYTES: Final = 256 << 20
 # Different calls, as a cache of texts would else see each of them again.
 _VARIETY: Final = 256
@@ -154,6 +156,9 @@ def _measure(scenario: Scenario, seconds: float, parent: Path | None, answer: Co
 
 
 def _rates(spool: Spool, seconds: float) -> dict[str, float]:
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while not spool.account().appended and time.monotonic() < deadline:
+        time.sleep(0.01)
     time.sleep(min(seconds / 5, 1.0))  # caches fill
     began, before, cpu = time.monotonic(), spool.account().appended, time.process_time()
     time.sleep(seconds)
@@ -221,7 +226,7 @@ def _text(rng: random.Random, size: int) -> str:
     words: list[str] = []
     while sum(map(len, words)) + len(words) < size:
         words.append(rng.choice(_WORDS))
-    return " ".join(words)[:size]
+    return " ".join(words)[:size].ljust(size, ".")
 
 
 def _asked(rng: random.Random, size: int, *, stream: bool) -> bytes:

@@ -75,7 +75,7 @@ def report(
         "CPU time for 1 MiB of each, in milliseconds.",
         _hostile(results),
         "## Missed",
-        _listed(f"`{kind}` in {encoding}: `{_shown(text)}`" for encoding, kind, text in misses),
+        _listed(f"`{kind}`: `{_shown(text)}`, in {encoding}" for encoding, kind, text in misses),
         "## Taken for what they are not",
         _listed(f"`{kind}`: `{_shown(text)}`" for kind, text in mistakes),
     ]
@@ -127,7 +127,7 @@ def _withheld(results: Results) -> str:
     if not shares:
         return "None."
     return "\n".join(
-        f"- {name}: {min(each):.0%} to {max(each):.0%} of a class" for name, each in shares.items()
+        f"- {name}: {min(each):.1%} to {max(each):.1%} of a class" for name, each in shares.items()
     )
 
 

@@ -1,0 +1,43 @@
+"""The measure of the recorder: its calls, and a run for a moment."""
+
+import json
+import os
+import random
+
+import pytest
+
+from bench import recorder
+from bench.recorder import SCENARIOS, Scenario, verdicts
+from bench.results import Results, Row
+
+NAMED = {scenario.name: scenario for scenario in SCENARIOS}
+
+
+def test_calls() -> None:
+    """One kind is 1 KiB of JSON each way, the other an answer in 200 deltas."""
+    rng = random.Random(1)
+    small = NAMED["json_1k"].make(rng)
+    for body in (small.request, small.response):
+        data = b"".join(body.captured_pieces)
+        assert len(data) == body.size == 1024
+        json.loads(data)
+    stream = NAMED["openai_stream_200"].make(rng)
+    assert sum(piece.count(b'"delta"') for piece in stream.response.captured_pieces) == 200
+
+
+@pytest.mark.skipif(not {0, 1} <= os.sched_getaffinity(0), reason="it pins to cores 0 and 1")
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda each: each.name)
+def test_round(scenario: Scenario) -> None:
+    """A round counts records that a real pipeline has brought to its spool."""
+    figures = recorder._round(scenario, 0.3, None)
+    assert figures["records_per_second"] > 0
+    assert figures["cpu_us_per_request"] > 0
+
+
+def test_verdicts() -> None:
+    """A bar is reached, or not."""
+    rows = [
+        Row(name, "infertap", "records_per_second", value, "1/s", value, value)
+        for name, value in (("json_1k", 5000.0), ("openai_stream_200", 499.0))
+    ]
+    assert [line.rpartition(": ")[2] for line in verdicts(Results(rows=tuple(rows)))] == ["reached", "short"]
