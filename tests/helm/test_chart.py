@@ -212,7 +212,7 @@ def test_a_native_sidecar_starts_before_the_model_and_restarts(chart: Any) -> No
 
 
 def test_redirect_leaves_ports_to_the_model(chart: Any) -> None:
-    """In redirect mode callers name the model's port, rules lead to the sidecar, and the sidecar asks whom."""
+    """In redirect mode callers name the model's port; rules lead to the sidecar, which asks for whom."""
     documents = render(chart, VALUES["redirect"])
     pod = one(documents, "Deployment")["spec"]["template"]["spec"]
     assert [each["name"] for each in pod["initContainers"]] == ["infertap-redirect", "infertap"]
