@@ -10,7 +10,7 @@ Records are `infertap.v1.Record`, typed, with the comments of the contract. Touc
 """
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
@@ -22,6 +22,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from infertap import v1
+from infertap.feedback import make_feedback
 
 ADDRESS_SETTING: Final = "INFERTAP_ADDRESS"
 DEFAULT_ADDRESS: Final = "127.0.0.1:9903"
@@ -58,6 +59,7 @@ class Client:
         options = (*_OPTIONS, ("grpc.enable_http_proxy", 0 if is_local else 1))
         self._channel = grpc.insecure_channel(self.address, options=options)
         self._records = v1.RecordServiceStub(self._channel)
+        self._feedback = v1.FeedbackServiceStub(self._channel)
 
     def get(self, call_id: str, *, fields: Iterable[str] = ()) -> v1.Record:
         """The record of a call, or only some of its `fields`; raises ClientError."""
@@ -77,6 +79,7 @@ class Client:
 
         `conditions` are the fields of `infertap.v1.RecordFilter`, times also as datetime, durations as
         timedelta, states by name: `list(model="iris", states=["FAILED"], min_duration=timedelta(seconds=1))`.
+        `feedback` is a FeedbackFilter, True (any) or False (none).
         Calls in flight are listed where `states` names INFERENCING.
         """
         request = v1.ListRecordsRequest(
@@ -116,6 +119,42 @@ class Client:
         finally:
             call.cancel()
 
+    def feedback(self, **said: Any) -> v1.AttachedFeedback:
+        """Say what became known of a call afterwards; durable on return. Raises ClientError.
+
+        `said` is what `infertap.feedback.make_feedback` takes:
+        `feedback(request_id="r-17", rating=4, labels=["late"], ground_truth={"species": "setosa"})`. The
+        answer tells the calls that it belongs to. A `feedback_id` of one's own makes it safe to send again.
+        """
+        try:
+            given = make_feedback(**said)
+        except (TypeError, ValueError) as error:
+            raise InvalidRequestError(str(error)) from None
+        return next(iter(self.attach_feedback([given])))
+
+    def attach_feedback(self, given: Iterable[v1.Feedback]) -> Sequence[v1.AttachedFeedback]:
+        """Up to 1000 pieces of feedback at once, all or none; raises ClientError."""
+        request = v1.AttachFeedbackRequest(feedback=given)
+        with _translated(self.address):
+            answer = self._feedback.AttachFeedback(request, timeout=self._deadline_seconds)
+        return tuple(answer.attached)
+
+    def list_feedback(
+        self, *, call_id: str = "", request_id: str = "", limit: int | None = None
+    ) -> Iterator[v1.Feedback]:
+        """What was given to a call, or by a request id, or at all, latest first; raises ClientError."""
+        request = v1.ListFeedbackRequest(call_id=call_id, request_id=request_id)
+        left = limit
+        while left is None or left > 0:
+            request.page_size = _PAGE if left is None else min(left, _PAGE)
+            with _translated(self.address):
+                page = self._feedback.ListFeedback(request, timeout=self._deadline_seconds)
+            yield from page.feedback
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
+            left = None if left is None else left - len(page.feedback)
+
     def close(self) -> None:
         """Close the connection."""
         self._channel.close()
@@ -149,6 +188,8 @@ def _set(made: v1.RecordFilter, name: str, value: Any) -> None:
     """Set one field; raises TypeError or ValueError where `value` is nothing for it."""
     if name in ("start_time", "end_time"):
         getattr(made, name).CopyFrom(_timestamp(value))
+    elif name == "feedback":
+        made.feedback.CopyFrom(_feedback(value))
     elif name == "min_duration":
         made.min_duration.CopyFrom(_duration(value))
     elif made.DESCRIPTOR.fields_by_name[name].is_repeated:
@@ -180,6 +221,14 @@ def _duration(value: Any) -> Duration:
     return duration
 
 
+def _feedback(value: Any) -> v1.FeedbackFilter:
+    if isinstance(value, bool):
+        return v1.FeedbackFilter(is_absent=not value)
+    if not isinstance(value, v1.FeedbackFilter):
+        raise TypeError("expected True, False or a FeedbackFilter")
+    return value
+
+
 def _state(value: Any) -> Any:
     if not isinstance(value, str):
         return value
@@ -200,6 +249,8 @@ def _translated(address: str) -> Iterator[None]:
             raise RecordNotFoundError(details) from None
         if code is grpc.StatusCode.INVALID_ARGUMENT:
             raise InvalidRequestError(details) from None
+        if code is grpc.StatusCode.UNIMPLEMENTED:
+            raise ClientError(f"{address}: {details}; feedback is kept by storage (port 9903)") from None
         if code is grpc.StatusCode.UNAVAILABLE:
             raise UnreachableError(
                 f"no records to be had at {address}: is it storage (port 9903) or a sidecar's API (9901)?"

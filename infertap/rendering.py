@@ -120,6 +120,9 @@ def kept_by(record: v1.Record) -> str:
 def in_full(record: v1.Record) -> str:
     """One record: what happened, and of both sides the headers, the redactions and the body."""
     lines = [f"{name:<14}{value}" for name, value in _facts(record) if value]
+    for each in record.feedback:
+        said = "; ".join(feedback_lines(each))
+        lines.append(f"{'feedback':<14}{local_time(each.time)}  {visible(said[:_ERROR_MOST])}")
     for title, payload in (("request", record.request), ("response", record.response)):
         lines += ["", *_payload(title, payload)]
     return "\n".join(lines)

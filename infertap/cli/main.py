@@ -17,6 +17,7 @@ examples:
   infertap records list --state failed --since 1h
   infertap records get 01a1fca6-3690-7b75-982b-979712d2d16f
   infertap records tail --model iris --json
+  infertap feedback add --request-id checkout-17 --thumb down --comment "wrong price"
   INFERTAP_UPSTREAM=127.0.0.1:8000 infertap sidecar
   INFERTAP_REDACT=all,-phone infertap redact --explain request.json
 """
@@ -37,6 +38,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from infertap.demo import run_demo  # noqa: PLC0415  (imports nothing before it is asked for)
 
         return run_demo(once=read.once)
+    if read.command == "feedback":
+        from infertap.cli.feedback import run_feedback  # noqa: PLC0415
+
+        return run_feedback(read)
     from infertap.cli.records import run_records  # noqa: PLC0415
 
     return run_records(read)
@@ -60,9 +65,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     demo = commands.add_parser("demo", help="run the main job for real, on this machine")
     demo.add_argument("--once", action="store_true", help="end by itself once everything has been shown")
-    from infertap.cli.options import add_records  # noqa: PLC0415
+    from infertap.cli.options import add_feedback, add_records  # noqa: PLC0415
 
     add_records(commands.add_parser("records", help="fetch records"))
+    add_feedback(commands.add_parser("feedback", help="say what became known of a call afterwards"))
     return parser
 
 

@@ -1,9 +1,13 @@
-"""Options: what `infertap records` understands, and how text becomes times and durations."""
+"""Options: what `infertap records` and `infertap feedback` understand, and how text is read."""
 
 import argparse
+import json
 import re
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from infertap import v1
 
 _UNITS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
@@ -24,6 +28,41 @@ def add_records(parser: argparse.ArgumentParser) -> None:
     _add_common(tailing)
     _add_filters(tailing)
     tailing.add_argument("--backlog", type=_backlog, default=10, metavar="N", help="begin with so many (10)")
+
+
+def add_feedback(parser: argparse.ArgumentParser) -> None:
+    """Add the commands under `feedback`."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    adding = actions.add_parser("add", help="give feedback to a call, or to all calls of a request id")
+    _add_common(adding)
+    _add_subject(adding, required=True)
+    group = adding.add_argument_group("what is said of it, at least one")
+    group.add_argument("--rating", type=float, metavar="NUMBER")
+    group.add_argument("--thumb", choices=("up", "down"), default="")
+    group.add_argument("--label", action="append", metavar="LABEL", help="may be given more than once")
+    group.add_argument("--comment", default="", metavar="TEXT")
+    group.add_argument("--correction", default="", metavar="TEXT", help="what the answer should have been")
+    group.add_argument("--ground-truth", type=_json, metavar="JSON", help="what was true")
+    group.add_argument(
+        "--event",
+        action="append",
+        type=_event,
+        metavar="NAME[=VALUE]",
+        help="what the user did; more than once",
+    )
+    adding.add_argument("--id", default="", metavar="ID", help="its own id: given twice it is kept once")
+    adding.add_argument("--source", default="", metavar="NAME", help="who or what gives it")
+    adding.add_argument("--time", type=read_time, metavar="TIME", help="when it was given; else now")
+    listing = actions.add_parser("list", help="what was given, latest first")
+    _add_common(listing)
+    _add_subject(listing, required=False)
+    listing.add_argument("--limit", type=_positive, default=50, metavar="N", help="at most so many (50)")
+
+
+def _add_subject(parser: argparse.ArgumentParser, *, required: bool) -> None:
+    subject = parser.add_mutually_exclusive_group(required=required)
+    subject.add_argument("--call-id", default="", metavar="ID")
+    subject.add_argument("--request-id", default="", metavar="ID")
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
@@ -52,6 +91,11 @@ def _add_filters(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--request-id", metavar="ID")
     group.add_argument("--user", metavar="HASH", help="as records show it")
     group.add_argument("--text", metavar="TEXT", help="in either body, whatever the case")
+    group.add_argument("--feedback", choices=("any", "none"), help="with feedback, or without any")
+    group.add_argument("--feedback-label", metavar="LABEL")
+    group.add_argument("--thumb", choices=("up", "down"))
+    group.add_argument("--min-rating", type=float, metavar="NUMBER")
+    group.add_argument("--max-rating", type=float, metavar="NUMBER")
 
 
 def conditions(read: argparse.Namespace) -> dict[str, Any]:
@@ -70,8 +114,23 @@ def conditions(read: argparse.Namespace) -> dict[str, Any]:
         "request_id": read.request_id,
         "user": read.user,
         "text": read.text,
+        "feedback": _feedback(read),
     }
-    return {name: value for name, value in asked.items() if value}
+    return {name: value for name, value in asked.items() if value not in (None, "", [])}
+
+
+def _feedback(read: argparse.Namespace) -> "v1.FeedbackFilter | None":
+    """What feedback is asked for; None where it does not matter."""
+    from infertap import v1  # noqa: PLC0415  (not before it is asked for)
+
+    asked = v1.FeedbackFilter(
+        is_absent=read.feedback == "none",
+        min_rating=read.min_rating,
+        max_rating=read.max_rating,
+        label=read.feedback_label or "",
+        thumb=v1.Thumb.Value(f"THUMB_{(read.thumb or 'unspecified').upper()}"),
+    )
+    return asked if read.feedback or asked != v1.FeedbackFilter() else None
 
 
 def read_duration(text: str) -> timedelta:
@@ -109,3 +168,19 @@ def _backlog(text: str) -> int:
     if not text.isdecimal() or int(text) > 1000:
         raise argparse.ArgumentTypeError(f"expected a number from 0 to 1000, not {text!r}")
     return int(text)
+
+
+def _json(text: str) -> list[Any]:
+    """The value in a list of one, so that null is something."""
+    try:
+        return [json.loads(text)]
+    except (ValueError, RecursionError):
+        raise argparse.ArgumentTypeError('expected JSON; a text is "in quotation marks"') from None
+
+
+def _event(text: str) -> tuple[str, float | None]:
+    name, equals, value = text.partition("=")
+    try:
+        return name, float(value) if equals else None
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected NAME or NAME=NUMBER, not {text!r}") from None

@@ -4,7 +4,7 @@ import argparse
 import io
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from google.protobuf.json_format import MessageToJson
 
@@ -16,12 +16,17 @@ from infertap.rendering import Table, in_full, visible
 
 def run_records(read: argparse.Namespace) -> int:
     """Run `infertap records …`; returns the exit status."""
+    return with_client(read, _print)
+
+
+def with_client(read: argparse.Namespace, act: Callable[[Client, argparse.Namespace], None]) -> int:
+    """Connect, act and print; returns the exit status, having said what went wrong."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         # What the terminal's encoding lacks is shown by code point.
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         with Client(read.address) as client:
-            _print(client, read)
+            act(client, read)
         # Here, not at exit, where a reader that has enough could no longer be met.
         sys.stdout.flush()
     except ClientError as error:

@@ -11,11 +11,12 @@ import pytest
 from infertap import v1
 
 
-class RecordsServer(v1.RecordServiceServicer):
+class RecordsServer(v1.RecordServiceServicer, v1.FeedbackServiceServicer):
     """Serves `records`, newest last, in pages of at most `most`; `requests` tells what it was asked."""
 
     def __init__(self) -> None:
         self.records: list[v1.Record] = []
+        self.given: list[v1.Feedback] = []
         self.requests: list[Any] = []
         self.most = 1000
         # Set where every request is to fail.
@@ -23,6 +24,7 @@ class RecordsServer(v1.RecordServiceServicer):
         self.tail_has_ended = threading.Event()
         self._server = grpc.server(futures.ThreadPoolExecutor(4))
         v1.add_RecordServiceServicer_to_server(self, self._server)
+        v1.add_FeedbackServiceServicer_to_server(self, self._server)
         self.address = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
         self._server.start()
 
@@ -60,6 +62,24 @@ class RecordsServer(v1.RecordServiceServicer):
         context.add_callback(self.tail_has_ended.set)
         yield from self.records[-request.backlog :] if request.backlog else []
         self.tail_has_ended.wait(30)
+
+    def AttachFeedback(  # noqa: N802
+        self, request: v1.AttachFeedbackRequest, context: grpc.ServicerContext
+    ) -> v1.AttachFeedbackResponse:
+        self._asked(request, context)
+        self.given += request.feedback
+        ids = [each.feedback_id for each in request.feedback]
+        attached = [v1.AttachedFeedback(feedback_id=each, call_ids=["call-1"]) for each in ids]
+        return v1.AttachFeedbackResponse(attached=attached)
+
+    def ListFeedback(  # noqa: N802
+        self, request: v1.ListFeedbackRequest, context: grpc.ServicerContext
+    ) -> v1.ListFeedbackResponse:
+        self._asked(request, context)
+        start = int(request.page_token or 0)
+        end = start + min(request.page_size or 50, self.most)
+        token = str(end) if end < len(self.given) else ""
+        return v1.ListFeedbackResponse(feedback=self.given[::-1][start:end], next_page_token=token)
 
     def stop(self) -> None:
         self._server.stop(0).wait(30)
