@@ -6,6 +6,7 @@
     peers/          how the others are set up, and the small proxies written for this
     results.py      figures and their file   bars.py        what is to be reached
     report.py       RESULTS.md               tools.py       installs what is missing
+    redaction*.py   recall, REDACTION.md     recorder.py    records a second into the spool
 
 Nothing of it is in the product.
 """
