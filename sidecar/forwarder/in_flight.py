@@ -1,8 +1,8 @@
 """In flight: what one stream to storage is told of calls in flight: each once in full, then what changed.
 
 Pure. Storage keeps what a stream told until the stream says otherwise; so a new stream begins with
-everything. Bounded: a message has at most MOST_CALLS new calls, of about MOST_BYTES, the rest being told of in
-the next; and some 50 bytes for each of the others, of which there are as many as the table holds.
+everything. Bounded: a message has at most MOST_CALLS new calls, of about MOST_BYTES, the rest being told of
+in the next; and some 50 bytes for each of the others, of which there are as many as the table holds.
 """
 
 from collections.abc import Iterable

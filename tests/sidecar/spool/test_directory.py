@@ -31,7 +31,7 @@ def test_closed_to_others(directory: Path) -> None:
 def test_no_directory_to_be_had(tmp_path: Path) -> None:
     """A path that can't be one is SpoolFailed, and says why."""
     (tmp_path / "file").write_text("")
-    with pytest.raises(SpoolFailed, match="INFERTAP_SPOOL_DIR: .*Not a directory"):
+    with pytest.raises(SpoolFailed, match=r"INFERTAP_SPOOL_DIR: .*Not a directory"):
         SpoolDirectory.claim(tmp_path / "file" / "spool")
 
 
