@@ -89,6 +89,7 @@ def test_encodings_hide_nothing(redactor: Callable[..., Redactor], encoding: str
         "VGhpcyBpcyBub3RoaW5nIG9mIGludGVyZXN0",
         "src/recorder/redaction/lenses.py CamelCaseNamesOfClasses",
         "m² ½ … ™ ①",
+        "def a(): ...\\n@pytest.mark.parametrize\\n@b.c.de",
     ],
 )
 def test_what_hides_nothing_stays(redactor: Callable[..., Redactor], text: str) -> None:
