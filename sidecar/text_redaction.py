@@ -1,7 +1,7 @@
 """Text redaction: the sidecar's rules for texts that are no part of a call, such as feedback.
 
 Storage finds it by the entry point `infertap.redaction` (pyproject.toml): it may not import the sidecar, and
-law 3 holds for it as well (docs/decisions/0013). Goes by the settings of redaction, which storage is given as
+law 3 holds for it as well (docs/decisions/0014). Goes by the settings of redaction, which storage is given as
 the sidecar is. Touches the files that they name, when it is opened.
 """
 

@@ -1,7 +1,7 @@
 """Redaction: law 3 for what comes to storage otherwise than through a sidecar.
 
 The rules themselves are found by an entry point, since storage does not import the sidecar
-(docs/decisions/0013). Without them nothing is redacted and so nothing is taken.
+(docs/decisions/0014). Without them nothing is redacted and so nothing is taken.
 """
 
 from collections.abc import Callable, Mapping
