@@ -177,6 +177,8 @@ class Sidecar:
         _, unfinished = await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         for each in unfinished:
             each.cancel()
+        # What nobody asks for its result, asyncio reports with a traceback.
+        await asyncio.gather(*unfinished, return_exceptions=True)
 
     # -- what people and probes ask
 

@@ -80,6 +80,32 @@ def test_call_beyond_the_drain_time_is_broken_off(
     assert late["calls_broken_off"] == 1
 
 
+def test_a_second_signal_hurries(
+    start_sidecar: "Callable[..., Sidecar]", start_model: "Callable[..., Model]"
+) -> None:
+    """A second SIGTERM ends the wait for calls; the log still holds events only."""
+    asked, is_over = threading.Event(), threading.Event()
+
+    def never(connection: socket.socket) -> None:
+        connection.recv(4096)
+        asked.set()
+        assert is_over.wait(60)
+
+    sidecar = start_sidecar(start_model(never).address, drain_seconds="60")
+    with sidecar.connect() as client:
+        client.sendall(REQUEST)
+        assert asked.wait(20)
+        sidecar.process.terminate()
+        deadline = time.monotonic() + 20
+        while not sidecar.events("draining: nobody listens"):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        sidecar.process.terminate()
+        assert sidecar.process.wait(20) == 0
+        is_over.set()
+    assert all(line.startswith("{") for line in sidecar.log_path.read_text().splitlines())
+
+
 def test_children_follow_a_killed_parent(
     start_sidecar: "Callable[..., Sidecar]", start_model: "Callable[..., Model]"
 ) -> None:
