@@ -234,7 +234,7 @@ class Record(google.protobuf.message.Message):
     def source(self) -> Global___Source: ...
     @property
     def logging_error_codes(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
-        """What the recorder could not do as asked, e.g. "MAX_REQUEST_SIZE_EXCEEDED", "RESPONSE_BODY_WITHHELD"."""
+        """What the recorder could not do as asked, e.g. "MAX_REQUEST_SIZE_EXCEEDED", "RESPONSE_BODY_UNREADABLE"."""
 
     @property
     def context(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
