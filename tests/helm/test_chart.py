@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from infertap import setting_names
-from infertap.settings import read_settings
 
 pytestmark = pytest.mark.kubernetes
 
@@ -144,7 +143,15 @@ def test_environment_is_what_the_processes_read(chart: Any, values: dict[str, An
     if any(each["kind"] == "StatefulSet" for each in documents):
         container = one(documents, "StatefulSet")["spec"]["template"]["spec"]["containers"][0]
         storage_config = pytest.importorskip("storage.config")
-        read_settings(storage_config.Settings, environment(container))
+        storage_config.read(environment(container))
+
+
+def test_feedback_is_redacted_as_payloads_are(chart: Any) -> None:
+    """Storage gets the sidecars' settings of redaction."""
+    documents = render(chart, VALUES["everything"])
+    container = one(documents, "StatefulSet")["spec"]["template"]["spec"]["containers"][0]
+    assert environment(container)["INFERTAP_REDACT_FIELDS"] == "$.user.name=mask,password=drop"
+    assert "INFERTAP_SAMPLE_RATE" not in environment(container)
 
 
 def test_settings_reach_the_environment_unbent(chart: Any) -> None:
