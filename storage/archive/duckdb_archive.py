@@ -21,7 +21,7 @@ import fcntl
 import os
 import re
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -305,16 +305,16 @@ class DuckdbArchive:
         with self._cursor(Interrupt()) as cursor:
             self._feedback.join(cursor, records, most_bytes)
 
-    def calls_of(self, request_id: str, most: int) -> list[str]:
+    def calls_of(self, request_ids: Collection[str], most: int) -> dict[str, list[str]]:
         """See Archive."""
-        found: dict[str, None] = {}
+        found: dict[str, dict[str, None]] = {each: {} for each in request_ids}
         with self._cursor(Interrupt()) as cursor:
-            for day in self._days:
-                rows = cursor.execute(CALLS_OF.format(day=day), [request_id, most]).fetchall()
-                found.update((call_id, None) for (call_id,) in rows)
-                if len(found) >= most:
-                    break
-        return list(found)[:most]
+            for day in self._days if found else ():
+                rows = cursor.execute(CALLS_OF.format(day=day), [list(found), most]).fetchall()
+                for request_id, call_id in rows:
+                    if len(found[request_id]) < most:
+                        found[request_id][call_id] = None
+        return {request_id: list(calls) for request_id, calls in found.items()}
 
     @contextlib.contextmanager
     def _cursor(self, interrupt: Interrupt) -> "Iterator[duckdb.DuckDBPyConnection]":

@@ -16,8 +16,10 @@ LATER_SEGMENT: Final = f"SELECT 1 {_OF_CALL} AND sequence > ? LIMIT 1"
 
 # Segments of a call are of one request id.
 CALLS_OF: Final = (
-    "SELECT call_id FROM {day}.records WHERE request_id = ? "
-    "GROUP BY call_id ORDER BY max(start_ns) DESC LIMIT ?"
+    "SELECT request_id, call_id FROM {day}.records WHERE request_id IN (SELECT unnest(?::VARCHAR[])) "
+    "GROUP BY request_id, call_id "
+    "QUALIFY row_number() OVER (PARTITION BY request_id ORDER BY max(start_ns) DESC) <= ? "
+    "ORDER BY max(start_ns) DESC"
 )
 
 _TABLES: Final = {

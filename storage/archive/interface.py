@@ -1,7 +1,7 @@
 """Interface: what storage asks of an engine. One contract test suite holds every engine to it."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
 from infertap import v1
@@ -85,8 +85,10 @@ class Archive(Protocol):
         Raises ArchiveError.
         """
 
-    def calls_of(self, request_id: str, most: int) -> list[str]:
-        """Ids of at most so many calls recorded with that request id, latest first. Raises ArchiveError."""
+    def calls_of(self, request_ids: Collection[str], most: int) -> dict[str, list[str]]:
+        """Of each request id the ids of at most so many calls recorded with it, latest first. Raises
+        ArchiveError.
+        """
 
     def close(self) -> None:
         """Close; harmless when closed."""

@@ -443,11 +443,13 @@ def test_calls_of_a_request(archive: Archive, making: "Making") -> None:
     archive.append(
         [making.entry(3, request_id="again"), making.entry(3, OTHER, request_id="again")], NOW + DAY
     )
-    assert sorted(archive.calls_of("again", 10)) == sorted(
+    found = archive.calls_of(["again", "r-2", "nobody"], 10)
+    assert sorted(found["again"]) == sorted(
         making.record(sequence, spool).call_id for sequence, spool in ((1, SPOOL), (3, SPOOL), (3, OTHER))
     )
-    assert len(archive.calls_of("again", 2)) == 2
-    assert archive.calls_of("nobody", 10) == []
+    assert (found["r-2"], found["nobody"]) == ([making.record(2).call_id], [])
+    assert archive.calls_of(["again"], 1)["again"][0] in found["again"][:2]
+    assert archive.calls_of([], 10) == {}
 
 
 @pytest.mark.parametrize(
