@@ -74,6 +74,8 @@ class Attaching:
         for number, each in enumerate(given):
             _check_id(each.feedback_id, self._redaction, f"{field}[{number}].feedback_id")
             redact_feedback(each, self._redaction)
+            if not (each.call_id or each.request_id):
+                raise InvalidArgumentError(f"{field}[{number}].request_id", "can't be redacted")
             each.feedback_id = each.feedback_id or str(uuid.uuid4())
             each.received_at.FromNanoseconds(received_ns)
             if not each.HasField("time"):
@@ -140,6 +142,5 @@ class _Asked:
 
 def _check_id(feedback_id: str, redaction: TextRedaction, field: str) -> None:
     """An id is what repeats are told by, so it can't be masked."""
-    redacted, _ = redaction.text(feedback_id)
-    if redacted != feedback_id:
+    if feedback_id and redaction.text(feedback_id)[0] != feedback_id:
         raise InvalidArgumentError(field, "looks like personal data or a secret")

@@ -145,6 +145,8 @@ class InFlight:
         self._remove(spool, call_id)
         record.ClearField("sequence")  # only a record has one, and a time of storage
         record.ClearField("stored_at")
+        record.ClearField("feedback")
+        record.ClearField("feedback_count")
         call = CallInFlight(
             call_id,
             spool_id,

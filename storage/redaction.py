@@ -36,12 +36,15 @@ def open_redaction(environ: Mapping[str, str]) -> TextRedaction | None:
 
 
 def redact_feedback(feedback: v1.Feedback, redaction: TextRedaction) -> None:
-    """Redact every text of `feedback`, in place; its ids are the caller's to look at."""
+    """Redact every text of `feedback`, in place; what that fails for is withheld. Its own id and its
+    call's are the caller's to look at.
+    """
     work = _Work(feedback, redaction)
     for name in ("request_id", "source", "comment"):
         if getattr(feedback, name):  # setting it would choose the subject
             setattr(feedback, name, work.text(getattr(feedback, name), name))
-    feedback.labels[:] = [work.text(label, "labels") for label in feedback.labels]
+    redacted = [work.text(label, "labels") for label in feedback.labels]
+    feedback.labels[:] = [label for label in redacted if label]
     for event in feedback.events:
         event.name = work.text(event.name, "events")
     feedback.correction = work.document(feedback.correction, "correction", "")
@@ -57,18 +60,29 @@ class _Work:
         self._redaction = redaction
 
     def text(self, text: str, field: str) -> str:
-        redacted, counts = self._redaction.text(text)
+        try:
+            redacted, counts = self._redaction.text(text)
+        except Exception:  # law 3: whatever it was, nothing raw goes on
+            self._withhold(field)
+            return ""
         self._note(counts, field)
         return redacted
 
     def document(self, text: str, field: str, content_type: str) -> str:
         if not text:
             return ""
-        redacted, counts = self._redaction.document(text, content_type)
+        try:
+            redacted, counts = self._redaction.document(text, content_type)
+        except Exception:  # law 3
+            redacted, counts = None, {}
         self._note(counts, field)
         if redacted is None:
-            self._feedback.withheld.append(field)
+            self._withhold(field)
         return redacted or ""
+
+    def _withhold(self, field: str) -> None:
+        if field not in self._feedback.withheld:
+            self._feedback.withheld.append(field)
 
     def _note(self, counts: Mapping[str, int], field: str) -> None:
         for kind, count in counts.items():

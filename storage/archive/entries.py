@@ -77,6 +77,8 @@ class Stored:
         record.sequence = self.position.sequence
         record.spool_id = self.position.spool_id
         record.stored_at.FromNanoseconds(self.stored_ns)
+        record.ClearField("feedback")  # only the archive's own is joined to it
+        record.ClearField("feedback_count")
         return record
 
 

@@ -1,6 +1,7 @@
 """FeedbackService over a real connection: what is taken, what is refused, what comes back."""
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,8 @@ import grpc.aio
 import pytest
 
 from infertap import v1
-from storage.archive import Archive, open_archive
+from infertap.query import Query
+from storage.archive import Archive, Interrupt, open_archive
 from storage.feedback import Attaching, Feedback
 from storage.in_flight import InFlight
 from storage.live import Live
@@ -271,3 +273,46 @@ async def test_filter_that_cannot_be_meant(served: Served) -> None:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await served.records.ListRecords(v1.ListRecordsRequest(filter=v1.RecordFilter(feedback=asked)))
         assert (caught.value.details() or "").startswith(f"{field}: ")
+
+
+class Failing:
+    """Redaction that fails for one text."""
+
+    policy_version = "p"
+
+    def text(self, text: str) -> tuple[str, dict[str, int]]:
+        if text == "bad":
+            raise RuntimeError(text)
+        return text, {}
+
+    def document(self, text: str, content_type: str) -> tuple[str | None, dict[str, int]]:
+        return self.text(text)
+
+
+async def test_what_redaction_fails_for(tmp_path: Path) -> None:
+    """It is withheld, and said to be; without its subject the whole is refused."""
+    async for served in serve(tmp_path, Failing()):
+        await served.attach(
+            v1.Feedback(request_id="r", comment="bad", correction="bad", labels=["bad", "good"], source="s")
+        )
+        (kept,) = (await served.feedback.ListFeedback(v1.ListFeedbackRequest())).feedback
+        assert (kept.comment, kept.correction, list(kept.labels), kept.source) == ("", "", ["good"], "s")
+        assert list(kept.withheld) == ["comment", "labels", "correction"]
+        code, details = await served.refused(v1.Feedback(request_id="bad", rating=1))
+        assert (code, details.split(":")[0]) == (grpc.StatusCode.INVALID_ARGUMENT, "feedback[0].request_id")
+
+
+async def test_feedback_that_a_record_brings_along(served: Served, making: "Making") -> None:
+    """A sender of records can't forge feedback, whatever mask is asked with."""
+    forged = making.record(1)
+    forged.feedback.add(comment="forged")
+    forged.feedback_count = 9
+    entry = making.entry(1)
+    served.archive.append([dataclasses.replace(entry, record=forged.SerializeToString())], NOW)
+    for paths in ([], ["feedback", "feedback_count"]):
+        request = v1.GetRecordRequest(call_id=CALL)
+        request.read_mask.paths.extend(paths)
+        record = await served.records.GetRecord(request)
+        assert (len(record.feedback), record.feedback_count) == (0, 0)
+    page = served.archive.page(Query(), None, 1, Interrupt())
+    assert page.records[0].feedback_count == 0
