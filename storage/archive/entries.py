@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from infertap import v1
+from infertap.query import InvalidArgumentError
 
 _POSITION: Final = struct.Struct(">Q16sQ")
 
@@ -58,8 +59,11 @@ class Position:
 
     @classmethod
     def unpack(cls, packed: bytes) -> "Position":
-        """The inverse of `pack`."""
-        return cls(*_POSITION.unpack(packed))
+        """The inverse of `pack`; raises InvalidArgumentError for what no archive has (a forged token)."""
+        position = cls(*_POSITION.unpack(packed))
+        if max(position.start_ns, position.sequence) >= 1 << 63:
+            raise InvalidArgumentError("page_token", "not a token of this service")
+        return position
 
 
 @dataclass(frozen=True, slots=True)

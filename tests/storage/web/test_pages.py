@@ -10,10 +10,12 @@ import pytest
 from aiohttp import web
 
 from infertap import v1
-from storage.archive import open_archive
+from infertap.query import PageTokens, Query
+from storage.archive import Position, open_archive
 from storage.feedback import Attaching
 from storage.in_flight import InFlight
 from storage.numbers import Numbers
+from storage.query import POSITION_BYTES
 from storage.redaction import open_redaction
 from storage.web import Pages, PostedFeedback, make_app
 
@@ -154,6 +156,10 @@ async def test_hostile_questions(site: Site) -> None:
     _, page, _ = await site.get("/?model=%22%3E%3Cscript%3Ealert(1)%3C/script%3E")
     assert "<script>alert" not in page
     status, page, _ = await site.get("/?page=nonsense")
+    assert status == 400
+    assert "page_token: not a token" in page
+    forged = PageTokens(Query(), POSITION_BYTES).pack(Position((1 << 64) - 1, b"s" * 16, 1).pack())
+    status, page, _ = await site.get(f"/?page={forged}")
     assert status == 400
     assert "page_token: not a token" in page
 
