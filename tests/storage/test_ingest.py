@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tests.storage.conftest import Making
 
 SPOOL = b"s" * 16
+CALL = "73737373-0000-7000-8000-000000000001"
 WAIT_SECONDS = 20
 
 
@@ -162,15 +163,21 @@ def spooled(**fields: Any) -> v1.Entry:
         spooled(record=b"\xff\xff\xff"),
         spooled(record=v1.Record(path="/").SerializeToString()),
         spooled(record=bytes(RECORD_BYTES + 1)),
+        spooled(record=v1.Record(call_id="c", timing=v1.Timing(start=Timestamp())).SerializeToString()),
         spooled(
-            record=v1.Record(call_id="c", timing=v1.Timing(start=Timestamp(nanos=-5))).SerializeToString()
+            record=v1.Record(
+                call_id="{" + CALL + "}", timing=v1.Timing(start=Timestamp())
+            ).SerializeToString()
         ),
         spooled(
-            record=v1.Record(call_id="c", timing=v1.Timing(start=Timestamp(seconds=-1))).SerializeToString()
+            record=v1.Record(call_id=CALL, timing=v1.Timing(start=Timestamp(nanos=-5))).SerializeToString()
+        ),
+        spooled(
+            record=v1.Record(call_id=CALL, timing=v1.Timing(start=Timestamp(seconds=-1))).SerializeToString()
         ),
         spooled(
             record=v1.Record(
-                call_id="c", timing=v1.Timing(start=Timestamp(seconds=1 << 62))
+                call_id=CALL, timing=v1.Timing(start=Timestamp(seconds=1 << 62))
             ).SerializeToString()
         ),
         spooled(salt=b"short"),
