@@ -124,7 +124,10 @@ class SpoolFile:
                 self._tables.env.close()
                 self._tables = None
             if self._unsound:
-                self._directory.set_aside(DATA_FILE, self._unsound)
+                try:
+                    self._directory.set_aside(DATA_FILE, self._unsound)
+                except OSError as error:
+                    raise SpoolFailed(f"spool in {self._directory.path}: {error}") from None
                 self._unsound = ""
             self._open()
             self._failed = False
