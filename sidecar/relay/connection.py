@@ -260,7 +260,9 @@ class Connection:
             if tap is not None:
                 tap.tick(now)
                 since = tap.held_since
-                if since >= 0 and now - since > HEAD_NS:
+                if since == 0:  # what a tap that has stopped still held of the other side
+                    self._send_held(*tap.give_up("", now))
+                elif since > 0 and now - since > HEAD_NS:
                     self.give_up("head_too_slow", now)
                 weight = tap.weight
         return weight
@@ -270,11 +272,13 @@ class Connection:
         with self._detaching_on_fault():
             if self.tap is not None:
                 self.traffic.row.add(why)
-                to_model, to_client = self.tap.give_up(why, now)
-                if to_model:
-                    self.client.send_onward(to_model)
-                if to_client:
-                    self.model.send_onward(to_client)
+                self._send_held(*self.tap.give_up(why, now))
+
+    def _send_held(self, to_model: bytes, to_client: bytes) -> None:
+        if to_model:
+            self.client.send_onward(to_model)
+        if to_client:
+            self.model.send_onward(to_client)
 
     def read_in_pieces(self, *, small: bool) -> None:
         """Whether both sides are read in small pieces, since too much waits in this process."""

@@ -58,8 +58,9 @@ class Tap(Protocol):
 
     @property
     def held_since(self) -> int:
-        """When the oldest byte that is held came, of either side; -1 where none is held. Asked for by the
-        relay about once a second, never on the hot path.
+        """When the oldest byte that is held came, of either side; -1 where none is held, and 0 where the tap
+        has stopped with bytes of the other side held, which `give_up` then returns. Asked for by the relay
+        about once a second, never on the hot path.
         """
 
     @property

@@ -12,7 +12,7 @@ from sidecar.recorder.redaction.spans import Span, without_overlaps
 
 DEPTH: Final = 3
 _CLEAN_TEXTS: Final = 4096
-_CLEAN_BYTES: Final = 128
+_CLEAN_BYTES: Final = 256
 
 
 class Finder:
@@ -20,7 +20,7 @@ class Finder:
 
     def __init__(self, scanner: Scanner) -> None:
         self._scanner = scanner
-        # Short texts in which nothing was found: paths and names repeat from call to call.
+        # Short texts in which nothing was found: header values, paths and names repeat from call to call.
         self._clean: set[bytes] = set()
 
     def may_hold(self, data: bytes) -> bool:

@@ -53,6 +53,8 @@ def read_own_rules(path: str | None) -> tuple[OwnRule, ...]:
     try:
         with Path(path).open("rb") as file:
             text = file.read(_MOST_FILE_BYTES + 1)
+        if len(text) > _MOST_FILE_BYTES:  # what is cut off could be whole rules
+            raise RulesFileError(f"{_SETTING}: {path}: larger than {_MOST_FILE_BYTES} bytes")
         listed = tomllib.loads(text.decode())
     except OSError as error:
         raise RulesFileError(f"{_SETTING}: {path}: {error.strerror}") from None

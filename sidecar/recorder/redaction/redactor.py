@@ -18,8 +18,6 @@ from sidecar.recorder.redaction.redacted_body import RedactedBody
 from sidecar.recorder.redaction.text import TextRedaction
 
 _CREDENTIAL: Final = "credential"
-_CLEAN_VALUES: Final = 4096
-_CLEAN_BYTES: Final = 256
 # Beside what is_secret_name tells.
 _CREDENTIAL_HEADERS: Final = frozenset(
     {
@@ -60,8 +58,6 @@ class Redactor:
     def __init__(self, policy: Policy) -> None:
         self.policy = policy
         self._text = TextRedaction(Finder(policy.scanner), policy.masks)
-        # Header values that held nothing, and their text: most repeat from call to call.
-        self._clean: dict[bytes, str] = {}
         self._values = NamedValues(policy, self._text)
         self._body = BodyRedaction(policy)
 
@@ -98,7 +94,7 @@ class Redactor:
             return self._by_rule(raw_value, action)
         if name.endswith("-bin"):  # gRPC metadata in base64, which no rule reads
             return mask("binary")
-        return self._value(raw_value, f"{where}:{name}", findings)
+        return self.raw(raw_value, f"{where}:{name}", findings)
 
     def _by_rule(self, raw: bytes, action: str) -> str:
         if action == "drop":
@@ -106,18 +102,6 @@ class Redactor:
         if action == "last4":
             return last_four("field", raw.decode("utf-8", "replace"))
         return (self.keyed_hash(raw) if action == "hash" else "") or mask("field")
-
-    def _value(self, raw: bytes, where: str, findings: Findings) -> str:
-        known = self._clean.get(raw)
-        if known is not None:
-            return known
-        before = findings.total
-        value = self.raw(raw, where, findings)
-        if findings.total == before and len(raw) <= _CLEAN_BYTES:
-            if len(self._clean) >= _CLEAN_VALUES:
-                self._clean.clear()
-            self._clean[raw] = value
-        return value
 
     def query(self, query: bytes, findings: Findings) -> str:
         """A query (without its `?`): what parameters of telling names hold is masked, and what is found."""

@@ -46,7 +46,9 @@ class TextRedaction:
         ]
         for span in spans:
             findings.add(span.kind, where)
-        return self._masked(data, spans).decode("utf-8", "replace") if spans else text
+        if spans:
+            data = self._masked(data, spans)
+        return data.decode("utf-8", "replace")
 
     def joined(self, parts: Sequence[str], where: str, findings: Findings) -> list[str]:
         """Redacts text that comes in `parts`: what spans several is masked in the first, and cut out of the

@@ -80,6 +80,22 @@ async def test_head_that_comes_too_slowly_is_given_up(bench: "Bench") -> None:
     assert await model.receive(4) == b"more"
 
 
+async def test_what_a_stopped_tap_still_holds_goes_on(bench: "Bench") -> None:
+    """It is no slow head: it goes on at the next round, and nothing is counted."""
+
+    def prepare(tap: "ScriptedTap") -> None:
+        tap.hold_on = b"<"
+
+    bench.prepare = prepare
+    client, model = await bench.joined()
+    await client.send(b"GET <")
+    assert await model.receive(4) == b"GET "
+    bench.taps[0].held_since = 0
+    start(bench)
+    assert await model.receive(1) == b"<"
+    assert bench.row["head_too_slow"] == 0
+
+
 async def test_head_that_is_young_is_left(bench: "Bench") -> None:
     """A head in the making is nobody's fault."""
     await bench.joined()

@@ -88,6 +88,12 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     assert read_own_rules(None) == ()
 
 
+def test_a_file_that_is_too_large(tmp_path: Path) -> None:
+    """A file beyond the limit is a fault: what is cut off could be whole rules."""
+    with pytest.raises(RulesFileError, match="larger than"):
+        read_own_rules(written(tmp_path, GOOD + "# " + "x" * (1 << 20)))
+
+
 def test_every_fault_is_told_at_the_start(tmp_path: Path) -> None:
     """The sidecar's parent has the file checked, and ends with a line for each fault."""
     check_setting_files(config.read({}))

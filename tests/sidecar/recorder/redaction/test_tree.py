@@ -92,6 +92,16 @@ def test_names_that_tell(tree: Any, redacted: Any) -> None:
     assert tree_redaction().redact(tree, "body", Findings()) == redacted
 
 
+def test_lone_surrogates_under_a_telling_name() -> None:
+    """What is no valid Unicode becomes `?` there too: a record can hold it."""
+    (tree,) = (
+        Redactor(Policy.of(config.read({}), None))
+        .body("application/json", b'{"birthplace": "a\\ud800"}', Findings())
+        .documents
+    )
+    assert tree == {"birthplace": "a?"}
+
+
 def test_such_bodies_are_never_taken_for_clean() -> None:
     """A body whose only personal data is told by a member's name is looked at."""
     made = Redactor(Policy.of(config.read({}), None))
