@@ -25,19 +25,19 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ainfertap/v1/feedback.proto\x12\x0binfertap.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdb\x03\n\x08\x46\x65\x65\x64\x62\x61\x63k\x12\x13\n\x0b\x66\x65\x65\x64\x62\x61\x63k_id\x18\x01 \x01(\t\x12\x11\n\x07\x63\x61ll_id\x18\x02 \x01(\tH\x00\x12\x14\n\nrequest_id\x18\x03 \x01(\tH\x00\x12(\n\x04time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06source\x18\x05 \x01(\t\x12\x13\n\x06rating\x18\n \x01(\x01H\x01\x88\x01\x01\x12!\n\x05thumb\x18\x0b \x01(\x0e\x32\x12.infertap.v1.Thumb\x12\x0e\n\x06labels\x18\x0c \x03(\t\x12\x0f\n\x07\x63omment\x18\r \x01(\t\x12\x12\n\ncorrection\x18\x0e \x01(\t\x12\x19\n\x11ground_truth_json\x18\x0f \x01(\t\x12*\n\x06\x65vents\x18\x10 \x03(\x0b\x32\x1a.infertap.v1.FeedbackEvent\x12/\n\x0breceived_at\x18\x64 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\nredactions\x18\x65 \x03(\x0b\x32\x1e.infertap.v1.FeedbackRedaction\x12\x10\n\x08withheld\x18\x66 \x03(\t\x12\x16\n\x0epolicy_version\x18g \x01(\tB\t\n\x07subjectB\t\n\x07_rating\";\n\rFeedbackEvent\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\x05value\x18\x02 \x01(\x01H\x00\x88\x01\x01\x42\x08\n\x06_value\"@\n\x11\x46\x65\x65\x64\x62\x61\x63kRedaction\x12\r\n\x05\x63lass\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\r\x12\r\n\x05\x66ield\x18\x03 \x01(\t*<\n\x05Thumb\x12\x15\n\x11THUMB_UNSPECIFIED\x10\x00\x12\x0c\n\x08THUMB_UP\x10\x01\x12\x0e\n\nTHUMB_DOWN\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ainfertap/v1/feedback.proto\x12\x0binfertap.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xeb\x03\n\x08\x46\x65\x65\x64\x62\x61\x63k\x12\x13\n\x0b\x66\x65\x65\x64\x62\x61\x63k_id\x18\x01 \x01(\t\x12\x11\n\x07\x63\x61ll_id\x18\x02 \x01(\tH\x00\x12\x14\n\nrequest_id\x18\x03 \x01(\tH\x00\x12(\n\x04time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06source\x18\x05 \x01(\t\x12\x13\n\x06rating\x18\n \x01(\x01H\x01\x88\x01\x01\x12!\n\x05thumb\x18\x0b \x01(\x0e\x32\x12.infertap.v1.Thumb\x12\x0e\n\x06labels\x18\x0c \x03(\t\x12\x0f\n\x07\x63omment\x18\r \x01(\t\x12\x12\n\ncorrection\x18\x0e \x01(\t\x12\x19\n\x11ground_truth_json\x18\x0f \x01(\t\x12*\n\x06\x65vents\x18\x10 \x03(\x0b\x32\x1a.infertap.v1.FeedbackEvent\x12/\n\x0breceived_at\x18\x64 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\nredactions\x18\x65 \x03(\x0b\x32\x1e.infertap.v1.FeedbackRedaction\x12\x10\n\x08withheld\x18\x66 \x03(\t\x12\x16\n\x0epolicy_version\x18g \x01(\t\x12\x0e\n\x06tenant\x18h \x01(\tB\t\n\x07subjectB\t\n\x07_rating\";\n\rFeedbackEvent\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\x05value\x18\x02 \x01(\x01H\x00\x88\x01\x01\x42\x08\n\x06_value\"@\n\x11\x46\x65\x65\x64\x62\x61\x63kRedaction\x12\r\n\x05\x63lass\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\r\x12\r\n\x05\x66ield\x18\x03 \x01(\t*<\n\x05Thumb\x12\x15\n\x11THUMB_UNSPECIFIED\x10\x00\x12\x0c\n\x08THUMB_UP\x10\x01\x12\x0e\n\nTHUMB_DOWN\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'infertap.v1.feedback_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_THUMB']._serialized_start=681
-  _globals['_THUMB']._serialized_end=741
+  _globals['_THUMB']._serialized_start=697
+  _globals['_THUMB']._serialized_end=757
   _globals['_FEEDBACK']._serialized_start=77
-  _globals['_FEEDBACK']._serialized_end=552
-  _globals['_FEEDBACKEVENT']._serialized_start=554
-  _globals['_FEEDBACKEVENT']._serialized_end=613
-  _globals['_FEEDBACKREDACTION']._serialized_start=615
-  _globals['_FEEDBACKREDACTION']._serialized_end=679
+  _globals['_FEEDBACK']._serialized_end=568
+  _globals['_FEEDBACKEVENT']._serialized_start=570
+  _globals['_FEEDBACKEVENT']._serialized_end=629
+  _globals['_FEEDBACKREDACTION']._serialized_start=631
+  _globals['_FEEDBACKREDACTION']._serialized_end=695
 # @@protoc_insertion_point(module_scope)

@@ -59,6 +59,7 @@ class Feedback(google.protobuf.message.Message):
     REDACTIONS_FIELD_NUMBER: builtins.int
     WITHHELD_FIELD_NUMBER: builtins.int
     POLICY_VERSION_FIELD_NUMBER: builtins.int
+    TENANT_FIELD_NUMBER: builtins.int
     feedback_id: builtins.str
     """The giver's own id, which makes giving idempotent: what comes with an id that is here already is passed
     over. 1 to 128 of A-Z a-z 0-9 . _ : -, or empty: the server then makes one.
@@ -80,6 +81,8 @@ class Feedback(google.protobuf.message.Message):
     """What turned out to be true: JSON of any type."""
     policy_version: builtins.str
     """Digest of the redaction policy that was in force."""
+    tenant: builtins.str
+    """Whose feedback it is, by the identity that gave it; empty where storage knows no identities."""
     @property
     def time(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """When it was given; when it was received, where the giver does not say."""
@@ -121,9 +124,10 @@ class Feedback(google.protobuf.message.Message):
         redactions: collections.abc.Iterable[Global___FeedbackRedaction] | None = ...,
         withheld: collections.abc.Iterable[builtins.str] | None = ...,
         policy_version: builtins.str = ...,
+        tenant: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_rating", b"_rating", "call_id", b"call_id", "rating", b"rating", "received_at", b"received_at", "request_id", b"request_id", "subject", b"subject", "time", b"time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_rating", b"_rating", "call_id", b"call_id", "comment", b"comment", "correction", b"correction", "events", b"events", "feedback_id", b"feedback_id", "ground_truth_json", b"ground_truth_json", "labels", b"labels", "policy_version", b"policy_version", "rating", b"rating", "received_at", b"received_at", "redactions", b"redactions", "request_id", b"request_id", "source", b"source", "subject", b"subject", "thumb", b"thumb", "time", b"time", "withheld", b"withheld"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_rating", b"_rating", "call_id", b"call_id", "comment", b"comment", "correction", b"correction", "events", b"events", "feedback_id", b"feedback_id", "ground_truth_json", b"ground_truth_json", "labels", b"labels", "policy_version", b"policy_version", "rating", b"rating", "received_at", b"received_at", "redactions", b"redactions", "request_id", b"request_id", "source", b"source", "subject", b"subject", "tenant", b"tenant", "thumb", b"thumb", "time", b"time", "withheld", b"withheld"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_rating", b"_rating"]) -> typing.Literal["rating"] | None: ...
     @typing.overload

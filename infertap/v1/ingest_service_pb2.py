@@ -22,42 +22,51 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from infertap.v1 import record_pb2 as infertap_dot_v1_dot_record__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n infertap/v1/ingest_service.proto\x12\x0binfertap.v1\x1a\x18infertap/v1/record.proto\"\x90\x01\n\rIngestRequest\x12#\n\x05hello\x18\x01 \x01(\x0b\x32\x12.infertap.v1.HelloH\x00\x12#\n\x05\x62\x61tch\x18\x02 \x01(\x0b\x32\x12.infertap.v1.BatchH\x00\x12*\n\tin_flight\x18\x03 \x01(\x0b\x32\x15.infertap.v1.InFlightH\x00\x42\t\n\x07message\"t\n\x05Hello\x12\x10\n\x08spool_id\x18\x01 \x01(\x0c\x12\x0b\n\x03pod\x18\x02 \x01(\t\x12\x11\n\tnamespace\x18\x03 \x01(\t\x12\x0c\n\x04node\x18\x04 \x01(\t\x12\x11\n\tcontainer\x18\x05 \x01(\t\x12\x18\n\x10infertap_version\x18\x06 \x01(\t\",\n\x05\x42\x61tch\x12#\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x12.infertap.v1.Entry\"_\n\x05\x45ntry\x12,\n\x06record\x18\x01 \x01(\x0b\x32\x1a.infertap.v1.SpooledRecordH\x00\x12\x1f\n\x03gap\x18\x02 \x01(\x0b\x32\x10.infertap.v1.GapH\x00\x42\x07\n\x05\x65ntry\"V\n\rSpooledRecord\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x15\n\rprevious_hash\x18\x02 \x01(\x0c\x12\x0c\n\x04salt\x18\x03 \x01(\x0c\x12\x0e\n\x06record\x18\x04 \x01(\x0c\"E\n\x03Gap\x12\r\n\x05\x66irst\x18\x01 \x01(\x04\x12\x0c\n\x04last\x18\x02 \x01(\x04\x12\x11\n\tlast_hash\x18\x03 \x01(\x0c\x12\x0e\n\x06reason\x18\x04 \x01(\t\"\x8c\x01\n\x0eIngestResponse\x12\'\n\x07welcome\x18\x01 \x01(\x0b\x32\x14.infertap.v1.WelcomeH\x00\x12\x1f\n\x03\x61\x63k\x18\x02 \x01(\x0b\x32\x10.infertap.v1.AckH\x00\x12%\n\x06reject\x18\x03 \x01(\x0b\x32\x13.infertap.v1.RejectH\x00\x42\t\n\x07message\",\n\rSequenceRange\x12\r\n\x05\x66irst\x18\x01 \x01(\x04\x12\x0c\n\x04last\x18\x02 \x01(\x04\"P\n\x07Welcome\x12,\n\x08received\x18\x01 \x03(\x0b\x32\x1a.infertap.v1.SequenceRange\x12\x17\n\x0ftakes_in_flight\x18\x02 \x01(\x08\"1\n\x03\x41\x63k\x12*\n\x06ranges\x18\x01 \x03(\x0b\x32\x1a.infertap.v1.SequenceRange\"*\n\x06Reject\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x0e\n\x06reason\x18\x02 \x01(\t\"f\n\x08InFlight\x12\"\n\x05\x63\x61lls\x18\x01 \x03(\x0b\x32\x13.infertap.v1.Record\x12\'\n\x08progress\x18\x02 \x03(\x0b\x32\x15.infertap.v1.Progress\x12\r\n\x05\x65nded\x18\x03 \x03(\x0c\"\x8f\x01\n\x08Progress\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\x0c\x12\x0e\n\x06\x61ge_us\x18\x02 \x01(\x03\x12\x1e\n\x16\x66irst_response_byte_us\x18\x03 \x01(\x03\x12\x13\n\x0bhttp_status\x18\x04 \x01(\x05\x12\x15\n\rrequest_bytes\x18\x05 \x01(\x04\x12\x16\n\x0eresponse_bytes\x18\x06 \x01(\x04\x32V\n\rIngestService\x12\x45\n\x06Ingest\x12\x1a.infertap.v1.IngestRequest\x1a\x1b.infertap.v1.IngestResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n infertap/v1/ingest_service.proto\x12\x0binfertap.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18infertap/v1/record.proto\"\xbd\x01\n\rIngestRequest\x12#\n\x05hello\x18\x01 \x01(\x0b\x32\x12.infertap.v1.HelloH\x00\x12#\n\x05\x62\x61tch\x18\x02 \x01(\x0b\x32\x12.infertap.v1.BatchH\x00\x12*\n\tin_flight\x18\x03 \x01(\x0b\x32\x15.infertap.v1.InFlightH\x00\x12+\n\theartbeat\x18\x04 \x01(\x0b\x32\x16.infertap.v1.HeartbeatH\x00\x42\t\n\x07message\"t\n\x05Hello\x12\x10\n\x08spool_id\x18\x01 \x01(\x0c\x12\x0b\n\x03pod\x18\x02 \x01(\t\x12\x11\n\tnamespace\x18\x03 \x01(\t\x12\x0c\n\x04node\x18\x04 \x01(\t\x12\x11\n\tcontainer\x18\x05 \x01(\t\x12\x18\n\x10infertap_version\x18\x06 \x01(\t\",\n\x05\x42\x61tch\x12#\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x12.infertap.v1.Entry\"_\n\x05\x45ntry\x12,\n\x06record\x18\x01 \x01(\x0b\x32\x1a.infertap.v1.SpooledRecordH\x00\x12\x1f\n\x03gap\x18\x02 \x01(\x0b\x32\x10.infertap.v1.GapH\x00\x42\x07\n\x05\x65ntry\"V\n\rSpooledRecord\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x15\n\rprevious_hash\x18\x02 \x01(\x0c\x12\x0c\n\x04salt\x18\x03 \x01(\x0c\x12\x0e\n\x06record\x18\x04 \x01(\x0c\"E\n\x03Gap\x12\r\n\x05\x66irst\x18\x01 \x01(\x04\x12\x0c\n\x04last\x18\x02 \x01(\x04\x12\x11\n\tlast_hash\x18\x03 \x01(\x0c\x12\x0e\n\x06reason\x18\x04 \x01(\t\"\xb3\x01\n\x0eIngestResponse\x12\'\n\x07welcome\x18\x01 \x01(\x0b\x32\x14.infertap.v1.WelcomeH\x00\x12\x1f\n\x03\x61\x63k\x18\x02 \x01(\x0b\x32\x10.infertap.v1.AckH\x00\x12%\n\x06reject\x18\x03 \x01(\x0b\x32\x13.infertap.v1.RejectH\x00\x12%\n\x06\x66orget\x18\x04 \x01(\x0b\x32\x13.infertap.v1.ForgetH\x00\x42\t\n\x07message\",\n\rSequenceRange\x12\r\n\x05\x66irst\x18\x01 \x01(\x04\x12\x0c\n\x04last\x18\x02 \x01(\x04\"j\n\x07Welcome\x12,\n\x08received\x18\x01 \x03(\x0b\x32\x1a.infertap.v1.SequenceRange\x12\x17\n\x0ftakes_in_flight\x18\x02 \x01(\x08\x12\x18\n\x10takes_heartbeats\x18\x03 \x01(\x08\"1\n\x03\x41\x63k\x12*\n\x06ranges\x18\x01 \x03(\x0b\x32\x1a.infertap.v1.SequenceRange\"*\n\x06Reject\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x0e\n\x06reason\x18\x02 \x01(\t\"f\n\x08InFlight\x12\"\n\x05\x63\x61lls\x18\x01 \x03(\x0b\x32\x13.infertap.v1.Record\x12\'\n\x08progress\x18\x02 \x03(\x0b\x32\x15.infertap.v1.Progress\x12\r\n\x05\x65nded\x18\x03 \x03(\x0c\"\x8f\x01\n\x08Progress\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\x0c\x12\x0e\n\x06\x61ge_us\x18\x02 \x01(\x03\x12\x1e\n\x16\x66irst_response_byte_us\x18\x03 \x01(\x03\x12\x13\n\x0bhttp_status\x18\x04 \x01(\x05\x12\x15\n\rrequest_bytes\x18\x05 \x01(\x04\x12\x16\n\x0eresponse_bytes\x18\x06 \x01(\x04\"4\n\x06\x46orget\x12*\n\x06ranges\x18\x01 \x03(\x0b\x32\x1a.infertap.v1.SequenceRange\"\x96\x02\n\tHeartbeat\x12(\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rnext_sequence\x18\x02 \x01(\x04\x12\x11\n\tlast_hash\x18\x03 \x01(\x0c\x12\x0f\n\x07pending\x18\x04 \x01(\x04\x12\x15\n\rdead_lettered\x18\x05 \x01(\x04\x12\x34\n\x07\x61\x63\x63ount\x18\x06 \x03(\x0b\x32#.infertap.v1.Heartbeat.AccountEntry\x12\x12\n\nis_leaving\x18\x07 \x01(\x08\x12\x13\n\x0bquarantined\x18\x08 \x01(\r\x1a.\n\x0c\x41\x63\x63ountEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\x32V\n\rIngestService\x12\x45\n\x06Ingest\x12\x1a.infertap.v1.IngestRequest\x1a\x1b.infertap.v1.IngestResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'infertap.v1.ingest_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_INGESTREQUEST']._serialized_start=76
-  _globals['_INGESTREQUEST']._serialized_end=220
-  _globals['_HELLO']._serialized_start=222
-  _globals['_HELLO']._serialized_end=338
-  _globals['_BATCH']._serialized_start=340
-  _globals['_BATCH']._serialized_end=384
-  _globals['_ENTRY']._serialized_start=386
-  _globals['_ENTRY']._serialized_end=481
-  _globals['_SPOOLEDRECORD']._serialized_start=483
-  _globals['_SPOOLEDRECORD']._serialized_end=569
-  _globals['_GAP']._serialized_start=571
-  _globals['_GAP']._serialized_end=640
-  _globals['_INGESTRESPONSE']._serialized_start=643
-  _globals['_INGESTRESPONSE']._serialized_end=783
-  _globals['_SEQUENCERANGE']._serialized_start=785
-  _globals['_SEQUENCERANGE']._serialized_end=829
-  _globals['_WELCOME']._serialized_start=831
-  _globals['_WELCOME']._serialized_end=911
-  _globals['_ACK']._serialized_start=913
-  _globals['_ACK']._serialized_end=962
-  _globals['_REJECT']._serialized_start=964
-  _globals['_REJECT']._serialized_end=1006
-  _globals['_INFLIGHT']._serialized_start=1008
-  _globals['_INFLIGHT']._serialized_end=1110
-  _globals['_PROGRESS']._serialized_start=1113
-  _globals['_PROGRESS']._serialized_end=1256
-  _globals['_INGESTSERVICE']._serialized_start=1258
-  _globals['_INGESTSERVICE']._serialized_end=1344
+  _globals['_HEARTBEAT_ACCOUNTENTRY']._loaded_options = None
+  _globals['_HEARTBEAT_ACCOUNTENTRY']._serialized_options = b'8\001'
+  _globals['_INGESTREQUEST']._serialized_start=109
+  _globals['_INGESTREQUEST']._serialized_end=298
+  _globals['_HELLO']._serialized_start=300
+  _globals['_HELLO']._serialized_end=416
+  _globals['_BATCH']._serialized_start=418
+  _globals['_BATCH']._serialized_end=462
+  _globals['_ENTRY']._serialized_start=464
+  _globals['_ENTRY']._serialized_end=559
+  _globals['_SPOOLEDRECORD']._serialized_start=561
+  _globals['_SPOOLEDRECORD']._serialized_end=647
+  _globals['_GAP']._serialized_start=649
+  _globals['_GAP']._serialized_end=718
+  _globals['_INGESTRESPONSE']._serialized_start=721
+  _globals['_INGESTRESPONSE']._serialized_end=900
+  _globals['_SEQUENCERANGE']._serialized_start=902
+  _globals['_SEQUENCERANGE']._serialized_end=946
+  _globals['_WELCOME']._serialized_start=948
+  _globals['_WELCOME']._serialized_end=1054
+  _globals['_ACK']._serialized_start=1056
+  _globals['_ACK']._serialized_end=1105
+  _globals['_REJECT']._serialized_start=1107
+  _globals['_REJECT']._serialized_end=1149
+  _globals['_INFLIGHT']._serialized_start=1151
+  _globals['_INFLIGHT']._serialized_end=1253
+  _globals['_PROGRESS']._serialized_start=1256
+  _globals['_PROGRESS']._serialized_end=1399
+  _globals['_FORGET']._serialized_start=1401
+  _globals['_FORGET']._serialized_end=1453
+  _globals['_HEARTBEAT']._serialized_start=1456
+  _globals['_HEARTBEAT']._serialized_end=1734
+  _globals['_HEARTBEAT_ACCOUNTENTRY']._serialized_start=1688
+  _globals['_HEARTBEAT_ACCOUNTENTRY']._serialized_end=1734
+  _globals['_INGESTSERVICE']._serialized_start=1736
+  _globals['_INGESTSERVICE']._serialized_end=1822
 # @@protoc_insertion_point(module_scope)

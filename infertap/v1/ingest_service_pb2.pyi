@@ -18,6 +18,7 @@ import collections.abc
 import google.protobuf.descriptor
 import google.protobuf.internal.containers
 import google.protobuf.message
+import google.protobuf.timestamp_pb2
 import infertap.v1.record_pb2
 import sys
 import typing
@@ -36,6 +37,7 @@ class IngestRequest(google.protobuf.message.Message):
     HELLO_FIELD_NUMBER: builtins.int
     BATCH_FIELD_NUMBER: builtins.int
     IN_FLIGHT_FIELD_NUMBER: builtins.int
+    HEARTBEAT_FIELD_NUMBER: builtins.int
     @property
     def hello(self) -> Global___Hello: ...
     @property
@@ -44,16 +46,21 @@ class IngestRequest(google.protobuf.message.Message):
     def in_flight(self) -> Global___InFlight:
         """Only where the welcome says that storage takes it."""
 
+    @property
+    def heartbeat(self) -> Global___Heartbeat:
+        """Only where the welcome says that storage takes it."""
+
     def __init__(
         self,
         *,
         hello: Global___Hello | None = ...,
         batch: Global___Batch | None = ...,
         in_flight: Global___InFlight | None = ...,
+        heartbeat: Global___Heartbeat | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["batch", b"batch", "hello", b"hello", "in_flight", b"in_flight", "message", b"message"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["batch", b"batch", "hello", b"hello", "in_flight", b"in_flight", "message", b"message"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["message", b"message"]) -> typing.Literal["hello", "batch", "in_flight"] | None: ...
+    def HasField(self, field_name: typing.Literal["batch", b"batch", "heartbeat", b"heartbeat", "hello", b"hello", "in_flight", b"in_flight", "message", b"message"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["batch", b"batch", "heartbeat", b"heartbeat", "hello", b"hello", "in_flight", b"in_flight", "message", b"message"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["message", b"message"]) -> typing.Literal["hello", "batch", "in_flight", "heartbeat"] | None: ...
 
 Global___IngestRequest: typing_extensions.TypeAlias = IngestRequest
 
@@ -188,22 +195,26 @@ class IngestResponse(google.protobuf.message.Message):
     WELCOME_FIELD_NUMBER: builtins.int
     ACK_FIELD_NUMBER: builtins.int
     REJECT_FIELD_NUMBER: builtins.int
+    FORGET_FIELD_NUMBER: builtins.int
     @property
     def welcome(self) -> Global___Welcome: ...
     @property
     def ack(self) -> Global___Ack: ...
     @property
     def reject(self) -> Global___Reject: ...
+    @property
+    def forget(self) -> Global___Forget: ...
     def __init__(
         self,
         *,
         welcome: Global___Welcome | None = ...,
         ack: Global___Ack | None = ...,
         reject: Global___Reject | None = ...,
+        forget: Global___Forget | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["ack", b"ack", "message", b"message", "reject", b"reject", "welcome", b"welcome"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["ack", b"ack", "message", b"message", "reject", b"reject", "welcome", b"welcome"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["message", b"message"]) -> typing.Literal["welcome", "ack", "reject"] | None: ...
+    def HasField(self, field_name: typing.Literal["ack", b"ack", "forget", b"forget", "message", b"message", "reject", b"reject", "welcome", b"welcome"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["ack", b"ack", "forget", b"forget", "message", b"message", "reject", b"reject", "welcome", b"welcome"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["message", b"message"]) -> typing.Literal["welcome", "ack", "reject", "forget"] | None: ...
 
 Global___IngestResponse: typing_extensions.TypeAlias = IngestResponse
 
@@ -233,8 +244,11 @@ class Welcome(google.protobuf.message.Message):
 
     RECEIVED_FIELD_NUMBER: builtins.int
     TAKES_IN_FLIGHT_FIELD_NUMBER: builtins.int
+    TAKES_HEARTBEATS_FIELD_NUMBER: builtins.int
     takes_in_flight: builtins.bool
     """InFlight is understood."""
+    takes_heartbeats: builtins.bool
+    """Heartbeat is understood."""
     @property
     def received(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___SequenceRange]:
         """Sequences of this spool that storage has, ascending and disjoint."""
@@ -244,8 +258,9 @@ class Welcome(google.protobuf.message.Message):
         *,
         received: collections.abc.Iterable[Global___SequenceRange] | None = ...,
         takes_in_flight: builtins.bool = ...,
+        takes_heartbeats: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["received", b"received", "takes_in_flight", b"takes_in_flight"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["received", b"received", "takes_heartbeats", b"takes_heartbeats", "takes_in_flight", b"takes_in_flight"]) -> None: ...
 
 Global___Welcome: typing_extensions.TypeAlias = Welcome
 
@@ -353,3 +368,88 @@ class Progress(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["age_us", b"age_us", "call_id", b"call_id", "first_response_byte_us", b"first_response_byte_us", "http_status", b"http_status", "request_bytes", b"request_bytes", "response_bytes", b"response_bytes"]) -> None: ...
 
 Global___Progress: typing_extensions.TypeAlias = Progress
+
+@typing.final
+class Forget(google.protobuf.message.Message):
+    """Records that were deleted on request: the spool drops what it still keeps of them. Storage has them as
+    tombstones, so they are received; their hashes stay.
+    """
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    RANGES_FIELD_NUMBER: builtins.int
+    @property
+    def ranges(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___SequenceRange]: ...
+    def __init__(
+        self,
+        *,
+        ranges: collections.abc.Iterable[Global___SequenceRange] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["ranges", b"ranges"]) -> None: ...
+
+Global___Forget: typing_extensions.TypeAlias = Forget
+
+@typing.final
+class Heartbeat(google.protobuf.message.Message):
+    """How the spool stands, every few seconds and at its end: so that one that vanished with records that never
+    came is seen as that.
+    """
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    @typing.final
+    class AccountEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.int
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.int = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
+    TIME_FIELD_NUMBER: builtins.int
+    NEXT_SEQUENCE_FIELD_NUMBER: builtins.int
+    LAST_HASH_FIELD_NUMBER: builtins.int
+    PENDING_FIELD_NUMBER: builtins.int
+    DEAD_LETTERED_FIELD_NUMBER: builtins.int
+    ACCOUNT_FIELD_NUMBER: builtins.int
+    IS_LEAVING_FIELD_NUMBER: builtins.int
+    QUARANTINED_FIELD_NUMBER: builtins.int
+    next_sequence: builtins.int
+    """The sequence that the next record will have, and the hash of the entry before it."""
+    last_hash: builtins.bytes
+    pending: builtins.int
+    """What is still to be sent."""
+    dead_lettered: builtins.int
+    is_leaving: builtins.bool
+    """The sidecar ends as it should."""
+    quarantined: builtins.int
+    """Spools of this sidecar that could not be read and were set aside."""
+    @property
+    def time(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
+    @property
+    def account(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.int]:
+        """The terms of the account of calls, by name: "seen", "skipped", "not_sampled", "appended", ..."""
+
+    def __init__(
+        self,
+        *,
+        time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        next_sequence: builtins.int = ...,
+        last_hash: builtins.bytes = ...,
+        pending: builtins.int = ...,
+        dead_lettered: builtins.int = ...,
+        account: collections.abc.Mapping[builtins.str, builtins.int] | None = ...,
+        is_leaving: builtins.bool = ...,
+        quarantined: builtins.int = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["time", b"time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["account", b"account", "dead_lettered", b"dead_lettered", "is_leaving", b"is_leaving", "last_hash", b"last_hash", "next_sequence", b"next_sequence", "pending", b"pending", "quarantined", b"quarantined", "time", b"time"]) -> None: ...
+
+Global___Heartbeat: typing_extensions.TypeAlias = Heartbeat

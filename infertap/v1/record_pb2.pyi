@@ -167,6 +167,7 @@ class Record(google.protobuf.message.Message):
     SEGMENTS_MISSING_FIELD_NUMBER: builtins.int
     FEEDBACK_FIELD_NUMBER: builtins.int
     FEEDBACK_COUNT_FIELD_NUMBER: builtins.int
+    TENANT_FIELD_NUMBER: builtins.int
     call_id: builtins.str
     """-- identity
     UUIDv7, made by infertap; unique for ever.
@@ -218,6 +219,8 @@ class Record(google.protobuf.message.Message):
     """Of a call in segments: how many this record joins, and how many are not there before the latest of them."""
     segments_missing: builtins.int
     feedback_count: builtins.int
+    tenant: builtins.str
+    """Whose record it is, by the identity that sent it; empty where storage knows no identities."""
     @property
     def timing(self) -> Global___Timing: ...
     @property
@@ -300,9 +303,10 @@ class Record(google.protobuf.message.Message):
         segments_missing: builtins.int = ...,
         feedback: collections.abc.Iterable[infertap.v1.feedback_pb2.Feedback] | None = ...,
         feedback_count: builtins.int = ...,
+        tenant: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_close_code", b"_close_code", "_grpc_status", b"_grpc_status", "caller", b"caller", "close_code", b"close_code", "error", b"error", "grpc_status", b"grpc_status", "model", b"model", "request", b"request", "response", b"response", "sampling", b"sampling", "source", b"source", "stored_at", b"stored_at", "timing", b"timing"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_close_code", b"_close_code", "_grpc_status", b"_grpc_status", "application_version", b"application_version", "call_id", b"call_id", "caller", b"caller", "client_request_id", b"client_request_id", "close_code", b"close_code", "close_reason", b"close_reason", "cohort", b"cohort", "context", b"context", "ended_by", b"ended_by", "error", b"error", "feedback", b"feedback", "feedback_count", b"feedback_count", "grpc_message", b"grpc_message", "grpc_status", b"grpc_status", "http_status", b"http_status", "intent", b"intent", "is_continued", b"is_continued", "logging_error_codes", b"logging_error_codes", "method", b"method", "model", b"model", "model_request_id", b"model_request_id", "path", b"path", "payload_id", b"payload_id", "protocol", b"protocol", "query", b"query", "request", b"request", "request_id", b"request_id", "response", b"response", "sampling", b"sampling", "segment", b"segment", "segments_joined", b"segments_joined", "segments_missing", b"segments_missing", "sequence", b"sequence", "source", b"source", "span_id", b"span_id", "spool_id", b"spool_id", "state", b"state", "stored_at", b"stored_at", "tags", b"tags", "timing", b"timing", "trace_id", b"trace_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_close_code", b"_close_code", "_grpc_status", b"_grpc_status", "application_version", b"application_version", "call_id", b"call_id", "caller", b"caller", "client_request_id", b"client_request_id", "close_code", b"close_code", "close_reason", b"close_reason", "cohort", b"cohort", "context", b"context", "ended_by", b"ended_by", "error", b"error", "feedback", b"feedback", "feedback_count", b"feedback_count", "grpc_message", b"grpc_message", "grpc_status", b"grpc_status", "http_status", b"http_status", "intent", b"intent", "is_continued", b"is_continued", "logging_error_codes", b"logging_error_codes", "method", b"method", "model", b"model", "model_request_id", b"model_request_id", "path", b"path", "payload_id", b"payload_id", "protocol", b"protocol", "query", b"query", "request", b"request", "request_id", b"request_id", "response", b"response", "sampling", b"sampling", "segment", b"segment", "segments_joined", b"segments_joined", "segments_missing", b"segments_missing", "sequence", b"sequence", "source", b"source", "span_id", b"span_id", "spool_id", b"spool_id", "state", b"state", "stored_at", b"stored_at", "tags", b"tags", "tenant", b"tenant", "timing", b"timing", "trace_id", b"trace_id"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_close_code", b"_close_code"]) -> typing.Literal["close_code"] | None: ...
     @typing.overload

@@ -9,6 +9,7 @@ import google.protobuf.descriptor
 import google.protobuf.duration_pb2
 import google.protobuf.field_mask_pb2
 import google.protobuf.internal.containers
+import google.protobuf.internal.enum_type_wrapper
 import google.protobuf.message
 import google.protobuf.timestamp_pb2
 import infertap.v1.feedback_pb2
@@ -63,6 +64,16 @@ class RecordFilter(google.protobuf.message.Message):
     USER_FIELD_NUMBER: builtins.int
     TEXT_FIELD_NUMBER: builtins.int
     FEEDBACK_FIELD_NUMBER: builtins.int
+    TAGS_FIELD_NUMBER: builtins.int
+    COHORT_FIELD_NUMBER: builtins.int
+    REDACTION_CLASS_FIELD_NUMBER: builtins.int
+    FINISH_REASONS_FIELD_NUMBER: builtins.int
+    ERROR_TYPE_FIELD_NUMBER: builtins.int
+    INPUT_TOKENS_FIELD_NUMBER: builtins.int
+    OUTPUT_TOKENS_FIELD_NUMBER: builtins.int
+    TOTAL_TOKENS_FIELD_NUMBER: builtins.int
+    SESSION_FIELD_NUMBER: builtins.int
+    APPLICATION_VERSION_FIELD_NUMBER: builtins.int
     model: builtins.str
     model_version: builtins.str
     method: builtins.str
@@ -73,6 +84,13 @@ class RecordFilter(google.protobuf.message.Message):
     """As the record shows it (a keyed hash)."""
     text: builtins.str
     """Text that either body holds, case-insensitive."""
+    cohort: builtins.str
+    redaction_class: builtins.str
+    """Something of this class was redacted: "email", "payment_card", "field", ..."""
+    error_type: builtins.str
+    """As the model names it; a prefix where it ends with "*"."""
+    session: builtins.str
+    application_version: builtins.str
     @property
     def start_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """Calls that started at or after this time."""
@@ -93,6 +111,22 @@ class RecordFilter(google.protobuf.message.Message):
     def feedback(self) -> Global___FeedbackFilter:
         """Calls with feedback; storage only, as a sidecar has none."""
 
+    @property
+    def tags(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """All of these."""
+
+    @property
+    def finish_reasons(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """One of these."""
+
+    @property
+    def input_tokens(self) -> Global___CountRange:
+        """As reported; a call without a figure is in no range."""
+
+    @property
+    def output_tokens(self) -> Global___CountRange: ...
+    @property
+    def total_tokens(self) -> Global___CountRange: ...
     def __init__(
         self,
         *,
@@ -110,11 +144,46 @@ class RecordFilter(google.protobuf.message.Message):
         user: builtins.str = ...,
         text: builtins.str = ...,
         feedback: Global___FeedbackFilter | None = ...,
+        tags: collections.abc.Iterable[builtins.str] | None = ...,
+        cohort: builtins.str = ...,
+        redaction_class: builtins.str = ...,
+        finish_reasons: collections.abc.Iterable[builtins.str] | None = ...,
+        error_type: builtins.str = ...,
+        input_tokens: Global___CountRange | None = ...,
+        output_tokens: Global___CountRange | None = ...,
+        total_tokens: Global___CountRange | None = ...,
+        session: builtins.str = ...,
+        application_version: builtins.str = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["end_time", b"end_time", "feedback", b"feedback", "min_duration", b"min_duration", "start_time", b"start_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["end_time", b"end_time", "feedback", b"feedback", "grpc_statuses", b"grpc_statuses", "http_statuses", b"http_statuses", "method", b"method", "min_duration", b"min_duration", "model", b"model", "model_version", b"model_version", "path", b"path", "request_id", b"request_id", "start_time", b"start_time", "states", b"states", "text", b"text", "user", b"user"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["end_time", b"end_time", "feedback", b"feedback", "input_tokens", b"input_tokens", "min_duration", b"min_duration", "output_tokens", b"output_tokens", "start_time", b"start_time", "total_tokens", b"total_tokens"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["application_version", b"application_version", "cohort", b"cohort", "end_time", b"end_time", "error_type", b"error_type", "feedback", b"feedback", "finish_reasons", b"finish_reasons", "grpc_statuses", b"grpc_statuses", "http_statuses", b"http_statuses", "input_tokens", b"input_tokens", "method", b"method", "min_duration", b"min_duration", "model", b"model", "model_version", b"model_version", "output_tokens", b"output_tokens", "path", b"path", "redaction_class", b"redaction_class", "request_id", b"request_id", "session", b"session", "start_time", b"start_time", "states", b"states", "tags", b"tags", "text", b"text", "total_tokens", b"total_tokens", "user", b"user"]) -> None: ...
 
 Global___RecordFilter: typing_extensions.TypeAlias = RecordFilter
+
+@typing.final
+class CountRange(google.protobuf.message.Message):
+    """Both ends inclusive; what is absent is open."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    MIN_FIELD_NUMBER: builtins.int
+    MAX_FIELD_NUMBER: builtins.int
+    min: builtins.int
+    max: builtins.int
+    def __init__(
+        self,
+        *,
+        min: builtins.int | None = ...,
+        max: builtins.int | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["_max", b"_max", "_min", b"_min", "max", b"max", "min", b"min"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_max", b"_max", "_min", b"_min", "max", b"max", "min", b"min"]) -> None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_max", b"_max"]) -> typing.Literal["max"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_min", b"_min"]) -> typing.Literal["min"] | None: ...
+
+Global___CountRange: typing_extensions.TypeAlias = CountRange
 
 @typing.final
 class FeedbackFilter(google.protobuf.message.Message):
@@ -159,10 +228,15 @@ class ListRecordsRequest(google.protobuf.message.Message):
     PAGE_SIZE_FIELD_NUMBER: builtins.int
     PAGE_TOKEN_FIELD_NUMBER: builtins.int
     READ_MASK_FIELD_NUMBER: builtins.int
+    ORDER_BY_FIELD_NUMBER: builtins.int
     page_size: builtins.int
     """At most this many; 0 means 50, more than 1000 means 1000."""
     page_token: builtins.str
     """From the previous page; the filter must be the same."""
+    order_by: builtins.str
+    """google.aip.dev/132: one of "start_time", "duration", "input_tokens", "output_tokens", "total_tokens", with
+    " desc" or without. Empty: "start_time desc". Calls in flight are listed in the order of their start only.
+    """
     @property
     def filter(self) -> Global___RecordFilter: ...
     @property
@@ -174,9 +248,10 @@ class ListRecordsRequest(google.protobuf.message.Message):
         page_size: builtins.int = ...,
         page_token: builtins.str = ...,
         read_mask: google.protobuf.field_mask_pb2.FieldMask | None = ...,
+        order_by: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["filter", b"filter", "read_mask", b"read_mask"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["filter", b"filter", "page_size", b"page_size", "page_token", b"page_token", "read_mask", b"read_mask"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["filter", b"filter", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token", "read_mask", b"read_mask"]) -> None: ...
 
 Global___ListRecordsRequest: typing_extensions.TypeAlias = ListRecordsRequest
 
@@ -224,3 +299,238 @@ class TailRecordsRequest(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["backlog", b"backlog", "filter", b"filter", "read_mask", b"read_mask"]) -> None: ...
 
 Global___TailRecordsRequest: typing_extensions.TypeAlias = TailRecordsRequest
+
+@typing.final
+class ExportRecordsRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    FILTER_FIELD_NUMBER: builtins.int
+    READ_MASK_FIELD_NUMBER: builtins.int
+    RESUME_TOKEN_FIELD_NUMBER: builtins.int
+    resume_token: builtins.str
+    """From an earlier answer: goes on behind it. The filter must be the same."""
+    @property
+    def filter(self) -> Global___RecordFilter: ...
+    @property
+    def read_mask(self) -> google.protobuf.field_mask_pb2.FieldMask: ...
+    def __init__(
+        self,
+        *,
+        filter: Global___RecordFilter | None = ...,
+        read_mask: google.protobuf.field_mask_pb2.FieldMask | None = ...,
+        resume_token: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["filter", b"filter", "read_mask", b"read_mask"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["filter", b"filter", "read_mask", b"read_mask", "resume_token", b"resume_token"]) -> None: ...
+
+Global___ExportRecordsRequest: typing_extensions.TypeAlias = ExportRecordsRequest
+
+@typing.final
+class ExportRecordsResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    RECORDS_FIELD_NUMBER: builtins.int
+    RESUME_TOKEN_FIELD_NUMBER: builtins.int
+    TOTAL_FIELD_NUMBER: builtins.int
+    resume_token: builtins.str
+    """Goes on behind these records."""
+    total: builtins.int
+    """How many records match in all, in the first answer; an estimate where a text is looked for."""
+    @property
+    def records(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[infertap.v1.record_pb2.Record]:
+        """Joined with their feedback; at most a few MiB."""
+
+    def __init__(
+        self,
+        *,
+        records: collections.abc.Iterable[infertap.v1.record_pb2.Record] | None = ...,
+        resume_token: builtins.str = ...,
+        total: builtins.int | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["_total", b"_total", "total", b"total"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_total", b"_total", "records", b"records", "resume_token", b"resume_token", "total", b"total"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_total", b"_total"]) -> typing.Literal["total"] | None: ...
+
+Global___ExportRecordsResponse: typing_extensions.TypeAlias = ExportRecordsResponse
+
+@typing.final
+class GetStatsRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    class _Dimension:
+        ValueType = typing.NewType("ValueType", builtins.int)
+        V: typing_extensions.TypeAlias = ValueType
+
+    class _DimensionEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[GetStatsRequest._Dimension.ValueType], builtins.type):
+        DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+        DIMENSION_UNSPECIFIED: GetStatsRequest._Dimension.ValueType  # 0
+        MODEL: GetStatsRequest._Dimension.ValueType  # 1
+        MODEL_VERSION: GetStatsRequest._Dimension.ValueType  # 2
+        METHOD: GetStatsRequest._Dimension.ValueType  # 3
+        PATH: GetStatsRequest._Dimension.ValueType  # 4
+        STATE: GetStatsRequest._Dimension.ValueType  # 5
+        HTTP_STATUS: GetStatsRequest._Dimension.ValueType  # 6
+        GRPC_STATUS: GetStatsRequest._Dimension.ValueType  # 7
+        COHORT: GetStatsRequest._Dimension.ValueType  # 8
+        TIME: GetStatsRequest._Dimension.ValueType  # 9
+        ERROR_TYPE: GetStatsRequest._Dimension.ValueType  # 10
+        APPLICATION_VERSION: GetStatsRequest._Dimension.ValueType  # 11
+
+    class Dimension(_Dimension, metaclass=_DimensionEnumTypeWrapper): ...
+    DIMENSION_UNSPECIFIED: GetStatsRequest.Dimension.ValueType  # 0
+    MODEL: GetStatsRequest.Dimension.ValueType  # 1
+    MODEL_VERSION: GetStatsRequest.Dimension.ValueType  # 2
+    METHOD: GetStatsRequest.Dimension.ValueType  # 3
+    PATH: GetStatsRequest.Dimension.ValueType  # 4
+    STATE: GetStatsRequest.Dimension.ValueType  # 5
+    HTTP_STATUS: GetStatsRequest.Dimension.ValueType  # 6
+    GRPC_STATUS: GetStatsRequest.Dimension.ValueType  # 7
+    COHORT: GetStatsRequest.Dimension.ValueType  # 8
+    TIME: GetStatsRequest.Dimension.ValueType  # 9
+    ERROR_TYPE: GetStatsRequest.Dimension.ValueType  # 10
+    APPLICATION_VERSION: GetStatsRequest.Dimension.ValueType  # 11
+
+    FILTER_FIELD_NUMBER: builtins.int
+    GROUP_BY_FIELD_NUMBER: builtins.int
+    BUCKET_FIELD_NUMBER: builtins.int
+    @property
+    def filter(self) -> Global___RecordFilter: ...
+    @property
+    def group_by(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[Global___GetStatsRequest.Dimension.ValueType]:
+        """One row for each combination that occurs; none: one row for all."""
+
+    @property
+    def bucket(self) -> google.protobuf.duration_pb2.Duration:
+        """With the dimension TIME: how long a bucket is, from a second to a year; buckets begin at multiples of it
+        since the epoch.
+        """
+
+    def __init__(
+        self,
+        *,
+        filter: Global___RecordFilter | None = ...,
+        group_by: collections.abc.Iterable[Global___GetStatsRequest.Dimension.ValueType] | None = ...,
+        bucket: google.protobuf.duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["bucket", b"bucket", "filter", b"filter"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["bucket", b"bucket", "filter", b"filter", "group_by", b"group_by"]) -> None: ...
+
+Global___GetStatsRequest: typing_extensions.TypeAlias = GetStatsRequest
+
+@typing.final
+class GetStatsResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ROWS_FIELD_NUMBER: builtins.int
+    IS_CUT_FIELD_NUMBER: builtins.int
+    is_cut: builtins.bool
+    """There were more combinations than are served (10,000); the ones with the most calls are here."""
+    @property
+    def rows(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___StatsRow]: ...
+    def __init__(
+        self,
+        *,
+        rows: collections.abc.Iterable[Global___StatsRow] | None = ...,
+        is_cut: builtins.bool = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["is_cut", b"is_cut", "rows", b"rows"]) -> None: ...
+
+Global___GetStatsResponse: typing_extensions.TypeAlias = GetStatsResponse
+
+@typing.final
+class StatsRow(google.protobuf.message.Message):
+    """Of the calls of one group. Counts and shares stand for all calls, whether kept or not."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    GROUP_FIELD_NUMBER: builtins.int
+    RECORDS_FIELD_NUMBER: builtins.int
+    CALLS_FIELD_NUMBER: builtins.int
+    CALLS_PER_SECOND_FIELD_NUMBER: builtins.int
+    FAILED_FIELD_NUMBER: builtins.int
+    CANCELLED_FIELD_NUMBER: builtins.int
+    ERROR_SHARE_FIELD_NUMBER: builtins.int
+    DURATION_US_FIELD_NUMBER: builtins.int
+    FIRST_BYTE_US_FIELD_NUMBER: builtins.int
+    INPUT_TOKENS_FIELD_NUMBER: builtins.int
+    OUTPUT_TOKENS_FIELD_NUMBER: builtins.int
+    INPUT_TOKENS_SUM_FIELD_NUMBER: builtins.int
+    OUTPUT_TOKENS_SUM_FIELD_NUMBER: builtins.int
+    records: builtins.int
+    """Records that there are."""
+    calls: builtins.float
+    """Calls that they stand for."""
+    calls_per_second: builtins.float
+    failed: builtins.float
+    cancelled: builtins.float
+    error_share: builtins.float
+    """failed ÷ calls."""
+    input_tokens_sum: builtins.float
+    output_tokens_sum: builtins.float
+    @property
+    def group(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """In the order of group_by; empty where the record does not say it. TIME: RFC 3339."""
+
+    @property
+    def duration_us(self) -> Global___Quantiles:
+        """Microseconds."""
+
+    @property
+    def first_byte_us(self) -> Global___Quantiles: ...
+    @property
+    def input_tokens(self) -> Global___Quantiles: ...
+    @property
+    def output_tokens(self) -> Global___Quantiles: ...
+    def __init__(
+        self,
+        *,
+        group: collections.abc.Iterable[builtins.str] | None = ...,
+        records: builtins.int = ...,
+        calls: builtins.float = ...,
+        calls_per_second: builtins.float = ...,
+        failed: builtins.float = ...,
+        cancelled: builtins.float = ...,
+        error_share: builtins.float = ...,
+        duration_us: Global___Quantiles | None = ...,
+        first_byte_us: Global___Quantiles | None = ...,
+        input_tokens: Global___Quantiles | None = ...,
+        output_tokens: Global___Quantiles | None = ...,
+        input_tokens_sum: builtins.float = ...,
+        output_tokens_sum: builtins.float = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["duration_us", b"duration_us", "first_byte_us", b"first_byte_us", "input_tokens", b"input_tokens", "output_tokens", b"output_tokens"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["calls", b"calls", "calls_per_second", b"calls_per_second", "cancelled", b"cancelled", "duration_us", b"duration_us", "error_share", b"error_share", "failed", b"failed", "first_byte_us", b"first_byte_us", "group", b"group", "input_tokens", b"input_tokens", "input_tokens_sum", b"input_tokens_sum", "output_tokens", b"output_tokens", "output_tokens_sum", b"output_tokens_sum", "records", b"records"]) -> None: ...
+
+Global___StatsRow: typing_extensions.TypeAlias = StatsRow
+
+@typing.final
+class Quantiles(google.protobuf.message.Message):
+    """Weighted; absent where there is nothing to count."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    MEAN_FIELD_NUMBER: builtins.int
+    P50_FIELD_NUMBER: builtins.int
+    P90_FIELD_NUMBER: builtins.int
+    P95_FIELD_NUMBER: builtins.int
+    P99_FIELD_NUMBER: builtins.int
+    MAX_FIELD_NUMBER: builtins.int
+    mean: builtins.float
+    p50: builtins.float
+    p90: builtins.float
+    p95: builtins.float
+    p99: builtins.float
+    max: builtins.float
+    def __init__(
+        self,
+        *,
+        mean: builtins.float = ...,
+        p50: builtins.float = ...,
+        p90: builtins.float = ...,
+        p95: builtins.float = ...,
+        p99: builtins.float = ...,
+        max: builtins.float = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["max", b"max", "mean", b"mean", "p50", b"p50", "p90", b"p90", "p95", b"p95", "p99", b"p99"]) -> None: ...
+
+Global___Quantiles: typing_extensions.TypeAlias = Quantiles

@@ -50,6 +50,16 @@ class RecordServiceStub:
                 request_serializer=infertap_dot_v1_dot_record__service__pb2.TailRecordsRequest.SerializeToString,
                 response_deserializer=infertap_dot_v1_dot_record__pb2.Record.FromString,
                 _registered_method=True)
+        self.ExportRecords = channel.unary_stream(
+                '/infertap.v1.RecordService/ExportRecords',
+                request_serializer=infertap_dot_v1_dot_record__service__pb2.ExportRecordsRequest.SerializeToString,
+                response_deserializer=infertap_dot_v1_dot_record__service__pb2.ExportRecordsResponse.FromString,
+                _registered_method=True)
+        self.GetStats = channel.unary_unary(
+                '/infertap.v1.RecordService/GetStats',
+                request_serializer=infertap_dot_v1_dot_record__service__pb2.GetStatsRequest.SerializeToString,
+                response_deserializer=infertap_dot_v1_dot_record__service__pb2.GetStatsResponse.FromString,
+                _registered_method=True)
 
 
 class RecordServiceServicer:
@@ -80,6 +90,20 @@ class RecordServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExportRecords(self, request, context):
+        """All records that match, oldest first, as they were when asked for: each answer says how to go on behind it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetStats(self, request, context):
+        """Figures over the records that match, re-weighted by the share that was kept.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_RecordServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -97,6 +121,16 @@ def add_RecordServiceServicer_to_server(servicer, server):
                     servicer.TailRecords,
                     request_deserializer=infertap_dot_v1_dot_record__service__pb2.TailRecordsRequest.FromString,
                     response_serializer=infertap_dot_v1_dot_record__pb2.Record.SerializeToString,
+            ),
+            'ExportRecords': grpc.unary_stream_rpc_method_handler(
+                    servicer.ExportRecords,
+                    request_deserializer=infertap_dot_v1_dot_record__service__pb2.ExportRecordsRequest.FromString,
+                    response_serializer=infertap_dot_v1_dot_record__service__pb2.ExportRecordsResponse.SerializeToString,
+            ),
+            'GetStats': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetStats,
+                    request_deserializer=infertap_dot_v1_dot_record__service__pb2.GetStatsRequest.FromString,
+                    response_serializer=infertap_dot_v1_dot_record__service__pb2.GetStatsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -180,6 +214,60 @@ class RecordService:
             '/infertap.v1.RecordService/TailRecords',
             infertap_dot_v1_dot_record__service__pb2.TailRecordsRequest.SerializeToString,
             infertap_dot_v1_dot_record__pb2.Record.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportRecords(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/infertap.v1.RecordService/ExportRecords',
+            infertap_dot_v1_dot_record__service__pb2.ExportRecordsRequest.SerializeToString,
+            infertap_dot_v1_dot_record__service__pb2.ExportRecordsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetStats(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/infertap.v1.RecordService/GetStats',
+            infertap_dot_v1_dot_record__service__pb2.GetStatsRequest.SerializeToString,
+            infertap_dot_v1_dot_record__service__pb2.GetStatsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -74,7 +74,39 @@ _RecordServiceTailRecordsType = typing_extensions.TypeVar(
     ],
 )
 
-class RecordServiceStub(typing.Generic[_RecordServiceGetRecordType, _RecordServiceListRecordsType, _RecordServiceTailRecordsType]):
+_RecordServiceExportRecordsType = typing_extensions.TypeVar(
+    '_RecordServiceExportRecordsType',
+    grpc.UnaryStreamMultiCallable[
+        infertap.v1.record_service_pb2.ExportRecordsRequest,
+        infertap.v1.record_service_pb2.ExportRecordsResponse,
+    ],
+    grpc.aio.UnaryStreamMultiCallable[
+        infertap.v1.record_service_pb2.ExportRecordsRequest,
+        infertap.v1.record_service_pb2.ExportRecordsResponse,
+    ],
+    default=grpc.UnaryStreamMultiCallable[
+        infertap.v1.record_service_pb2.ExportRecordsRequest,
+        infertap.v1.record_service_pb2.ExportRecordsResponse,
+    ],
+)
+
+_RecordServiceGetStatsType = typing_extensions.TypeVar(
+    '_RecordServiceGetStatsType',
+    grpc.UnaryUnaryMultiCallable[
+        infertap.v1.record_service_pb2.GetStatsRequest,
+        infertap.v1.record_service_pb2.GetStatsResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        infertap.v1.record_service_pb2.GetStatsRequest,
+        infertap.v1.record_service_pb2.GetStatsResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        infertap.v1.record_service_pb2.GetStatsRequest,
+        infertap.v1.record_service_pb2.GetStatsResponse,
+    ],
+)
+
+class RecordServiceStub(typing.Generic[_RecordServiceGetRecordType, _RecordServiceListRecordsType, _RecordServiceTailRecordsType, _RecordServiceExportRecordsType, _RecordServiceGetStatsType]):
     @typing.overload
     def __init__(self: RecordServiceStub[
         grpc.UnaryUnaryMultiCallable[
@@ -88,6 +120,14 @@ class RecordServiceStub(typing.Generic[_RecordServiceGetRecordType, _RecordServi
         grpc.UnaryStreamMultiCallable[
             infertap.v1.record_service_pb2.TailRecordsRequest,
             infertap.v1.record_pb2.Record,
+        ],
+        grpc.UnaryStreamMultiCallable[
+            infertap.v1.record_service_pb2.ExportRecordsRequest,
+            infertap.v1.record_service_pb2.ExportRecordsResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            infertap.v1.record_service_pb2.GetStatsRequest,
+            infertap.v1.record_service_pb2.GetStatsResponse,
         ],
     ], channel: grpc.Channel) -> None: ...
 
@@ -104,6 +144,14 @@ class RecordServiceStub(typing.Generic[_RecordServiceGetRecordType, _RecordServi
         grpc.aio.UnaryStreamMultiCallable[
             infertap.v1.record_service_pb2.TailRecordsRequest,
             infertap.v1.record_pb2.Record,
+        ],
+        grpc.aio.UnaryStreamMultiCallable[
+            infertap.v1.record_service_pb2.ExportRecordsRequest,
+            infertap.v1.record_service_pb2.ExportRecordsResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            infertap.v1.record_service_pb2.GetStatsRequest,
+            infertap.v1.record_service_pb2.GetStatsResponse,
         ],
     ], channel: grpc.aio.Channel) -> None: ...
 
@@ -122,6 +170,12 @@ class RecordServiceStub(typing.Generic[_RecordServiceGetRecordType, _RecordServi
     record.
     """
 
+    ExportRecords: _RecordServiceExportRecordsType
+    """All records that match, oldest first, as they were when asked for: each answer says how to go on behind it."""
+
+    GetStats: _RecordServiceGetStatsType
+    """Figures over the records that match, re-weighted by the share that was kept."""
+
 RecordServiceAsyncStub: typing_extensions.TypeAlias = RecordServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
         infertap.v1.record_service_pb2.GetRecordRequest,
@@ -134,6 +188,14 @@ RecordServiceAsyncStub: typing_extensions.TypeAlias = RecordServiceStub[
     grpc.aio.UnaryStreamMultiCallable[
         infertap.v1.record_service_pb2.TailRecordsRequest,
         infertap.v1.record_pb2.Record,
+    ],
+    grpc.aio.UnaryStreamMultiCallable[
+        infertap.v1.record_service_pb2.ExportRecordsRequest,
+        infertap.v1.record_service_pb2.ExportRecordsResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        infertap.v1.record_service_pb2.GetStatsRequest,
+        infertap.v1.record_service_pb2.GetStatsResponse,
     ],
 ]
 
@@ -167,5 +229,21 @@ class RecordServiceServicer(metaclass=abc.ABCMeta):
         call that lasts over a second is told of while it is in flight (state INFERENCING), and again by its
         record.
         """
+
+    @abc.abstractmethod
+    def ExportRecords(
+        self,
+        request: infertap.v1.record_service_pb2.ExportRecordsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[collections.abc.Iterator[infertap.v1.record_service_pb2.ExportRecordsResponse], collections.abc.AsyncIterator[infertap.v1.record_service_pb2.ExportRecordsResponse]]:
+        """All records that match, oldest first, as they were when asked for: each answer says how to go on behind it."""
+
+    @abc.abstractmethod
+    def GetStats(
+        self,
+        request: infertap.v1.record_service_pb2.GetStatsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[infertap.v1.record_service_pb2.GetStatsResponse, collections.abc.Awaitable[infertap.v1.record_service_pb2.GetStatsResponse]]:
+        """Figures over the records that match, re-weighted by the share that was kept."""
 
 def add_RecordServiceServicer_to_server(servicer: RecordServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...
