@@ -20,7 +20,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ import grpc
 import pytest
 
 from infertap import Client, v1
+from tests.journeys.link import Link
 
 WAIT_SECONDS = 30.0
 
@@ -128,12 +129,13 @@ class Model:
 class Sidecar:
     """`python -m sidecar` with settings, its event log, and what its admin endpoint says."""
 
-    def __init__(self, environ: dict[str, str], log_path: Path) -> None:
+    def __init__(self, environ: dict[str, str], log_path: Path, under: Sequence[str] = ()) -> None:
+        """`under` is a command that runs it: prlimit, faketime, ..."""
         self.environ = environ
         self.log_path = log_path
         with log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "sidecar"],
+                [*under, sys.executable, "-m", "sidecar"],
                 env=environ,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -301,10 +303,10 @@ def start_sidecar(tmp_path: Path) -> Iterator[Callable[..., Sidecar]]:
     """Starts sidecars, each with a spool of its own unless one is given, and waits until they are ready."""
     sidecars: list[Sidecar] = []
 
-    def start(upstream: str, **settings: str) -> Sidecar:
+    def start(upstream: str, *, under: Sequence[str] = (), **settings: str) -> Sidecar:
         number = len(sidecars)
         environ = sidecar_environ(upstream, tmp_path / f"spool-{number}", **settings)
-        sidecars.append(Sidecar(environ, tmp_path / f"sidecar-{number}.log"))
+        sidecars.append(Sidecar(environ, tmp_path / f"sidecar-{number}.log", under))
         await_true(sidecars[-1].is_ready, "sidecar is ready")
         return sidecars[-1]
 
@@ -394,3 +396,11 @@ def start_storage(tmp_path: Path) -> Iterator[Callable[..., Storage]]:
     for storage in storages:
         if storage.process.poll() is None:
             storage.kill()
+
+
+@pytest.fixture
+def link() -> Iterator[Link]:
+    """A network between sidecar and storage."""
+    made = Link()
+    yield made
+    made.close()

@@ -1,10 +1,9 @@
 """Journey 5: storage is away, or dies between commit and acknowledgement: nothing lost, nothing twice."""
 
-import contextlib
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import httpx
@@ -12,6 +11,7 @@ import pytest
 
 if TYPE_CHECKING:
     from tests.journeys.conftest import Model, Sidecar, Storage
+    from tests.journeys.link import Link
 
     StartModel = Callable[[Callable[[socket.socket], None]], Model]
     StartSidecar = Callable[..., Sidecar]
@@ -27,76 +27,6 @@ def answer(connection: socket.socket) -> None:
         waiting += data
         connection.sendall(ANSWER * waiting.count(b"\r\n\r\n"))
         waiting = waiting.rpartition(b"\r\n\r\n")[2]
-
-
-class Link:
-    """The network between sidecar and storage: it can swallow what storage answers, and be cut."""
-
-    def __init__(self) -> None:
-        self.listening = socket.create_server(("127.0.0.1", 0))
-        self.address = f"127.0.0.1:{self.listening.getsockname()[1]}"
-        # HOST:PORT of storage; None while it is away.
-        self.storage: str | None = None
-        self.swallows_answers = False
-        self._open: list[socket.socket] = []
-        self._threads = [threading.Thread(target=self._accept, daemon=True)]
-        self._threads[0].start()
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                sidecar, _ = self.listening.accept()
-                self._connect(sidecar)
-
-    def _connect(self, sidecar: socket.socket) -> None:
-        host, _, port = (self.storage or ":").rpartition(":")
-        try:
-            if not port:
-                raise ConnectionRefusedError
-            storage = socket.create_connection((host, int(port)), SECONDS)
-        except OSError:
-            sidecar.close()
-            return
-        storage.settimeout(None)
-        self._open += [sidecar, storage]
-        for source, target, is_answer in ((sidecar, storage, False), (storage, sidecar, True)):
-            self._threads.append(
-                threading.Thread(target=self._pump, args=(source, target, is_answer), daemon=True)
-            )
-            self._threads[-1].start()
-
-    def _pump(self, source: socket.socket, target: socket.socket, is_answer: bool) -> None:
-        with contextlib.suppress(OSError):
-            while data := source.recv(1 << 16):
-                if not (is_answer and self.swallows_answers):
-                    target.sendall(data)
-        for each in (source, target):
-            with contextlib.suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
-
-    def cut(self) -> None:
-        """End all connections; new ones find no storage."""
-        self.storage = None
-        for each in self._open:
-            with contextlib.suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
-
-    def close(self) -> None:
-        self.cut()
-        with contextlib.suppress(OSError):
-            self.listening.shutdown(socket.SHUT_RDWR)
-        self.listening.close()
-        for thread in self._threads:
-            thread.join(SECONDS)
-        for each in self._open:
-            each.close()
-
-
-@pytest.fixture
-def link() -> Iterator[Link]:
-    made = Link()
-    yield made
-    made.close()
 
 
 def call(sidecar: "Sidecar", client: httpx.Client, numbers: range) -> None:
@@ -123,7 +53,7 @@ def check_each_once(storage: "Storage", sidecar: "Sidecar", count: int) -> None:
 
 
 def test_storage_that_comes_later(
-    start_model: "StartModel", start_sidecar: "StartSidecar", start_storage: "StartStorage", link: Link
+    start_model: "StartModel", start_sidecar: "StartSidecar", start_storage: "StartStorage", link: "Link"
 ) -> None:
     """Calls made before there is a storage are sent once there is; until then the sidecar serves them."""
     sidecar = start_sidecar(start_model(answer).address, storage=link.address)
@@ -139,7 +69,7 @@ def test_storage_that_comes_later(
 
 
 def test_killed_between_commit_and_acknowledgement(
-    start_model: "StartModel", start_sidecar: "StartSidecar", start_storage: "StartStorage", link: Link
+    start_model: "StartModel", start_sidecar: "StartSidecar", start_storage: "StartStorage", link: "Link"
 ) -> None:
     """What storage committed and could not acknowledge is sent again, and kept once."""
     storage = start_storage()
@@ -164,7 +94,7 @@ def test_killed_between_commit_and_acknowledgement(
 
 
 def test_storage_dies_under_load(
-    start_model: "StartModel", start_sidecar: "StartSidecar", start_storage: "StartStorage", link: Link
+    start_model: "StartModel", start_sidecar: "StartSidecar", start_storage: "StartStorage", link: "Link"
 ) -> None:
     """Storage is killed again and again while calls go on: no client notices, and each is stored once."""
     sidecar = start_sidecar(start_model(answer).address, storage=link.address)
@@ -207,7 +137,7 @@ def test_storage_dies_under_load(
 @pytest.mark.long
 @pytest.mark.timeout(240)
 def test_storage_is_away_for_a_minute(
-    start_model: "StartModel", start_sidecar: "StartSidecar", start_storage: "StartStorage", link: Link
+    start_model: "StartModel", start_sidecar: "StartSidecar", start_storage: "StartStorage", link: "Link"
 ) -> None:
     """Calls go on for a minute without storage; when it is back it gets all of them, once."""
     storage = start_storage()
