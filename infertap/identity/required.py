@@ -1,0 +1,26 @@
+"""Required: which role each method asks for. A method that is not listed here is refused, whoever calls."""
+
+from typing import Final
+
+from infertap.identity.caller import Role
+
+# By the method's full name, as gRPC sends it.
+ROLES: Final[dict[str, Role]] = {
+    "/infertap.v1.IngestService/Ingest": Role.INGEST,
+    "/infertap.v1.RecordService/GetRecord": Role.READ,
+    "/infertap.v1.RecordService/ListRecords": Role.READ,
+    "/infertap.v1.RecordService/TailRecords": Role.READ,
+    "/infertap.v1.RecordService/ExportRecords": Role.READ,
+    "/infertap.v1.RecordService/GetStats": Role.READ,
+    "/infertap.v1.FeedbackService/AttachFeedback": Role.FEEDBACK,
+    "/infertap.v1.FeedbackService/ListFeedback": Role.READ,
+}
+# Orchestrators ask without any identity; the answer tells nothing but that the process serves.
+OPEN: Final = frozenset({"/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"})
+# For whoever has any identity: the schemas that reflection tells are published anyway.
+KNOWN: Final = frozenset(
+    {
+        "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+        "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+    }
+)
