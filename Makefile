@@ -104,6 +104,10 @@ test-long: $(STAMP) ## what takes minutes: storage away for a minute
 test-root: $(STAMP) ## redirect mode with real iptables rules; needs root (else skipped, with the reason)
 	@$(BIN)/python -m pytest -q -m root -rs tests
 
+.PHONY: test-faults
+test-faults: $(STAMP) ## the laws under real faults: crashes, disks, networks, clocks (eight minutes; root for some)
+	@$(BIN)/python -m pytest -q -m faults -rs tests/faults
+
 # Each environment is made anew when its list changes; none of them ever touches $(VENV).
 PEERS := build/peers/mlserver build/peers/llm
 build/peers/%/.installed: tests/journeys/peers/%.txt
