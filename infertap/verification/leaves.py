@@ -1,0 +1,73 @@
+"""Leaves: what a log says of one entry, and the hashes that tie it to the record. Pure.
+
+The data of a leaf, whose hash is that of `merkle`:
+
+    offset  bytes
+         0      1  kind: 1 a record, 2 a gap, 3 a deletion
+         1     16  spool id
+        17      8  first sequence
+        25      8  last sequence; the first again but for gaps
+        33     32  hash: of the record; of the gap's last entry, zeros where unknown; of what was deleted
+        65         reason, UTF-8: of the gap or the deletion
+
+Numbers are big-endian. The hash of a record is that of its spool's chain, made in the pod:
+
+    hash = SHA-256(previous hash ‖ sequence, 8 bytes ‖ salt, 16 bytes ‖ record)
+
+The salt goes with a deleted record, so that nothing can be guessed from the hash that stays.
+"""
+
+import struct
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Final
+
+from infertap.verification.merkle import leaf_hash
+
+RECORD: Final = 1
+GAP: Final = 2
+DELETION: Final = 3
+KINDS: Final = {RECORD: "record", GAP: "gap", DELETION: "deletion"}
+NO_HASH: Final = bytes(32)
+_HEAD: Final = struct.Struct(">B16sQQ32s")
+_SEQUENCE: Final = struct.Struct(">Q")
+
+
+@dataclass(frozen=True, slots=True)
+class LogId:
+    """Names a log: a tenant's entries that one run of storage took on one day (UTC, "2026-11-21")."""
+
+    tenant: str
+    day: str
+    log: str
+
+    def __str__(self) -> str:
+        return f"{self.tenant or '-'}/{self.day}/{self.log}"
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """What a log says of one entry."""
+
+    kind: int
+    spool_id: bytes
+    first: int
+    last: int
+    hash: bytes
+    reason: str = ""
+
+    def data(self) -> bytes:
+        """As it is hashed."""
+        head = _HEAD.pack(self.kind, self.spool_id, self.first, self.last, self.hash or NO_HASH)
+        return head + self.reason.encode()
+
+    def hashed(self) -> bytes:
+        """Its hash in the tree."""
+        return leaf_hash(self.data())
+
+
+def record_hash(previous_hash: bytes, sequence: int, salt: bytes, record: bytes) -> bytes:
+    """The hash of a record in its spool's chain."""
+    digest = sha256(previous_hash + _SEQUENCE.pack(sequence) + salt)
+    digest.update(record)
+    return digest.digest()

@@ -1,0 +1,8 @@
+"""Audit: what makes an edited archive visible: Merkle logs, chain checks, signed checkpoints, heartbeats.
+
+The door of the room. It knows no engine: an archive calls its logs, and gives it what they hold.
+"""
+
+from storage.audit.logs import Deleted, Extension, LeafRow, TreeLogs
+
+__all__ = ["Deleted", "Extension", "LeafRow", "TreeLogs"]
