@@ -3,23 +3,55 @@
 The door of the room. Every method may block on the disk, and is safe from any thread.
 """
 
+from storage.archive.columns import RECORD_COLUMNS, SCHEMA_VERSION, Column, Kind, record_values
 from storage.archive.entries import Entry, FeedbackPage, GapEntry, Page, Position, RecordEntry, Stored
 from storage.archive.interface import Archive, ArchiveError, Interrupt
 from storage.archive.opening import open_archive
 from storage.archive.ranges import Range, RangeSet
+from storage.archive.removals import (
+    BY_AGE,
+    BY_REQUEST,
+    BY_SIZE,
+    Damage,
+    Deletion,
+    Expired,
+    Matched,
+    ModelRule,
+    Retention,
+    SnapshotFile,
+    Tombstone,
+    Usage,
+)
 
 __all__ = [
+    "BY_AGE",
+    "BY_REQUEST",
+    "BY_SIZE",
+    "RECORD_COLUMNS",
+    "SCHEMA_VERSION",
     "Archive",
     "ArchiveError",
+    "Column",
+    "Damage",
+    "Deletion",
     "Entry",
+    "Expired",
     "FeedbackPage",
     "GapEntry",
     "Interrupt",
+    "Kind",
+    "Matched",
+    "ModelRule",
     "Page",
     "Position",
     "Range",
     "RangeSet",
     "RecordEntry",
+    "Retention",
+    "SnapshotFile",
     "Stored",
+    "Tombstone",
+    "Usage",
     "open_archive",
+    "record_values",
 ]

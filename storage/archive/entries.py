@@ -12,7 +12,10 @@ _POSITION: Final = struct.Struct(">Q16sQ")
 
 @dataclass(frozen=True, slots=True)
 class RecordEntry:
-    """A record in its envelope, checked; `record` is encoded, and `parsed` is what it says."""
+    """A record in its envelope, checked; `record` is encoded, and `parsed` is what it says.
+
+    `tenant` is whose it is, by the identity that sent it; empty where storage knows no identities.
+    """
 
     spool_id: bytes
     sequence: int
@@ -21,6 +24,7 @@ class RecordEntry:
     salt: bytes
     record: bytes
     parsed: v1.Record
+    tenant: str = ""
 
     @property
     def first(self) -> int:
@@ -40,6 +44,7 @@ class GapEntry:
     last: int
     last_hash: bytes
     reason: str
+    tenant: str = ""
 
 
 Entry = RecordEntry | GapEntry
@@ -74,6 +79,7 @@ class Stored:
     record: bytes
     # Nanoseconds since the epoch.
     stored_ns: int
+    tenant: str = ""
 
     def served(self) -> v1.Record:
         """The record, with what only its server knows."""
@@ -83,6 +89,7 @@ class Stored:
         record.stored_at.FromNanoseconds(self.stored_ns)
         record.ClearField("feedback")  # only the archive's own is joined to it
         record.ClearField("feedback_count")
+        record.tenant = self.tenant
         return record
 
 

@@ -2,12 +2,14 @@
 
 import threading
 from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 from infertap import v1
 from infertap.query import Query
 from storage.archive.entries import Entry, FeedbackPage, Page, Position, RecordEntry
 from storage.archive.ranges import Range
+from storage.archive.removals import Damage, Deletion, Expired, Matched, Retention, SnapshotFile, Usage
 
 
 class ArchiveError(Exception):
@@ -43,22 +45,32 @@ class Interrupt:
 
 
 class Archive(Protocol):
-    """Keeps records; each (spool id, sequence) once, for ever."""
+    """Keeps records; each (spool id, sequence) once, for ever. Each belongs to a tenant, as its entry says.
+
+    `tenant` as an argument, or of a query, is whose records and feedback are seen: None for all, "" for those
+    of nobody, as where storage knows no identities.
+    """
 
     def received(self, spool_id: bytes) -> list[Range]:
-        """Sequences of that spool that need not be sent: records and gaps, ascending and disjoint."""
+        """Sequences of that spool that need not be sent: records, gaps and what was deleted or has expired;
+        ascending and disjoint. Survives everything but a damaged file.
+        """
 
     def append(self, entries: Sequence[Entry], stored_ns: int) -> list[RecordEntry]:
         """Keep `entries`, all or none; durable on return. Returns the records that are new.
 
         What was received before is passed over, but for a record whose sequence was only known as a gap: it
-        is kept. Raises ArchiveError.
+        is kept. A record of a user whose records were deleted on request, and that began before that, is kept
+        as a tombstone only; it is not returned. Leaves of the audit's logs are written with them (see
+        Archive.leaves). Raises ArchiveError.
         """
 
-    def get(self, call_id: str) -> v1.Record | None:
+    def get(
+        self, call_id: str, tenant: str | None = None, interrupt: Interrupt | None = None
+    ) -> v1.Record | None:
         """The record of a call, its segments joined, as it is served. Raises ArchiveError."""
 
-    def row(self, record: v1.Record) -> v1.Record | None:
+    def row(self, record: v1.Record, interrupt: Interrupt | None = None) -> v1.Record | None:
         """What stands in lists for the call of `record`, which is here: its segments joined where that is the
         latest of them; None where another one stands for it. Raises ArchiveError.
         """
@@ -71,23 +83,73 @@ class Archive(Protocol):
         """
 
     def attach(self, given: Sequence[v1.Feedback]) -> list[bool]:
-        """Keep feedback, all or none; durable on return. Whether each was new: what has an id that is here
-        already is passed over. Each has an id, a subject and `received_at`. Raises ArchiveError.
+        """Keep feedback, all or none; durable on return. Whether each was new: what has an id that its tenant
+        gave already is passed over. Each has an id, a subject, `received_at` and `tenant`, and is joined to
+        records of that tenant only. Raises ArchiveError.
         """
 
-    def feedback(self, call_id: str, request_id: str, below: int | None, size: int) -> FeedbackPage:
+    def feedback(
+        self,
+        call_id: str,
+        request_id: str,
+        below: int | None,
+        size: int,
+        tenant: str | None = None,
+        interrupt: Interrupt | None = None,
+    ) -> FeedbackPage:
         """At most `size` pieces of feedback given by that call id or by that request id, all where both are
         empty; latest received first, those numbered below `below`. Raises ArchiveError.
         """
 
-    def join_feedback(self, records: Sequence[v1.Record], most_bytes: int) -> None:
-        """Set `feedback` (latest first, `most_bytes` over all records) and `feedback_count` of each record.
-        Raises ArchiveError.
+    def join_feedback(
+        self, records: Sequence[v1.Record], most_bytes: int, interrupt: Interrupt | None = None
+    ) -> None:
+        """Set `feedback` (latest first, `most_bytes` over all records) and `feedback_count` of each record:
+        what its `tenant` gave. Raises ArchiveError.
         """
 
-    def calls_of(self, request_ids: Collection[str], most: int) -> dict[str, list[str]]:
+    def calls_of(
+        self,
+        request_ids: Collection[str],
+        most: int,
+        tenant: str | None = None,
+        interrupt: Interrupt | None = None,
+    ) -> dict[str, list[str]]:
         """Of each request id the ids of at most so many calls recorded with it, latest first. Raises
         ArchiveError.
+        """
+
+    def matched(self, query: Query, interrupt: Interrupt) -> Matched:
+        """What `delete` would delete. Raises ArchiveError."""
+
+    def delete(self, query: Query, reason: str, now_ns: int, interrupt: Interrupt) -> Deletion:
+        """Delete every record that matches, of every segment of its call, and the feedback given by its call
+        id, or by its request id where no other call has it. Gone from disk on return; what stays are
+        tombstones. In bounded steps: no append waits for more than a second, and what an interrupt leaves is
+        deleted by asking again. Raises ArchiveError.
+
+        A query that says a user, and nothing else but a tenant, is kept: see `append`.
+        """
+
+    def forgotten(self, spool_id: bytes) -> list[Range]:
+        """Sequences of that spool that were deleted on request, ascending and disjoint."""
+
+    def expire(self, retention: Retention, now_ns: int) -> Expired:
+        """One bounded step of what `retention` asks for; no append waits for more than a second. What has
+        expired stays received. Raises ArchiveError.
+        """
+
+    def usage(self) -> Usage:
+        """What is on disk now. Raises ArchiveError."""
+
+    def damages(self) -> list[Damage]:
+        """Files that were set aside, the latest found first. What they had received was forgotten with them,
+        so that spools send again what they retain and declare gaps for the rest.
+        """
+
+    def snapshot(self) -> AbstractContextManager[Sequence[SnapshotFile]]:
+        """Files that together are the archive as it is at one moment, unchanged while the context lasts;
+        appends go on meanwhile. Raises ArchiveError, also where an engine has a way of its own.
         """
 
     def close(self) -> None:
