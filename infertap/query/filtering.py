@@ -3,23 +3,40 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Final
-
-from google.protobuf.duration_pb2 import Duration
-from google.protobuf.timestamp_pb2 import Timestamp
+from typing import Any, Final
 
 from infertap import v1
+from infertap.query.checks import (
+    Span,
+    read_duration_us,
+    read_span,
+    read_states,
+    read_statuses,
+    read_text,
+    read_texts,
+    read_time,
+)
 from infertap.query.errors import InvalidArgumentError
 from infertap.query.feedback import FeedbackQuery
+from infertap.query.ordering import LATEST_FIRST, TOKEN_COUNTS, Order, token_count
 
-_TEXT_MOST: Final = 1024
-_LIST_MOST: Final = 100
-# 0001-01-01 to 9999-12-31 (google/protobuf/timestamp.proto).
-_FIRST_SECOND: Final = -62_135_596_800
-_LAST_SECOND: Final = 253_402_300_799
-_NANOS: Final = 1_000_000_000
 # A call that went with its relay has failed.
 _IN_FLIGHT: Final = frozenset({v1.INFERENCING, v1.FAILED})
+_TEXTS: Final = (
+    "model",
+    "model_version",
+    "method",
+    "path",
+    "request_id",
+    "user",
+    "text",
+    "cohort",
+    "redaction_class",
+    "error_type",
+    "session",
+    "application_version",
+)
+_PREFIXES: Final = ("path", "error_type")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,39 +61,47 @@ class Query:
     # Case-folded.
     text: str = ""
     feedback: FeedbackQuery | None = None
+    # All of these.
+    tags: frozenset[str] = frozenset()
+    cohort: str = ""
+    redaction_class: str = ""
+    # One of these.
+    finish_reasons: frozenset[str] = frozenset()
+    # A type, or its beginning.
+    error_type: str = ""
+    error_type_is_prefix: bool = False
+    input_tokens: Span | None = None
+    output_tokens: Span | None = None
+    total_tokens: Span | None = None
+    session: str = ""
+    application_version: str = ""
+    # Whose records; None: everyone's. Never asked for: who asks has one, or may see all.
+    tenant: str | None = None
+    order: Order = LATEST_FIRST
+    # Nanoseconds since the epoch: as things were then, without what was stored later; None: as they are.
+    # Pages of one list have the same; `matches` does not look at it.
+    as_of_ns: int | None = None
 
     @classmethod
-    def of(cls, asked: v1.RecordFilter) -> "Query":
-        """`asked`, checked; raises InvalidArgumentError that names the field."""
-        for name in ("model", "model_version", "method", "path", "request_id", "user", "text"):
-            if len(getattr(asked, name)) > _TEXT_MOST:
-                raise InvalidArgumentError(f"filter.{name}", f"longer than {_TEXT_MOST} characters")
-        start = _time("filter.start_time", asked.start_time) if asked.HasField("start_time") else None
-        end = _time("filter.end_time", asked.end_time) if asked.HasField("end_time") else None
-        if start is not None and end is not None and end <= start:
-            raise InvalidArgumentError("filter.end_time", "not after start_time")
-        return cls(
-            start_ns=start,
-            end_ns=end,
-            model=asked.model,
-            model_version=asked.model_version,
-            states=_states(asked.states),
-            http_statuses=_statuses("filter.http_statuses", asked.http_statuses, 0, 999),
-            grpc_statuses=_statuses("filter.grpc_statuses", asked.grpc_statuses, 0, 16),
-            method=asked.method,
-            path=asked.path.removesuffix("*"),
-            path_is_prefix=asked.path.endswith("*"),
-            min_duration_us=_duration_us("filter.min_duration", asked.min_duration),
-            request_id=asked.request_id,
-            user=asked.user,
-            text=asked.text.casefold(),
+    def of(cls, asked: v1.RecordFilter, order_by: str = "", tenant: str | None = None) -> "Query":
+        """`asked` in the order of `order_by`, checked; raises InvalidArgumentError that names the field."""
+        made = cls(
+            **_times(asked),
+            **_texts(asked),
+            **_lists(asked),
+            **_spans(asked),
             feedback=FeedbackQuery.of(asked.feedback) if asked.HasField("feedback") else None,
+            tenant=tenant,
+            order=Order.of(order_by),
         )
+        if v1.INFERENCING in made.states and made.order != LATEST_FIRST:
+            raise InvalidArgumentError("order_by", "calls in flight are listed latest start first, only")
+        return made
 
     @property
     def wants_in_flight(self) -> bool:
         """Whether a list shows calls in flight too, or those just lost: only where it names their state."""
-        return bool(self.states & _IN_FLIGHT)
+        return bool(self.states & _IN_FLIGHT) and self.order == LATEST_FIRST
 
     @property
     def wants_records(self) -> bool:
@@ -85,7 +110,7 @@ class Query:
 
     @property
     def digest(self) -> bytes:
-        """8 bytes that tell this query from others."""
+        """8 bytes that tell this query, its order and whose it is from others; not as of when it is."""
         values = [sorted(value) if isinstance(value, frozenset) else value for value in _values(self)]
         return sha256(repr(values).encode()).digest()[:8]
 
@@ -94,6 +119,8 @@ class Query:
         return (
             self._matches_when(record)
             and self._matches_what(record)
+            and self._matches_who(record)
+            and self._matches_answer(record)
             and (self.feedback is None or self.feedback.matches(record.feedback))
             and self._matches_text(record)
         )
@@ -117,13 +144,33 @@ class Query:
                 or (record.HasField("grpc_status") and record.grpc_status in self.grpc_statuses)
             )
             and (not self.method or record.method == self.method)
-            and self._matches_path(record.path)
+            and _is(record.path, self.path, self.path_is_prefix)
             and (not self.request_id or record.request_id == self.request_id)
-            and (not self.user or record.caller.user == self.user)
         )
 
-    def _matches_path(self, path: str) -> bool:
-        return path.startswith(self.path) if self.path_is_prefix else not self.path or path == self.path
+    def _matches_who(self, record: v1.Record) -> bool:
+        return (
+            (self.tenant is None or record.tenant == self.tenant)
+            and (not self.user or record.caller.user == self.user)
+            and (not self.session or record.caller.session == self.session)
+            and (not self.cohort or record.cohort == self.cohort)
+            and (not self.application_version or record.application_version == self.application_version)
+            and (not self.tags or self.tags.issubset(record.tags))
+        )
+
+    def _matches_answer(self, record: v1.Record) -> bool:
+        return (
+            _is(record.error.type, self.error_type, self.error_type_is_prefix)
+            and (not self.finish_reasons or not self.finish_reasons.isdisjoint(record.model.finish_reasons))
+            and all(span.holds(token_count(record.model, key)) for key, span in self.token_spans)
+            and (not self.redaction_class or self.redaction_class in redaction_classes(record))
+        )
+
+    @property
+    def token_spans(self) -> list[tuple[str, Span]]:
+        """Which counts of tokens are asked for, by name."""
+        spans = ((name, getattr(self, name)) for name in TOKEN_COUNTS)
+        return [(name, span) for name, span in spans if span is not None]
 
     def _matches_text(self, record: v1.Record) -> bool:
         if not self.text:
@@ -138,37 +185,49 @@ def searched_texts(record: v1.Record) -> Iterable[str]:
         yield payload.decoded_json.casefold()
 
 
+def redaction_classes(record: v1.Record) -> set[str]:
+    """Of what was redacted, in either direction."""
+    sides = (record.request.redactions, record.response.redactions)
+    return {getattr(each, "class") for side in sides for each in side}
+
+
+def _is(text: str, wanted: str, is_prefix: bool) -> bool:
+    return text.startswith(wanted) if is_prefix else not wanted or text == wanted
+
+
 def _values(query: Query) -> list[object]:
-    return [getattr(query, name) for name in Query.__slots__]
+    return [getattr(query, name) for name in Query.__slots__ if name != "as_of_ns"]
 
 
-def _time(field: str, time: Timestamp) -> int:
-    if not (_FIRST_SECOND <= time.seconds <= _LAST_SECOND and 0 <= time.nanos < _NANOS):
-        raise InvalidArgumentError(field, "not a time between the years 1 and 9999")
-    return time.seconds * _NANOS + time.nanos
+def _times(asked: v1.RecordFilter) -> dict[str, Any]:
+    start = read_time("filter.start_time", asked.start_time) if asked.HasField("start_time") else None
+    end = read_time("filter.end_time", asked.end_time) if asked.HasField("end_time") else None
+    if start is not None and end is not None and end <= start:
+        raise InvalidArgumentError("filter.end_time", "not after start_time")
+    shortest = read_duration_us("filter.min_duration", asked.min_duration)
+    return {"start_ns": start, "end_ns": end, "min_duration_us": shortest}
 
 
-def _duration_us(field: str, duration: Duration) -> int:
-    if duration.seconds < 0 or duration.nanos < 0:
-        raise InvalidArgumentError(field, "below zero")
-    if duration.seconds > 315_576_000_000 or duration.nanos >= _NANOS:
-        raise InvalidArgumentError(field, "not a duration of at most 10,000 years")
-    return duration.seconds * 1_000_000 + duration.nanos // 1000
+def _texts(asked: v1.RecordFilter) -> dict[str, Any]:
+    texts = {name: read_text(f"filter.{name}", getattr(asked, name)) for name in _TEXTS}
+    prefixes = {f"{name}_is_prefix": texts[name].endswith("*") for name in _PREFIXES}
+    bare = {name: texts[name].removesuffix("*") for name in _PREFIXES}
+    return texts | bare | prefixes | {"text": texts["text"].casefold()}
 
 
-def _states(asked: Iterable[int]) -> frozenset[int]:
-    states = frozenset(asked)
-    known = set(v1.State.values()) - {0}
-    if not states <= known:
-        names = ", ".join(v1.State.Name(each) for each in sorted(known))
-        raise InvalidArgumentError("filter.states", f"expected some of {names}")
-    return states
+def _spans(asked: v1.RecordFilter) -> dict[str, Any]:
+    return {
+        name: read_span(f"filter.{name}", getattr(asked, name))
+        for name in TOKEN_COUNTS
+        if name in {field.name for field, _ in asked.ListFields()}
+    }
 
 
-def _statuses(field: str, asked: Iterable[int], low: int, high: int) -> frozenset[int]:
-    statuses = frozenset(asked)
-    if len(statuses) > _LIST_MOST:
-        raise InvalidArgumentError(field, f"more than {_LIST_MOST} of them")
-    if any(not low <= each <= high for each in statuses):
-        raise InvalidArgumentError(field, f"expected numbers from {low} to {high}")
-    return statuses
+def _lists(asked: v1.RecordFilter) -> dict[str, Any]:
+    return {
+        "states": read_states("filter.states", asked.states),
+        "http_statuses": read_statuses("filter.http_statuses", asked.http_statuses, 0, 999),
+        "grpc_statuses": read_statuses("filter.grpc_statuses", asked.grpc_statuses, 0, 16),
+        "tags": read_texts("filter.tags", asked.tags),
+        "finish_reasons": read_texts("filter.finish_reasons", asked.finish_reasons),
+    }
