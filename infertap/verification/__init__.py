@@ -3,6 +3,16 @@
 The door of the room. Formats and checks are pure; nothing here needs storage or a sidecar.
 """
 
+from infertap.verification.checkpoints import (
+    DROPPED,
+    HEAD,
+    Checkpoint,
+    Statement,
+    open_checkpoint,
+    read_statement,
+    sign_checkpoint,
+    state,
+)
 from infertap.verification.leaves import (
     DELETION,
     GAP,
@@ -25,24 +35,50 @@ from infertap.verification.merkle import (
     node_hash,
     root_of,
 )
+from infertap.verification.signed_note import (
+    NoteError,
+    PrivateKey,
+    PublicKey,
+    make_key,
+    open_note,
+    read_private_key,
+    read_public_key,
+    sign_note,
+)
 
 __all__ = [
     "DELETION",
+    "DROPPED",
     "EMPTY_ROOT",
     "GAP",
+    "HEAD",
     "KINDS",
     "NO_HASH",
     "RECORD",
+    "Checkpoint",
     "Frontier",
     "Leaf",
     "LogId",
+    "NoteError",
+    "PrivateKey",
     "ProofError",
+    "PublicKey",
+    "Statement",
     "check_consistency",
     "check_inclusion",
     "consistency_proof",
     "inclusion_proof",
     "leaf_hash",
+    "make_key",
     "node_hash",
+    "open_checkpoint",
+    "open_note",
+    "read_private_key",
+    "read_public_key",
+    "read_statement",
     "record_hash",
     "root_of",
+    "sign_checkpoint",
+    "sign_note",
+    "state",
 ]

@@ -1,9 +1,9 @@
 """Logs: the Merkle logs that this run of storage writes, one for each tenant and ingest day. Pure.
 
 A log's name is made at random by the run that writes it, so no two processes write one log, nothing is read
-at start, and an archive that was put back from a backup begins new ones: what was signed of the old ones stays
-true, and shows what the backup lacks. The trees are in memory only; an engine writes the rows of an extension
-in the transaction of their records, and says afterwards that they are kept.
+at start, and an archive that was put back from a backup begins new ones: what was signed of the old ones
+stays true, and shows what the backup lacks. The trees are in memory only; an engine writes the rows of an
+extension in the transaction of their records, and says afterwards that they are kept.
 """
 
 from collections.abc import Iterable, Sequence
