@@ -6,26 +6,17 @@ What stands at the same place of each event is therefore joined over all events 
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from os.path import commonprefix
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
+from sidecar.recorder.redaction.alike import parted, suspects
 from sidecar.recorder.redaction.findings import Findings
 from sidecar.recorder.redaction.holes import WHOLE, Ends, is_whole, less_edges
 from sidecar.recorder.redaction.masks import mask
+from sidecar.recorder.redaction.places import columns
 from sidecar.recorder.redaction.text import TextRedaction
-from sidecar.recorder.redaction.tree import (
-    MAX_DEPTH,
-    TooDeepError,
-    TreeRedaction,
-    holds_no_text,
-    repeats_a_key,
-)
-
-# Where a string stands: the keys that lead to it, with a choice's own index instead of its position.
-_Place = tuple[str | int, ...]
-# A string: what holds it, and under which key.
-_Spot = tuple[Any, str | int]
+from sidecar.recorder.redaction.tree import TooDeepError, TreeRedaction, repeats_a_key
 
 NOT_JSON: Final = object()
 _NUMBERS: Final = ("content_index", "summary_index")
@@ -35,6 +26,18 @@ DONE: Final = "[DONE]"
 _LIKE_JSON: Final = re.compile(r"\s*(?:\{|\[\s*[\[{\"])")
 # Stands in place of a document that is broken.
 _BROKEN: Final = mask("malformed")
+# json.loads without its three calls for each document.
+_decode: Final = json.JSONDecoder().raw_decode
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What `redact` was asked for."""
+
+    where: str
+    findings: Findings
+    is_clean: Callable[[bytes], bool]
+    reads_as_text: Callable[[bytes], bool]
 
 
 class EventsRedaction:
@@ -58,30 +61,51 @@ class EventsRedaction:
         `is_clean` tells of JSON text that nothing can be found in it: what is clean may go as it is.
         `reads_as_text` tells of JSON that is broken whether it may be redacted as text; else it is left out.
         """
+        asked = _Asked(where, findings, is_clean, reads_as_text)
         documents = [_read(payload) for payload in payloads]
         before = findings.total
         if ends:
             payloads = _less_edges(payloads, documents, ends)
         payloads = self._plain_joined(payloads, documents, where, findings)
         self._redact_joined(documents, where, findings)
-        joined_found = findings.total > before
-        if not joined_found and is_clean(_less_repeated(payloads, documents).encode()):
-            return list(zip(payloads, documents, strict=True))
-        redacted = []
-        for payload, document in zip(payloads, documents, strict=True):
-            if not joined_found and is_clean(payload.encode()):
-                redacted.append((payload, document))
-                continue
-            if document is NOT_JSON:
-                is_open = not _LIKE_JSON.match(payload) or reads_as_text(payload.encode("utf-8", "replace"))
-                text = self._text.text(payload, where, findings) if is_open else _BROKEN
-                redacted.append((text, NOT_JSON))
-                continue
-            before = findings.total
-            tree = self._tree.redact(document, where, findings)
-            is_same = not joined_found and findings.total == before and not repeats_a_key(payload)
-            redacted.append((payload if is_same else _write(tree), tree))
+        redacted = list(zip(payloads, documents, strict=True))
+        if findings.total > before:  # the documents are not what the payloads say any more
+            return [self._written(*each, asked) for each in redacted]
+        for number in sorted(self._suspects(payloads, documents, asked)):
+            redacted[number] = self._redacted(*redacted[number], asked)
         return redacted
+
+    def _suspects(self, payloads: Sequence[str], documents: Sequence[Any], asked: _Asked) -> set[int]:
+        """The numbers of those payloads in which something may be found."""
+        alike = parted(payloads, [document is not NOT_JSON for document in documents])
+        if asked.is_clean("\n".join((alike.shared, *alike.rests)).encode()):
+            return set()
+        found = suspects(alike.rests, asked.is_clean)
+        others = alike.members - found
+        if others and not asked.is_clean(alike.shared.encode()):
+            # What they share is found in each of them, or in none: one is asked.
+            one = min(others)
+            doubts = Findings()
+            self._tree.redact(documents[one], asked.where, doubts)
+            if doubts.total or repeats_a_key(payloads[one]):
+                found |= others
+        return found
+
+    def _redacted(self, payload: str, document: Any, asked: _Asked) -> tuple[str, Any]:
+        """One payload and its document; the payload as it is where nothing is found in it."""
+        before = asked.findings.total
+        text, tree = self._written(payload, document, asked)
+        if document is NOT_JSON or asked.findings.total > before or repeats_a_key(payload):
+            return text, tree
+        return payload, tree
+
+    def _written(self, payload: str, document: Any, asked: _Asked) -> tuple[str, Any]:
+        """One payload, written anew from its document, and that."""
+        if document is not NOT_JSON:
+            tree = self._tree.redact(document, asked.where, asked.findings)
+            return _write(tree), tree
+        is_open = not _LIKE_JSON.match(payload) or asked.reads_as_text(payload.encode("utf-8", "replace"))
+        return self._text.text(payload, asked.where, asked.findings) if is_open else _BROKEN, NOT_JSON
 
     def trees(
         self, documents: Sequence[Any], where: str, findings: Findings, ends: Ends = WHOLE
@@ -109,48 +133,20 @@ class EventsRedaction:
         """Redact in place what is spread over several documents: of each text, where they say whose pieces
         they are, for pieces of several texts may come in turns; and of all.
         """
-        for spots in (*_numbered_places(documents), *_places(documents).values()):
-            parts = [holder[key] for holder, key in spots]
-            if len(parts) < 2 or all(part == parts[0] for part in parts):
-                continue
-            for (holder, key), part in zip(spots, self._text.joined(parts, where, findings), strict=True):
-                holder[key] = part
+        for listed in (*_numbered(documents), documents):
+            for column in columns(listed):
+                if not column.is_alike():
+                    column.put(self._text.joined(column.parts, where, findings))
 
 
-def _less_repeated(payloads: Sequence[str], documents: Sequence[Any]) -> str:
-    """`payloads` as one text, in which what all documents begin with stands once: the head of a stream's
-    events, ids among it. It is cut where a member begins, so that no string, nor its name, is cut in two.
-    """
-    alike = [
-        payload for payload, document in zip(payloads, documents, strict=True) if document is not NOT_JSON
-    ]
-    head = commonprefix((min(alike), max(alike))) if len(alike) > 1 else ""  # noqa: RUF071
-    start = head.rfind('{"')
-    if start <= 0:
-        return "\n".join(payloads)
-    others = [payload for payload, document in zip(payloads, documents, strict=True) if document is NOT_JSON]
-    return "\n".join([alike[0], *others, *(payload[start:] for payload in alike)])
-
-
-def _places(documents: Sequence[Any]) -> dict[_Place, list[_Spot]]:
-    """Where strings stand in `documents`: for each place what holds them, and under which key."""
-    root = _Step()
-    for document in documents:
-        if isinstance(document, dict | list):
-            root.note(document)
-    return dict(root.places())
-
-
-def _numbered_places(documents: Sequence[Any]) -> Iterator[list[_Spot]]:
-    """The same for those of OpenAI's responses, by the numbers of the item and part that they go on."""
+def _numbered(documents: Sequence[Any]) -> Iterable[list[Any]]:
+    """Those of OpenAI's responses, by the numbers of the item and part that they go on."""
     numbered: dict[tuple[Any, ...], list[Any]] = {}
     for document in documents:
         if isinstance(document, dict) and isinstance(document.get("output_index"), int):
             numbers = (document["output_index"], *map(str, map(document.get, _NUMBERS)))
             numbered.setdefault(numbers, []).append(document)
-    if len(numbered) > 1:
-        for listed in numbered.values():
-            yield from _places(listed).values()
+    return numbered.values() if len(numbered) > 1 else ()
 
 
 def _less_edges(payloads: Sequence[str], documents: Sequence[Any], ends: Ends) -> list[str]:
@@ -170,13 +166,10 @@ def _less_edges(payloads: Sequence[str], documents: Sequence[Any], ends: Ends) -
 def _take_edges(documents: Sequence[Any], ends: Ends) -> bool:
     """Take what stands beside a hole out of `documents`, in place; whether there was anything."""
     found = False
-    for place, spots in _places(documents).items():
-        parts = [holder[key] for holder, key in spots]
-        if is_whole(place, parts):
-            continue
-        found = True
-        for (holder, key), part in zip(spots, less_edges(parts, ends), strict=True):
-            holder[key] = part
+    for column in columns(documents):
+        if not is_whole(column.place, column.parts):
+            found = True
+            column.put(less_edges(column.parts, ends))
     return found
 
 
@@ -185,53 +178,13 @@ def _read(payload: str) -> Any:
     if not text.startswith(("{", "[")):
         return NOT_JSON
     try:
-        return json.loads(text)
+        document, end = _decode(text)
     except ValueError:
         return NOT_JSON
     except RecursionError:
         raise TooDeepError from None
+    return document if end == len(text) else NOT_JSON
 
 
 def _write(tree: Any) -> str:
     return json.dumps(tree, ensure_ascii=False, separators=(",", ":"))
-
-
-class _Step:
-    """A step to where strings stand: those that stand there, and the steps that go on from there."""
-
-    __slots__ = ("further", "spots")
-
-    def __init__(self) -> None:
-        self.spots: list[_Spot] = []
-        self.further: dict[str | int, _Step] = {}
-
-    def note(self, node: Any, depth: int = 0) -> None:
-        """The strings under `node`, which is an object or an array."""
-        if depth > MAX_DEPTH:
-            raise TooDeepError
-        is_list = isinstance(node, list)
-        if is_list and holds_no_text(node):
-            return
-        members: Iterable[tuple[str | int, Any]] = enumerate(node) if is_list else node.items()
-        for key, member in members:
-            if isinstance(member, str):
-                self._to(key).spots.append((node, key))
-            elif isinstance(member, dict):
-                index = member.get("index") if is_list else None
-                self._to(index if isinstance(index, int) else key).note(member, depth + 1)
-            elif isinstance(member, list):
-                self._to(key).note(member, depth + 1)
-
-    def _to(self, key: str | int) -> "_Step":
-        step = self.further.get(key)
-        if step is None:
-            step = self.further[key] = _Step()
-        return step
-
-    def places(self, place: _Place = ()) -> Iterator[tuple[_Place, list[_Spot]]]:
-        """Each place from here on, with what stands there."""
-        for key, step in self.further.items():
-            if step.spots:
-                yield (*place, key), step.spots
-            if step.further:
-                yield from step.places((*place, key))

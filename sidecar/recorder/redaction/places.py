@@ -1,0 +1,135 @@
+"""Places: where strings stand in documents that are pieces of one text, such as a stream's events.
+
+Pure. A place is the keys that lead to it, with the own index of what an array lists (`choices[].index`) in
+place of its position. Documents of a stream are mostly built alike, so they are read column by column, which
+C does, and member by member only where they differ.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import Any, Final
+
+from sidecar.recorder.redaction.tree import MAX_DEPTH, TooDeepError, holds_no_text
+
+# The keys that lead there.
+Place = tuple[str | int, ...]
+
+_TEXTS: Final = {str}
+_OBJECTS: Final = {dict}
+_ARRAYS: Final = {list}
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """The strings of one place, in the order of the documents: what holds each, and under which key."""
+
+    place: Place
+    holders: Sequence[Any]
+    key: str | int
+    parts: Sequence[str]
+
+    def is_alike(self) -> bool:
+        """Whether all say the same, as ids and names do."""
+        return self.parts.count(self.parts[0]) == len(self.parts)
+
+    def put(self, parts: Sequence[str]) -> None:
+        """Write `parts`, as many as there are, into the documents."""
+        for holder, part in zip(self.holders, parts, strict=True):
+            holder[self.key] = part
+
+
+def columns(documents: Sequence[Any]) -> Iterator[Column]:
+    """The strings in those of `documents` that are objects or arrays. Raises TooDeepError.
+
+    The documents' strings may be changed by who is given a column, not their structure.
+    """
+    waiting: list[tuple[Place, Sequence[Any]]] = [((), documents)]
+    for place, nodes in waiting:  # which grows on the way
+        if len(place) > MAX_DEPTH:
+            raise TooDeepError
+        for step in _steps(nodes):
+            here = (*place, step.key)
+            if step.parts:
+                yield Column(here, step.holders, step.key, step.parts)
+            if step.further:
+                waiting.append((here, step.further))
+
+
+class _Step:
+    """What stands under one key: strings, and what more of them stand in."""
+
+    __slots__ = ("further", "holders", "key", "parts")
+
+    def __init__(self, key: str | int) -> None:
+        self.key = key
+        self.holders: list[Any] = []
+        self.parts: list[str] = []
+        self.further: list[Any] = []
+
+    def note(self, holder: Any, member: Any) -> None:
+        if isinstance(member, str):
+            self.holders.append(holder)
+            self.parts.append(member)
+        elif isinstance(member, dict | list):
+            self.further.append(member)
+
+
+def _steps(nodes: Sequence[Any]) -> Iterable[_Step]:
+    kinds = {*map(type, nodes)}
+    if kinds == _OBJECTS and len({*map(tuple, nodes)}) == 1:
+        return [_column(key, nodes) for key in nodes[0]]
+    inner = _inner(nodes) if kinds == _ARRAYS else None
+    return _of_unlike(nodes) if inner is None else (inner,)
+
+
+def _column(key: str, objects: Sequence[dict[str, Any]]) -> _Step:
+    """Of objects with the same members."""
+    step = _Step(key)
+    members = list(map(itemgetter(key), objects))
+    kinds = {*map(type, members)}
+    if kinds == _TEXTS:
+        step.holders, step.parts = list(objects), members
+    elif kinds in (_OBJECTS, _ARRAYS):
+        step.further = members
+    else:
+        for holder, member in zip(objects, members, strict=True):
+            step.note(holder, member)
+    return step
+
+
+def _inner(arrays: Sequence[list[Any]]) -> _Step | None:
+    """Of arrays of one object each, with the same index."""
+    if {*map(len, arrays)} != {1}:
+        return None
+    objects = [array[0] for array in arrays]
+    if {*map(type, objects)} != _OBJECTS:
+        return None
+    indexes = [each.get("index") for each in objects]
+    if indexes.count(indexes[0]) < len(indexes):
+        return None
+    step = _Step(indexes[0] if isinstance(indexes[0], int) else 0)
+    step.further = objects
+    return step
+
+
+def _of_unlike(nodes: Sequence[Any]) -> Iterable[_Step]:
+    steps: dict[str | int, _Step] = {}
+    for node in nodes:
+        if isinstance(node, dict):
+            for key, member in node.items():
+                _note(steps, key, node, member)
+        elif isinstance(node, list) and not holds_no_text(node):
+            for position, member in enumerate(node):
+                index = member.get("index") if isinstance(member, dict) else None
+                _note(steps, index if isinstance(index, int) else position, node, member)
+    return steps.values()
+
+
+def _note(steps: dict[str | int, _Step], key: str | int, holder: Any, member: Any) -> None:
+    if not isinstance(member, str | dict | list):
+        return
+    step = steps.get(key)
+    if step is None:
+        step = steps[key] = _Step(key)
+    step.note(holder, member)
