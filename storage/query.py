@@ -23,12 +23,11 @@ from infertap.query import (
     read_call_id,
     read_page_size,
 )
-from storage.archive import Archive, ArchiveError, Interrupt, Page, Position
+from storage.archive import POSITION_BYTES, Archive, ArchiveError, Interrupt, Page, Position
 from storage.in_flight import CallInFlight, InFlight
 from storage.live import Live
 from storage.numbers import Numbers
 
-POSITION_BYTES = 32
 # Bytes of feedback in one answer, beside the records: clients of gRPC take 4 MiB unless told otherwise.
 GOT_BYTES = 512 << 10
 LISTED_BYTES = 384 << 10
@@ -195,7 +194,7 @@ def _latest(calls: Iterable[CallInFlight]) -> list[CallInFlight]:
 
 def _among_calls(call_id: bytes) -> Position:
     """The position after that call in flight: such have no sequence, which records have from 1."""
-    return Position(0, call_id, 0)
+    return Position(0, 0, call_id, 0)
 
 
 def _read_position(tokens: PageTokens, token: str) -> Position | None:

@@ -97,5 +97,6 @@ def _size(entries: Sequence[Entry]) -> int:
 
 
 def _stored(entry: RecordEntry, stored_ns: int) -> Stored:
-    position = Position(entry.parsed.timing.start.ToNanoseconds(), entry.spool_id, entry.sequence)
+    start_ns = entry.parsed.timing.start.ToNanoseconds()
+    position = Position(start_ns, start_ns, entry.spool_id, entry.sequence)
     return Stored(position, entry.record, stored_ns)

@@ -4,7 +4,16 @@ The door of the room. Every method may block on the disk, and is safe from any t
 """
 
 from storage.archive.columns import RECORD_COLUMNS, SCHEMA_VERSION, Column, Kind, record_values
-from storage.archive.entries import Entry, FeedbackPage, GapEntry, Page, Position, RecordEntry, Stored
+from storage.archive.entries import (
+    POSITION_BYTES,
+    Entry,
+    FeedbackPage,
+    GapEntry,
+    Page,
+    Position,
+    RecordEntry,
+    Stored,
+)
 from storage.archive.interface import Archive, ArchiveError, Interrupt
 from storage.archive.opening import open_archive
 from storage.archive.ranges import Range, RangeSet
@@ -27,6 +36,7 @@ __all__ = [
     "BY_AGE",
     "BY_REQUEST",
     "BY_SIZE",
+    "POSITION_BYTES",
     "RECORD_COLUMNS",
     "SCHEMA_VERSION",
     "Archive",

@@ -229,7 +229,7 @@ class DuckdbArchive:
             return record
         start_ns = record.timing.start.ToNanoseconds()
         with self._cursor(Interrupt()) as cursor:
-            return self._row(cursor, Position(start_ns, record.spool_id, record.sequence), record)
+            return self._row(cursor, Position(start_ns, start_ns, record.spool_id, record.sequence), record)
 
     def _row(
         self, cursor: "duckdb.DuckDBPyConnection", position: Position, record: v1.Record

@@ -142,4 +142,4 @@ def conditions(query: Query, after: Position | None) -> tuple[str, list[Any]]:
 def stored_of(row: tuple[Any, ...]) -> Stored:
     """What a row of COLUMNS says."""
     start_ns, spool_id, sequence, stored_ns, record = row
-    return Stored(Position(start_ns, bytes(spool_id), sequence), bytes(record), stored_ns)
+    return Stored(Position(start_ns, start_ns, bytes(spool_id), sequence), bytes(record), stored_ns)

@@ -7,7 +7,8 @@ from typing import Final
 from infertap import v1
 from infertap.query import InvalidArgumentError
 
-_POSITION: Final = struct.Struct(">Q16sQ")
+_POSITION: Final = struct.Struct(">qq16sQ")
+POSITION_BYTES: Final = _POSITION.size
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,21 +53,26 @@ Entry = RecordEntry | GapEntry
 
 @dataclass(frozen=True, slots=True, order=True)
 class Position:
-    """Where a record stands among all: later starts first; (spool id, sequence) is unique."""
+    """Where a record stands among all, in either direction; (spool id, sequence) is unique.
 
+    Packed: order value, start (signed, 8 bytes each), spool id (16), sequence (8), big-endian.
+    """
+
+    # What the list is ordered by (infertap.query.Order.value_of); the start once more where by that.
+    order_value: int
     start_ns: int
     spool_id: bytes
     sequence: int
 
     def pack(self) -> bytes:
-        """32 bytes, for a page token."""
-        return _POSITION.pack(self.start_ns, self.spool_id, self.sequence)
+        """POSITION_BYTES, for a page token."""
+        return _POSITION.pack(self.order_value, self.start_ns, self.spool_id, self.sequence)
 
     @classmethod
     def unpack(cls, packed: bytes) -> "Position":
         """The inverse of `pack`; raises InvalidArgumentError for what no archive has (a forged token)."""
         position = cls(*_POSITION.unpack(packed))
-        if max(position.start_ns, position.sequence) >= 1 << 63:
+        if position.sequence >= 1 << 63:
             raise InvalidArgumentError("page_token", "not a token of this service")
         return position
 
@@ -103,7 +109,7 @@ class FeedbackPage:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Records that match, newest first; `after` is where the next page begins, None where none follows."""
+    """Records that match, in the order asked for; `after` is where the next page begins, None for nowhere."""
 
     records: list[v1.Record]
     after: Position | None

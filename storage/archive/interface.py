@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 
 from infertap import v1
-from infertap.query import Query
+from infertap.query import Query, StatsQuery
 from storage.archive.entries import Entry, FeedbackPage, Page, Position, RecordEntry
 from storage.archive.ranges import Range
 from storage.archive.removals import Damage, Deletion, Expired, Matched, Retention, SnapshotFile, Usage
@@ -76,10 +76,22 @@ class Archive(Protocol):
         """
 
     def page(self, query: Query, after: Position | None, size: int, interrupt: Interrupt) -> Page:
-        """At most `size` records that match, newest first, that stand after `after`; one for each call.
+        """At most `size` records that match, in the query's order, that stand after `after`; one for each
+        call. With `query.as_of_ns` set pages are as things were then, so that a list is the same however
+        slowly it is read.
 
         A query that is interrupted, or that found few among very many, gives a shorter page; only
         `Page.after` None means the end. Raises ArchiveError.
+        """
+
+    def count(self, query: Query, interrupt: Interrupt) -> int:
+        """How many records `page` has for `query` in all, but for its text, which is not looked for. Raises
+        ArchiveError.
+        """
+
+    def stats(self, asked: StatsQuery, interrupt: Interrupt) -> v1.GetStatsResponse:
+        """Figures for each combination that occurs, those with the most calls first; a call in segments
+        counts once. Nothing but columns is read. Raises ArchiveError.
         """
 
     def attach(self, given: Sequence[v1.Feedback]) -> list[bool]:
@@ -94,6 +106,7 @@ class Archive(Protocol):
         request_id: str,
         below: int | None,
         size: int,
+        *,
         tenant: str | None = None,
         interrupt: Interrupt | None = None,
     ) -> FeedbackPage:

@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from infertap import v1
 from infertap.query import InvalidArgumentError, PageTokens, Query, page_in_flight, read_call_id
-from storage.archive import Archive, ArchiveError, Interrupt, Page, Position
+from storage.archive import POSITION_BYTES, Archive, ArchiveError, Interrupt, Page, Position
 from storage.in_flight import InFlight
 from storage.numbers import Numbers
 from storage.web import shown
@@ -23,7 +23,6 @@ _ROWS: Final = 100
 _OPEN_ROWS: Final = 50
 _QUERY_SECONDS: Final = 5.0
 _FEEDBACK_BYTES: Final = 512 << 10
-_POSITION_BYTES: Final = 32
 _STATIC: Final = {"page.css": "text/css", "page.js": "text/javascript"}
 _HEADERS: Final = {
     # No inline script, nothing from elsewhere, in nobody's frame.
@@ -77,7 +76,7 @@ class Pages:
         fault, page, token = "", Page([], None), ""
         try:
             query = Query.of(asked.filter())
-            tokens = PageTokens(query, _POSITION_BYTES)
+            tokens = PageTokens(query, POSITION_BYTES)
             packed = tokens.unpack(asked.page)
             if query.wants_records:
                 page = await self._page(query, Position.unpack(packed) if packed else None)

@@ -10,11 +10,11 @@ import pytest
 
 from infertap import v1
 from infertap.query import PageTokens, Query
-from storage.archive import Position, open_archive
+from storage.archive import POSITION_BYTES, Position, open_archive
 from storage.in_flight import InFlight
 from storage.live import Live
 from storage.numbers import Numbers
-from storage.query import POSITION_BYTES, Records
+from storage.query import Records
 
 if TYPE_CHECKING:
     from tests.storage.conftest import Making
@@ -66,7 +66,7 @@ async def test_pages(records: v1.RecordServiceStub) -> None:
 
 async def test_forged_token(records: v1.RecordServiceStub) -> None:
     """A token of the right shape that says what no record can is refused by its field."""
-    forged = PageTokens(Query(), POSITION_BYTES).pack(Position((1 << 64) - 1, b"s" * 16, 1).pack())
+    forged = PageTokens(Query(), POSITION_BYTES).pack(Position(1, 1, b"s" * 16, (1 << 64) - 1).pack())
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await records.ListRecords(v1.ListRecordsRequest(page_token=forged))
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT

@@ -11,11 +11,10 @@ from aiohttp import web
 
 from infertap import v1
 from infertap.query import PageTokens, Query
-from storage.archive import Position, open_archive
+from storage.archive import POSITION_BYTES, Position, open_archive
 from storage.feedback import Attaching
 from storage.in_flight import InFlight
 from storage.numbers import Numbers
-from storage.query import POSITION_BYTES
 from storage.redaction import open_redaction
 from storage.web import Pages, PostedFeedback, make_app
 
@@ -158,7 +157,7 @@ async def test_hostile_questions(site: Site) -> None:
     status, page, _ = await site.get("/?page=nonsense")
     assert status == 400
     assert "page_token: not a token" in page
-    forged = PageTokens(Query(), POSITION_BYTES).pack(Position((1 << 64) - 1, b"s" * 16, 1).pack())
+    forged = PageTokens(Query(), POSITION_BYTES).pack(Position(1, 1, b"s" * 16, (1 << 64) - 1).pack())
     status, page, _ = await site.get(f"/?page={forged}")
     assert status == 400
     assert "page_token: not a token" in page
