@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl, urlencode
 import re2
 
 from sidecar.recorder.redaction.charset import as_utf8, from_character
+from sidecar.recorder.redaction.event_stream import event_stream
 from sidecar.recorder.redaction.events import NOT_JSON, EventsRedaction
 from sidecar.recorder.redaction.finder import Finder
 from sidecar.recorder.redaction.findings import Findings
@@ -25,7 +26,6 @@ from sidecar.recorder.redaction.text import TextRedaction
 from sidecar.recorder.redaction.tokens import MAY_HOLD_TOKENS
 from sidecar.recorder.redaction.tree import TooDeepError, TreeRedaction, repeats_a_key
 
-_LINE_END: Final = re.compile(r"\r\n|\n|\r")
 # What ends the parts of which a body is made.
 _LINE_BREAK: Final = re.compile(r"\n")
 _EVENT_END: Final = re.compile(r"\r\n\r\n|\n\n|\r\r")
@@ -172,36 +172,13 @@ class BodyRedaction:
         return self._documents(lines, "\n".join, findings, ends)
 
     def _sse(self, data: bytes, ends: Ends, findings: Findings) -> RedactedBody:
-        """Server-sent events (HTML standard, section 9.2.6): an event's data lines are one payload."""
-        text = _whole_parts(_EVENT_END, data.decode(), ends)
-        lines = _LINE_END.split(text) if "\r" in text else text.split("\n")
-        # The data lines of each.
-        payloads: list[list[str]] = []
-        # For each line either its text, or the number of the payload that stands there.
-        shape: list[str | int] = []
-        in_data = False
-        for line in lines:
-            name, colon, value = line.partition(":")
-            is_data = name == "data" and bool(colon)
-            if not is_data:
-                shape.append(line)
-            elif in_data:
-                payloads[-1].append(value.removeprefix(" "))
-            else:
-                payloads.append([value.removeprefix(" ")])
-                shape.append(len(payloads) - 1)
-            in_data = is_data
+        """Server-sent events."""
+        stream = event_stream(_whole_parts(_EVENT_END, data.decode(), ends))
 
         def write(texts: list[str]) -> str:
-            out = []
-            for part in shape:
-                if isinstance(part, int):
-                    out.append("data: " + texts[part].replace("\n", "\ndata: "))
-                else:
-                    out.append(part and self._text.text(part, "body", findings))
-            return "\n".join(out)
+            return stream.written(texts, lambda line: self._text.text(line, "body", findings))
 
-        return self._documents(["\n".join(data) for data in payloads], write, findings, ends)
+        return self._documents(stream.payloads, write, findings, ends)
 
     def _documents(
         self, payloads: list[str], write: "Callable[[list[str]], str]", findings: Findings, ends: Ends

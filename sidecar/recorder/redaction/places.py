@@ -7,6 +7,7 @@ C does, and member by member only where they differ.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from operator import itemgetter
 from typing import Any, Final
 
@@ -18,6 +19,8 @@ Place = tuple[str | int, ...]
 _TEXTS: Final = {str}
 _OBJECTS: Final = {dict}
 _ARRAYS: Final = {list}
+# Objects that have a smaller part of all their keys than this are read member by member.
+_SPARSE: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,8 @@ def columns(documents: Sequence[Any]) -> Iterator[Column]:
 
     The documents' strings may be changed by who is given a column, not their structure.
     """
-    waiting: list[tuple[Place, Sequence[Any]]] = [((), documents)]
+    roots = [document for document in documents if isinstance(document, dict | list)]
+    waiting: list[tuple[Place, Sequence[Any]]] = [((), roots)]
     for place, nodes in waiting:  # which grows on the way
         if len(place) > MAX_DEPTH:
             raise TooDeepError
@@ -77,14 +81,24 @@ class _Step:
 
 def _steps(nodes: Sequence[Any]) -> Iterable[_Step]:
     kinds = {*map(type, nodes)}
-    if kinds == _OBJECTS and len({*map(tuple, nodes)}) == 1:
-        return [_column(key, nodes) for key in nodes[0]]
+    if kinds == _OBJECTS:
+        return _of_objects(nodes)
     inner = _inner(nodes) if kinds == _ARRAYS else None
-    return _of_unlike(nodes) if inner is None else (inner,)
+    return _of_any(nodes) if inner is None else (inner,)
+
+
+def _of_objects(objects: Sequence[dict[str, Any]]) -> Iterable[_Step]:
+    keys = dict.fromkeys(chain.from_iterable(objects))
+    members = sum(map(len, objects))
+    if members == len(keys) * len(objects):
+        return [_column(key, objects) for key in keys]
+    if members * _SPARSE < len(keys) * len(objects):  # else the time would grow with the square
+        return _of_any(objects)
+    return [_column(key, [each for each in objects if key in each]) for key in keys]
 
 
 def _column(key: str, objects: Sequence[dict[str, Any]]) -> _Step:
-    """Of objects with the same members."""
+    """Of objects that all have it."""
     step = _Step(key)
     members = list(map(itemgetter(key), objects))
     kinds = {*map(type, members)}
@@ -113,7 +127,7 @@ def _inner(arrays: Sequence[list[Any]]) -> _Step | None:
     return step
 
 
-def _of_unlike(nodes: Sequence[Any]) -> Iterable[_Step]:
+def _of_any(nodes: Sequence[Any]) -> Iterable[_Step]:
     steps: dict[str | int, _Step] = {}
     for node in nodes:
         if isinstance(node, dict):
