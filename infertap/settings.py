@@ -8,6 +8,7 @@ declarations. Standard library only: the sidecar's parent and relays import this
 
 import dataclasses
 import difflib
+import ipaddress
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
@@ -177,6 +178,14 @@ class Address:
     host: str
     port: int
     tls: bool = False
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine (or pod) reaches it."""
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host

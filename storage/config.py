@@ -10,9 +10,13 @@ from infertap.settings import (
     SettingsError,
     address,
     comma_list,
+    integer,
+    off_or,
+    optional_text,
     read_settings,
     setting,
     size_bytes,
+    switch,
     text,
 )
 
@@ -54,6 +58,45 @@ class Settings:
     web_listen: Address = setting(
         "INFERTAP_WEB_LISTEN", "127.0.0.1:9904", address, "The page of calls, feedback, health and metrics."
     )
+    server_cert_file: str | None = setting(
+        "INFERTAP_SERVER_TLS_CERT_FILE",
+        "",
+        optional_text,
+        "Certificate chain (PEM) that storage shows on both ports. Read again when it changes.",
+    )
+    server_key_file: str | None = setting(
+        "INFERTAP_SERVER_TLS_KEY_FILE", "", optional_text, "Its private key (PEM), without a passphrase."
+    )
+    client_ca_file: str | None = setting(
+        "INFERTAP_SERVER_CLIENT_CA_FILE",
+        "",
+        optional_text,
+        "Authorities (PEM) of client certificates: with it gRPC demands one, and the web port takes one.",
+    )
+    identities_file: str | None = setting(
+        "INFERTAP_IDENTITIES_FILE",
+        "",
+        optional_text,
+        "Who may call (TOML): hashed tokens, certificates, tenants, roles. Read again when it changes.",
+    )
+    access_log_file: str | None = setting(
+        "INFERTAP_ACCESS_LOG_FILE",
+        "",
+        optional_text,
+        "Where reads are logged for audit (JSON lines); without it, with identities, on stderr.",
+    )
+    insecure: bool = setting(
+        "INFERTAP_INSECURE",
+        "off",
+        switch,
+        "`on`: beyond loopback also without TLS, tokens or identities, as a mesh or a network protects it.",
+    )
+    feedback_per_minute: int | None = setting(
+        "INFERTAP_FEEDBACK_PER_MINUTE",
+        "60000",
+        off_or(integer(1, 1_000_000_000)),
+        "Pieces of feedback that an identity may give, where the identities file says no other number.",
+    )
     feedback_origins: tuple[str, ...] = setting(
         "INFERTAP_FEEDBACK_ORIGINS",
         "",
@@ -64,6 +107,24 @@ class Settings:
     def __post_init__(self) -> None:
         if not self.archive:
             raise ValueError("INFERTAP_ARCHIVE: no directory; say where the archive is to be")
+        if bool(self.server_cert_file) != bool(self.server_key_file):
+            raise ValueError("INFERTAP_SERVER_TLS_CERT_FILE, INFERTAP_SERVER_TLS_KEY_FILE: TLS needs both")
+        if self.client_ca_file and not (self.server_cert_file and self.identities_file):
+            raise ValueError(
+                "INFERTAP_SERVER_CLIENT_CA_FILE: needs INFERTAP_SERVER_TLS_CERT_FILE, and"
+                " INFERTAP_IDENTITIES_FILE to say whose the certificates are"
+            )
+        is_secure = self.insecure or (self.server_cert_file and self.identities_file)
+        for name, listen in (
+            ("INFERTAP_STORAGE_LISTEN", self.listen),
+            ("INFERTAP_WEB_LISTEN", self.web_listen),
+        ):
+            if not (is_secure or listen.is_loopback):
+                raise ValueError(
+                    f"{name}='{listen}': beyond loopback storage needs INFERTAP_SERVER_TLS_CERT_FILE,"
+                    " INFERTAP_SERVER_TLS_KEY_FILE and INFERTAP_IDENTITIES_FILE, or INFERTAP_INSECURE=on"
+                    " where a mesh or a network protects it (docs/identity.md)"
+                )
 
 
 def read(environ: Mapping[str, str]) -> Settings:

@@ -1,7 +1,8 @@
 """Feedback: FeedbackService: what becomes known of calls afterwards, checked, redacted, kept, joined.
 
-It promises: what is answered is durable; texts are redacted before they are kept, or withheld;
-feedback finds its calls by their ids whenever these come. Touches the wall clock and the archive.
+It promises: what is answered is durable, and its giver's tenant's; texts are redacted before they are kept,
+or withheld; feedback finds its calls by their ids whenever these come. Touches the wall clock and the
+archive.
 """
 
 import asyncio
@@ -18,6 +19,7 @@ from infertap import v1
 from infertap.query import InvalidArgumentError, PageTokens, abort_invalid, read_call_id, read_page_size
 from storage.archive import Archive, ArchiveError, FeedbackPage
 from storage.feedback_checks import MOST_AT_ONCE, check_feedback
+from storage.identity import FeedbackRates, caller_of
 from storage.numbers import Numbers
 from storage.redaction import TextRedaction, redact_feedback
 
@@ -31,11 +33,27 @@ class NoRedactionError(Exception):
     """Texts can't be redacted here, so none are taken."""
 
 
-class Attaching:
-    """Takes feedback, by whatever way it comes."""
+class TooMuchFeedbackError(Exception):
+    """The caller gives more than it may; `seconds` until there is room again."""
 
-    def __init__(self, archive: Archive, numbers: Numbers, redaction: TextRedaction | None) -> None:
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"more feedback than this identity may give; again in {seconds:.0f} s")
+        self.seconds = seconds
+
+
+class Attaching:
+    """Takes feedback, by whatever way it comes, for the tenant of whoever gives it."""
+
+    def __init__(
+        self,
+        archive: Archive,
+        numbers: Numbers,
+        redaction: TextRedaction | None,
+        rates: FeedbackRates | None = None,
+    ) -> None:
+        """Without `rates` anybody may give any number."""
         self._archive = archive
+        self._rates = rates
         self._numbers = numbers
         self._redaction = redaction
         # One at a time: whoever waits for the disk leaves the threads to the queries.
@@ -46,12 +64,15 @@ class Attaching:
     ) -> list[v1.AttachedFeedback]:
         """Keep all of `given`, which is changed on the way, or none.
 
-        Raises InvalidArgumentError, NoRedactionError and ArchiveError.
+        Raises InvalidArgumentError, TooMuchFeedbackError, NoRedactionError and ArchiveError.
         """
         if not 0 < len(given) <= MOST_AT_ONCE:
             raise InvalidArgumentError(field, f"expected 1 to {MOST_AT_ONCE}")
+        caller = caller_of(None)
+        if self._rates is not None and (wait := self._rates.take(caller, len(given))):
+            raise TooMuchFeedbackError(wait)
         async with self._writing:
-            is_new = await asyncio.to_thread(self._keep, given, field)
+            is_new = await asyncio.to_thread(self._keep, given, field, caller.writes_as)
         self._numbers.feedback.inc(sum(is_new))
         request_ids = {each.request_id for each in given if each.request_id}
         most = _MOST_CALLS // max(len(request_ids), 10)
@@ -65,9 +86,10 @@ class Attaching:
             for each, new in zip(given, is_new, strict=True)
         ]
 
-    def _keep(self, given: Sequence[v1.Feedback], field: str) -> list[bool]:
+    def _keep(self, given: Sequence[v1.Feedback], field: str, tenant: str) -> list[bool]:
         for number, each in enumerate(given):
             check_feedback(each, f"{field}[{number}]")
+            each.tenant = tenant
         if self._redaction is None:
             raise NoRedactionError("no redaction is installed here, so feedback can't be kept")
         received_ns = time.time_ns()
@@ -100,6 +122,8 @@ class Feedback(v1.FeedbackServiceServicer):
             return v1.AttachFeedbackResponse(attached=await self._attaching.attach(request.feedback))
         except InvalidArgumentError as error:
             await abort_invalid(context, error)
+        except TooMuchFeedbackError as error:
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
         except NoRedactionError as error:
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error))
         except ArchiveError as error:
@@ -119,16 +143,20 @@ class Feedback(v1.FeedbackServiceServicer):
             await abort_invalid(context, error)
         below = None if packed is None else min(int.from_bytes(packed, "big"), (1 << 63) - 1)
         try:
-            page = await asyncio.to_thread(self._page, call_id, request.request_id, below, size)
+            tenant = caller_of(context).tenant
+            page = await asyncio.to_thread(self._page, call_id, request.request_id, below, size, tenant)
         except ArchiveError as error:
             await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
         follows = "" if page.after is None else tokens.pack(page.after.to_bytes(_NUMBER_BYTES, "big"))
         return v1.ListFeedbackResponse(feedback=page.feedback, next_page_token=follows)
 
-    def _page(self, call_id: str, request_id: str, below: int | None, size: int) -> FeedbackPage:
+    def _page(
+        self, call_id: str, request_id: str, below: int | None, size: int, tenant: str | None
+    ) -> FeedbackPage:
         if call_id and not request_id:
             record = self._archive.get(call_id)
-            request_id = record.request_id if record is not None else ""
+            is_seen = record is not None and tenant in (None, record.tenant)
+            request_id = record.request_id if record is not None and is_seen else ""
         return self._archive.feedback(call_id, request_id, below, size)
 
 

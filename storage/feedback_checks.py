@@ -27,7 +27,7 @@ _ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 # 9999-12-31 (google/protobuf/timestamp.proto).
 _LAST_SECOND: Final = 253_402_300_799
 _SAYS: Final = ("labels", "comment", "correction", "ground_truth_json", "events")
-_SERVERS_OWN: Final = ("received_at", "redactions", "withheld", "policy_version")
+_SERVERS_OWN: Final = ("received_at", "redactions", "withheld", "policy_version", "tenant")
 
 
 def check_feedback(given: v1.Feedback, field: str) -> None:

@@ -59,6 +59,8 @@ class CallInFlight:
 @dataclass(slots=True)
 class _Spool:
     calls: dict[bytes, CallInFlight] = field(default_factory=dict)
+    # Whose calls they are.
+    tenant: str = ""
     # The stream that it has now, and since when it has it, or has none.
     stream: int | None = None
     since: int = 0
@@ -82,9 +84,12 @@ class InFlight:
 
     # -- for the streams
 
-    def begin(self, spool_id: bytes, now: int) -> int:
-        """A spool has a new stream, which is the one that counts from now on; returns its number."""
+    def begin(self, spool_id: bytes, now: int, tenant: str = "") -> int:
+        """A spool has a new stream, which is the one that counts from now on; returns its number. What it
+        tells is `tenant`'s.
+        """
         spool = self._spools.setdefault(spool_id, _Spool())
+        spool.tenant = tenant
         spool.stream, spool.since = next(self._streams), now
         return spool.stream
 
@@ -143,6 +148,7 @@ class InFlight:
             self.dropped += 1
             return None
         self._remove(spool, call_id)
+        record.tenant = spool.tenant  # whatever the sidecar says
         record.ClearField("sequence")  # only a record has one, and a time of storage
         record.ClearField("stored_at")
         record.ClearField("feedback")

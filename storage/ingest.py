@@ -21,6 +21,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from infertap import v1
 from infertap.query import InvalidArgumentError, abort_invalid
 from storage.archive import Archive, ArchiveError, Entry, GapEntry, RecordEntry
+from storage.identity import caller_of
 from storage.in_flight import InFlight
 from storage.live import Live
 from storage.numbers import Numbers
@@ -76,7 +77,8 @@ class Ingest(v1.IngestServiceServicer):
                 received = await asyncio.to_thread(self._archive.received, spool_id)
                 welcome = v1.Welcome(received=map(_range, received), takes_in_flight=True)
                 yield v1.IngestResponse(welcome=welcome)
-                with self._stream(spool_id) as stream:
+                tenant = caller_of(context).writes_as
+                with self._stream(spool_id, tenant) as stream:
                     async for response in self._answers(spool_id, stream, requests):
                         yield response
             except InvalidArgumentError as error:
@@ -85,9 +87,9 @@ class Ingest(v1.IngestServiceServicer):
                 await context.abort(grpc.StatusCode.UNAVAILABLE, f"the archive takes nothing now: {error}")
 
     @contextlib.contextmanager
-    def _stream(self, spool_id: bytes) -> Iterator[int]:
+    def _stream(self, spool_id: bytes, tenant: str) -> Iterator[int]:
         """What is told of calls in flight counts for as long, and a while after."""
-        stream = self._in_flight.begin(spool_id, time.monotonic_ns())
+        stream = self._in_flight.begin(spool_id, time.monotonic_ns(), tenant)
         try:
             yield stream
         finally:
@@ -140,7 +142,8 @@ class Ingest(v1.IngestServiceServicer):
         if len(batch.entries) > _MOST_ENTRIES:
             raise InvalidArgumentError("batch.entries", f"more than {_MOST_ENTRIES}")
         # Parsing and hashing a large batch takes long enough to hold up every other stream.
-        entries, rejected = await asyncio.to_thread(_read_entries, spool_id, batch)
+        tenant = caller_of(None).writes_as
+        entries, rejected = await asyncio.to_thread(_read_entries, spool_id, batch, tenant)
         self._numbers.rejected.inc(len(rejected))
         answers = [v1.IngestResponse(reject=each) for each in rejected]
         if entries:
@@ -159,29 +162,29 @@ async def _read_hello(requests: AsyncIterator[v1.IngestRequest]) -> bytes:
     return request.hello.spool_id
 
 
-def _read_entries(spool_id: bytes, batch: v1.Batch) -> tuple[list[Entry], list[v1.Reject]]:
+def _read_entries(spool_id: bytes, batch: v1.Batch, tenant: str) -> tuple[list[Entry], list[v1.Reject]]:
     """The batch's entries, checked, and a rejection for each that will never be taken."""
     entries: list[Entry] = []
     rejected: list[v1.Reject] = []
     for number, each in enumerate(batch.entries):
         try:
-            entries.append(_read_entry(spool_id, each, f"batch.entries[{number}]"))
+            entries.append(_read_entry(spool_id, each, f"batch.entries[{number}]", tenant))
         except RejectedError as error:
             rejected.append(v1.Reject(sequence=error.sequence, reason=error.why))
     return entries, rejected
 
 
-def _read_entry(spool_id: bytes, entry: v1.Entry, field: str) -> Entry:
+def _read_entry(spool_id: bytes, entry: v1.Entry, field: str, tenant: str) -> Entry:
     """The entry, checked. Raises RejectedError, or InvalidArgumentError where it is no entry at all."""
     kind = entry.WhichOneof("entry")
     if kind == "record":
-        return _read_record(spool_id, entry.record, f"{field}.record")
+        return _read_record(spool_id, entry.record, f"{field}.record", tenant)
     if kind == "gap":
-        return _read_gap(spool_id, entry.gap, f"{field}.gap")
+        return _read_gap(spool_id, entry.gap, f"{field}.gap", tenant)
     raise InvalidArgumentError(field, "neither record nor gap")
 
 
-def _read_record(spool_id: bytes, sent: v1.SpooledRecord, field: str) -> RecordEntry:
+def _read_record(spool_id: bytes, sent: v1.SpooledRecord, field: str, tenant: str) -> RecordEntry:
     if not 0 < sent.sequence <= _MOST_SEQUENCE:
         raise InvalidArgumentError(f"{field}.sequence", "expected 1 or more")
     if len(sent.previous_hash) != _HASH_BYTES or len(sent.salt) != _SALT_BYTES:
@@ -203,6 +206,7 @@ def _read_record(spool_id: bytes, sent: v1.SpooledRecord, field: str) -> RecordE
         salt=sent.salt,
         record=sent.record,
         parsed=parsed,
+        tenant=tenant,
     )
 
 
@@ -218,12 +222,12 @@ def _is_time(start: Timestamp) -> bool:
     return 0 <= start.nanos < _NANOS and _FIRST_NS <= start.seconds * _NANOS + start.nanos <= _LAST_NS
 
 
-def _read_gap(spool_id: bytes, sent: v1.Gap, field: str) -> GapEntry:
+def _read_gap(spool_id: bytes, sent: v1.Gap, field: str, tenant: str) -> GapEntry:
     if not 0 < sent.first <= sent.last <= _MOST_SEQUENCE:
         raise InvalidArgumentError(f"{field}.last", "expected first or more, from 1")
     if len(sent.last_hash) not in (0, _HASH_BYTES):
         raise InvalidArgumentError(f"{field}.last_hash", f"expected {_HASH_BYTES} bytes")
-    return GapEntry(spool_id, sent.first, sent.last, sent.last_hash, sent.reason[:_REASON_MOST])
+    return GapEntry(spool_id, sent.first, sent.last, sent.last_hash, sent.reason[:_REASON_MOST], tenant)
 
 
 def _range(received: tuple[int, int]) -> v1.SequenceRange:

@@ -26,6 +26,9 @@ class Numbers:
         self.rejected = counter("rejected", "Entries that will never be taken.")
         self.failed_commits = counter("failed_commits", "Batches that the archive could not take.")
         self.feedback = counter("feedback", "Pieces of feedback made durable.")
+        self.refused = counter(
+            "refused", "Calls of unknown callers, or not allowed to them.", ("method", "reason")
+        )
         self.queries = counter("queries", "Calls of the RecordService and FeedbackService.", ("method",))
         self.spools = Gauge(
             "infertap_storage_spools_connected", "Spools that are connected.", registry=self._registry

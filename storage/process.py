@@ -18,18 +18,20 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from infertap import v1
+from infertap.identity import ServerFiles
 from infertap.settings import Address
 from storage.archive import Archive, open_archive
 from storage.config import Settings
 from storage.event_log import log_event
 from storage.feedback import Attaching, Feedback
+from storage.identity import Access, AccessFiles, FeedbackRates, UnusableFileError
 from storage.in_flight import InFlight
 from storage.ingest import Ingest
 from storage.live import Live
 from storage.numbers import Numbers
 from storage.query import Records
 from storage.redaction import TextRedaction, open_redaction
-from storage.web import Pages, PostedFeedback, make_app
+from storage.web import CannotListenError, Pages, PostedFeedback, listen_web, make_app
 from storage.writer import Writer
 
 _SERVICES: Final = (
@@ -49,6 +51,12 @@ _OPTIONS: Final = (
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 20_000),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+    # Of one call; a client that sends more has that call refused.
+    ("grpc.max_metadata_size", 8 << 10),
+    ("grpc.absolute_max_metadata_size", 16 << 10),
+    # Whoever connects and then says nothing holds a descriptor.
+    ("grpc.max_allowed_incoming_connections", 10_000),
+    ("grpc.server_handshake_timeout_ms", 10_000),
 )
 
 
@@ -60,10 +68,13 @@ class Storage:
     """One storage process, once its loop runs."""
 
     def __init__(self, settings: Settings, archive: Archive, redaction: TextRedaction | None) -> None:
+        """Raises StartError."""
         self._settings = settings
         self._archive = archive
         self._numbers = Numbers()
-        self._attaching = Attaching(archive, self._numbers, redaction)
+        self._access = _open_access(settings, self._numbers)
+        rates = FeedbackRates(settings.feedback_per_minute, time.monotonic)
+        self._attaching = Attaching(archive, self._numbers, redaction, rates)
         self._live = Live()
         self._in_flight = InFlight()
         self._numbers.watch(self._in_flight)
@@ -76,25 +87,38 @@ class Storage:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
-        working = [asyncio.create_task(self._writer.run()), asyncio.create_task(self._sweep())]
+        acts = (self._writer.run(), self._sweep(), self._access.watch())
+        working = [asyncio.create_task(act) for act in acts]
         server, port = await self._serve_grpc()
-        runner = await self._serve_web()
-        _, web_port = runner.addresses[0][:2]
+        runner, web_server = await self._serve_web()
+        web_port = web_server.sockets[0].getsockname()[1]
         log_event(
             "storage started",
             listen=str(Address(self._settings.listen.host, port)),
             web=str(Address(self._settings.web_listen.host, web_port)),
             archive=self._settings.archive,
+            **self._access.describe(),
         )
+        self._say_who_may_call()
         await self._stop.wait()
         log_event("draining", seconds=_DRAIN_SECONDS)
         await self._health.enter_graceful_shutdown()
         await server.stop(_DRAIN_SECONDS)
+        web_server.close()
         await runner.cleanup()
         for task in working:
             task.cancel()
         await asyncio.gather(*working, return_exceptions=True)
+        self._access.close()
         log_event("storage ended")
+
+    def _say_who_may_call(self) -> None:
+        settings = self._settings
+        if settings.identities_file is not None:
+            return
+        is_local = settings.listen.is_loopback and settings.web_listen.is_loopback
+        to = "this machine" if is_local else "whoever the mesh or the network lets through"
+        log_event("everybody may read, write and delete: no identities are configured", open_to=to)
 
     async def _sweep(self) -> None:
         while True:
@@ -103,7 +127,9 @@ class Storage:
             self._live.tell_in_flight(self._in_flight.sweep(now), now)
 
     async def _serve_grpc(self) -> tuple[grpc.aio.Server, int]:
-        server = grpc.aio.server(options=_OPTIONS, maximum_concurrent_rpcs=_MOST_CALLS)
+        server = grpc.aio.server(
+            interceptors=[self._access.guard], options=_OPTIONS, maximum_concurrent_rpcs=_MOST_CALLS
+        )
         v1.add_RecordServiceServicer_to_server(
             Records(self._archive, self._live, self._numbers, self._in_flight), server
         )
@@ -118,7 +144,7 @@ class Storage:
             (*_SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), server
         )
         try:
-            port = server.add_insecure_port(str(self._settings.listen))
+            port = self._add_port(server, str(self._settings.listen))
         except RuntimeError:
             raise StartError(f"INFERTAP_STORAGE_LISTEN: can't listen on {self._settings.listen}") from None
         await server.start()
@@ -126,26 +152,46 @@ class Storage:
             await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
         return server, port
 
-    async def _serve_web(self) -> web.AppRunner:
-        listen = self._settings.web_listen
+    def _add_port(self, server: grpc.aio.Server, listen: str) -> int:
+        certificates = self._access.certificates
+        if certificates is None:
+            return server.add_insecure_port(listen)
+        return server.add_secure_port(listen, certificates.for_grpc())
+
+    async def _serve_web(self) -> tuple[web.AppRunner, asyncio.Server]:
+        listen, certificates = self._settings.web_listen, self._access.certificates
         runner = web.AppRunner(
             make_app(
                 Pages(self._archive, self._in_flight, self._numbers, self._is_ready),
                 PostedFeedback(self._attaching, self._settings.feedback_origins),
+                self._access.web_guard,
             ),
             access_log=None,
         )
         await runner.setup()
         try:
-            await web.TCPSite(runner, listen.host, listen.port).start()
-        except OSError as error:
-            raise StartError(
-                f"INFERTAP_WEB_LISTEN: can't listen on {listen}: {os.strerror(error.errno or 0)}"
-            ) from None
-        return runner
+            server = await listen_web(
+                runner, listen, None if certificates is None else certificates.for_http()
+            )
+        except CannotListenError as error:
+            raise StartError(f"INFERTAP_WEB_LISTEN: can't listen on {listen}: {error}") from None
+        return runner, server
 
     def _is_ready(self) -> bool:
         return not self._stop.is_set()
+
+
+def _open_access(settings: Settings, numbers: Numbers) -> Access:
+    server = None
+    if settings.server_cert_file and settings.server_key_file:
+        server = ServerFiles(settings.server_cert_file, settings.server_key_file, settings.client_ca_file)
+    files = AccessFiles(server, settings.identities_file, settings.access_log_file)
+    try:
+        return Access(files, lambda method, reason: numbers.refused.labels(method, reason).inc())
+    except UnusableFileError as error:
+        raise StartError(f"INFERTAP_SERVER_TLS_*, INFERTAP_IDENTITIES_FILE: {error}") from None
+    except OSError as error:
+        raise StartError(f"INFERTAP_ACCESS_LOG_FILE: {error.filename}: {error.strerror}") from None
 
 
 def _open_redaction(environ: Mapping[str, str]) -> TextRedaction | None:

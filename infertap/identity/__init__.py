@@ -1,10 +1,16 @@
-"""Identity: who calls our gRPC servers, and what they may do. For storage and the sidecar's API alike.
+"""Identity: who calls our servers, and what they may do. For storage and the sidecar's API alike.
 
 The door of the room.
 """
 
 from infertap.identity.caller import ANYONE, NOBODY, Identity, Role, caller_of, set_caller
+from infertap.identity.certificates import ServerCertificates, ServerFiles
+from infertap.identity.changing import Changing, Say, UnusableFileError, read_file
+from infertap.identity.guard import Guard, Reading, Reads, Refusals, decide
+from infertap.identity.refused import RefusedCalls
 from infertap.identity.required import KNOWN, OPEN, ROLES
+from infertap.identity.roster import Evidence, Refusal, Roster, RosterError
+from infertap.identity.roster_file import open_roster
 
 __all__ = [
     "ANYONE",
@@ -12,8 +18,25 @@ __all__ = [
     "NOBODY",
     "OPEN",
     "ROLES",
+    "Changing",
+    "Evidence",
+    "Guard",
     "Identity",
+    "Reading",
+    "Reads",
+    "Refusal",
+    "Refusals",
+    "RefusedCalls",
     "Role",
+    "Roster",
+    "RosterError",
+    "Say",
+    "ServerCertificates",
+    "ServerFiles",
+    "UnusableFileError",
     "caller_of",
+    "decide",
+    "open_roster",
+    "read_file",
     "set_caller",
 ]

@@ -14,6 +14,15 @@ ROLES: Final[dict[str, Role]] = {
     "/infertap.v1.RecordService/GetStats": Role.READ,
     "/infertap.v1.FeedbackService/AttachFeedback": Role.FEEDBACK,
     "/infertap.v1.FeedbackService/ListFeedback": Role.READ,
+    "/infertap.v1.AuditService/ListSpools": Role.READ,
+    "/infertap.v1.AuditService/ListFindings": Role.READ,
+    "/infertap.v1.AuditService/MakeCheckpoint": Role.ADMIN,
+    "/infertap.v1.AuditService/GetCheckpoint": Role.READ,
+    "/infertap.v1.AuditService/ListCheckpoints": Role.READ,
+    "/infertap.v1.AuditService/ListStatements": Role.READ,
+    "/infertap.v1.AuditService/GetInclusionProof": Role.READ,
+    "/infertap.v1.AuditService/GetConsistencyProof": Role.READ,
+    "/infertap.v1.AuditService/ExportLog": Role.READ,
 }
 # Orchestrators ask without any identity; the answer tells nothing but that the process serves.
 OPEN: Final = frozenset({"/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"})

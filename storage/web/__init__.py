@@ -5,6 +5,7 @@ nothing else. Everything that it shows is escaped.
 """
 
 from storage.web.app import Pages, make_app
+from storage.web.listening import CannotListenError, listen_web
 from storage.web.posted_feedback import PostedFeedback
 
-__all__ = ["Pages", "PostedFeedback", "make_app"]
+__all__ = ["CannotListenError", "Pages", "PostedFeedback", "listen_web", "make_app"]

@@ -13,6 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from infertap import v1
 from infertap.query import InvalidArgumentError, PageTokens, Query, page_in_flight, read_call_id
 from storage.archive import POSITION_BYTES, Archive, ArchiveError, Interrupt, Page, Position
+from storage.identity import SHOWN, WebGuard, caller_of
 from storage.in_flight import InFlight
 from storage.numbers import Numbers
 from storage.web import shown
@@ -30,6 +31,7 @@ _HEADERS: Final = {
     "img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
 
@@ -75,7 +77,7 @@ class Pages:
         asked = shown.Asked.of(request.query)
         fault, page, token = "", Page([], None), ""
         try:
-            query = Query.of(asked.filter())
+            query = Query.of(asked.filter(), tenant=caller_of(request).tenant)
             tokens = PageTokens(query, POSITION_BYTES)
             packed = tokens.unpack(asked.page)
             if query.wants_records:
@@ -85,9 +87,11 @@ class Pages:
                 page.records[:0] = await self._open_calls(query)
         except InvalidArgumentError as error:
             fault = str(error)
-        return self._render(
+        response = self._render(
             template, 400 if fault else 200, page=page, asked=asked, next_page=token, fault=fault
         )
+        response[SHOWN] = len(page.records)
+        return response
 
     async def _page(self, query: Query, after: Position | None) -> Page:
         interrupt = Interrupt()
@@ -114,10 +118,13 @@ class Pages:
         record: v1.Record | None = await asyncio.to_thread(self._archive.get, call_id)
         if record is None and in_flight is not None:
             record = in_flight.shown(time.monotonic_ns())
-        if record is None:
+        tenant = caller_of(request).tenant
+        if record is None or tenant not in (None, record.tenant):
             return self._render("missing.html", 404, call_id=call_id)
         await asyncio.to_thread(self._archive.join_feedback, [record], _FEEDBACK_BYTES)
-        return self._render("call.html", 200, record=record)
+        response = self._render("call.html", 200, record=record)
+        response[SHOWN] = 1
+        return response
 
     async def static(self, request: web.Request) -> web.Response:
         """The style sheet and the script."""
@@ -148,7 +155,7 @@ class Pages:
 
 
 @web.middleware
-async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def _secure(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         response = await handler(request)
     except web.HTTPException as error:
@@ -160,8 +167,10 @@ async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
     return response
 
 
-def make_app(pages: Pages, posted: PostedFeedback) -> web.Application:
+def make_app(pages: Pages, posted: PostedFeedback, guard: WebGuard) -> web.Application:
     """The web application of these."""
-    app = web.Application(middlewares=[_guard], client_max_size=MOST_BODY_BYTES)
+    app = web.Application(
+        middlewares=[_secure, posted.sharing, guard.middleware], client_max_size=MOST_BODY_BYTES
+    )
     app.add_routes([*pages.routes(), *posted.routes()])
     return app

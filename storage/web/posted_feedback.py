@@ -6,12 +6,14 @@
     4xx, 5xx {"error": {"field": "feedback[0].rating", "message": "…"}}
 
 `ground_truth` may stand for `ground_truth_json`, and holds the value itself. Pages of other origins may send
-where the settings name them (the Fetch standard's CORS); since only JSON is taken, a browser asks first.
+where the settings name them (the Fetch standard's CORS); since only JSON is taken, a browser asks first, and
+since credentials are not allowed there, such a page must know a token itself.
 """
 
 import asyncio
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 from aiohttp import web
@@ -20,7 +22,7 @@ from google.protobuf.json_format import MessageToDict, ParseDict, ParseError
 from infertap import v1
 from infertap.query import InvalidArgumentError
 from storage.archive import ArchiveError
-from storage.feedback import Attaching, NoRedactionError
+from storage.feedback import Attaching, NoRedactionError, TooMuchFeedbackError
 
 MOST_BODY_BYTES: Final = 1 << 20
 _PATH: Final = "/v1/feedback"
@@ -49,18 +51,26 @@ class PostedFeedback:
             return _failed(403, "", "this origin may not send feedback (INFERTAP_FEEDBACK_ORIGINS)")
         asked = {
             "Access-Control-Allow-Methods": "POST",
-            "Access-Control-Allow-Headers": "content-type",
+            "Access-Control-Allow-Headers": "authorization, content-type",
             "Access-Control-Max-Age": str(_MAX_AGE_SECONDS),
         }
-        return web.Response(status=204, headers=asked | self._shared_with(request))
+        return web.Response(status=204, headers=asked)
 
     async def post(self, request: web.Request) -> web.Response:
         """Keep what is posted."""
         if not self._may_send(request):
             return _failed(403, "", "this origin may not send feedback (INFERTAP_FEEDBACK_ORIGINS)")
         async with self._room:
-            response = await self._answer(request)
-        response.headers.update(self._shared_with(request))
+            return await self._answer(request)
+
+    @web.middleware
+    async def sharing(
+        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        """Let the page that asked read the answer, a refusal too."""
+        response = await handler(request)
+        if request.path == _PATH and self._may_send(request):
+            response.headers.update(self._shared_with(request))
         return response
 
     async def _answer(self, request: web.Request) -> web.Response:
@@ -76,16 +86,26 @@ class PostedFeedback:
             return _failed(413, "", f"more than {MOST_BODY_BYTES} bytes")
         except InvalidArgumentError as error:
             return _failed(400, error.field, error.why)
+        except TooMuchFeedbackError as error:
+            answer = _failed(429, "", str(error))
+            answer.headers["Retry-After"] = str(math.ceil(error.seconds))
         except (NoRedactionError, ArchiveError) as error:
             return _failed(503, "", f"feedback can't be kept now: {error}")
-        answers = [MessageToDict(each, preserving_proto_field_name=True) for each in attached]
-        return web.json_response({"attached": answers})
+        else:
+            answers = [MessageToDict(each, preserving_proto_field_name=True) for each in attached]
+            answer = web.json_response({"attached": answers})
+        return answer
 
     def _may_send(self, request: web.Request) -> bool:
-        """Whoever is no browser, pages of this very server, and those that the settings name."""
+        """Whoever is no browser, pages of this very server, and those that the settings name.
+
+        A browser would send along what its user typed for this server, whoever's page makes it send.
+        """
         origin = request.headers.get("Origin")
+        if origin is None:  # W3C, Fetch Metadata: only browsers send it, and no page can forge it
+            return request.headers.get("Sec-Fetch-Site", "none") in ("none", "same-origin")
         own = f"{request.scheme}://{request.host}"
-        return origin is None or origin == own or "*" in self._origins or origin in self._origins
+        return origin == own or "*" in self._origins or origin in self._origins
 
     def _shared_with(self, request: web.Request) -> dict[str, str]:
         origin = request.headers.get("Origin")

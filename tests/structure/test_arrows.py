@@ -10,6 +10,7 @@ ARROWS = {
     "infertap.settings": set(),
     "infertap.setting_names": set(),
     "infertap.query": {"infertap.v1"},
+    "infertap.identity": set(),
     "infertap.feedback": {"infertap.v1"},
     "infertap.client": {
         "infertap.feedback",
@@ -64,6 +65,7 @@ ARROWS = {
         "sidecar.tls",
     },
     "sidecar.api": {
+        "infertap.identity",
         "infertap.query",
         "infertap.settings",
         "infertap.v1",

@@ -16,6 +16,7 @@ from storage.feedback import Attaching
 from storage.in_flight import InFlight
 from storage.numbers import Numbers
 from storage.redaction import open_redaction
+from storage.identity import Access, AccessFiles
 from storage.web import Pages, PostedFeedback, make_app
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class Site:
         app = make_app(
             Pages(self.archive, self.in_flight, numbers, lambda: self.is_ready),
             PostedFeedback(Attaching(self.archive, numbers, open_redaction({})), ORIGINS),
+            Access(AccessFiles(), lambda *_: None).web_guard,
         )
         self.runner = web.AppRunner(app, access_log=None)
 

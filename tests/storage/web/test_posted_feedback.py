@@ -15,6 +15,7 @@ from storage.feedback import Attaching
 from storage.in_flight import InFlight
 from storage.numbers import Numbers
 from storage.redaction import open_redaction
+from storage.identity import Access, AccessFiles
 from storage.web import Pages, PostedFeedback, make_app
 
 APP = "https://app.example.com"
@@ -45,7 +46,8 @@ async def serve(directory: Path, *origins: str) -> AsyncIterator[Door]:
     archive, numbers = open_archive(str(directory / "archive"), 256 << 20), Numbers()
     pages = Pages(archive, InFlight(), numbers, lambda: True)
     attaching = Attaching(archive, numbers, open_redaction({}))
-    runner = web.AppRunner(make_app(pages, PostedFeedback(attaching, origins)), access_log=None)
+    guard = Access(AccessFiles(), lambda *_: None).web_guard
+    runner = web.AppRunner(make_app(pages, PostedFeedback(attaching, origins), guard), access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     async with aiohttp.ClientSession(f"http://127.0.0.1:{runner.addresses[0][1]}") as session:
@@ -116,7 +118,7 @@ async def test_other_origins(door: Door) -> None:
     piece = {"request_id": "r", "rating": 1}
     status, headers = await door.preflight(APP)
     assert (status, headers["Access-Control-Allow-Origin"]) == (204, APP)
-    assert headers["Access-Control-Allow-Headers"] == "content-type"
+    assert headers["Access-Control-Allow-Headers"] == "authorization, content-type"
     status, _, headers = await door.post(piece, Origin=APP)
     assert (status, headers["Access-Control-Allow-Origin"], headers["Vary"]) == (200, APP, "Origin")
     for other in ("https://evil.example.com", "null", APP + ".evil.com"):

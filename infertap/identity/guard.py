@@ -1,0 +1,239 @@
+"""Guard: stands before every method of a gRPC server. Decides who calls, and whether this may be.
+
+    guard = Guard(roster, refusals, reads)
+    server = grpc.aio.server(interceptors=[guard], ...)
+
+Touches the calls of its server and, by `look`, the identities file. It promises: no code of a service runs
+for a caller that lacks the method's role; a method without a role is refused; callers learn whether they are
+unknown or not allowed, and nothing else; a stream whose caller has lost its credential, or its role, ends at
+the next `look`.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import grpc
+import grpc.aio
+
+from infertap.identity.caller import ANYONE, Identity, Role, set_caller
+from infertap.identity.changing import Changing
+from infertap.identity.required import KNOWN, OPEN, ROLES
+from infertap.identity.roster import Evidence, Refusal, Roster
+
+_UNKNOWN: Final = "no token or certificate that is known here"
+_NOT_ALLOWED: Final = "not allowed to this identity"
+# As grpc names them in a peer's authentication context.
+_NAMES: Final = {"peer_dns": "dns", "peer_uri": "uri", "peer_email": "email", "x509_common_name": "cn"}
+_BEARER: Final = "bearer "
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class Refusals(Protocol):
+    """Who is told of refused calls."""
+
+    def refused(self, method: str, reason: Refusal, peer: str, name: str) -> None:
+        """A call was refused; `name` is the identity's, empty where it is not known."""
+
+
+class Reading(Protocol):
+    """One call that fetches what was recorded, as the log of reads follows it."""
+
+    async def begin(self) -> None:
+        """The call is allowed; nothing has been answered yet."""
+
+    def count(self, answer: Any) -> None:
+        """This is about to be answered."""
+
+    async def end(self) -> None:
+        """All answers are known; the last one leaves when this returns."""
+
+    def over(self) -> None:
+        """A stream has ended, or a call had no answer, whoever ended it."""
+
+
+class Reads(Protocol):
+    """The log of reads."""
+
+    def of(self, identity: Identity, method: str, request: Any, peer: str) -> Reading | None:
+        """How this call is to be followed; None where it fetches nothing of the kind."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Stream:
+    """A call that lasts."""
+
+    method: str
+    evidence: Evidence
+    identity: Identity
+    context: Context
+    task: "asyncio.Task[Any] | None"
+
+
+class Guard(grpc.aio.ServerInterceptor):
+    """The guard of one server. `roster` None: no identities are configured, and everybody may call."""
+
+    def __init__(
+        self, roster: Changing[Roster] | None, refusals: Refusals, reads: Reads | None = None
+    ) -> None:
+        self._roster = roster
+        self._refusals = refusals
+        self._reads = reads
+        self._guarded: dict[str, Any] = {}
+        self._streams: set[_Stream] = set()
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Any:
+        """The method's handler, guarded; None where the server has no such method."""
+        handler = await continuation(handler_call_details)
+        method = handler_call_details.method
+        if handler is None or method in OPEN:
+            return handler
+        guarded = self._guarded.get(method)
+        if guarded is None:
+            guarded = self._guarded[method] = self._guard(method, handler)
+        return guarded
+
+    async def look(self) -> None:
+        """Read the identities file again where it has changed; end the streams of who is not allowed now."""
+        if self._roster is None or not await asyncio.to_thread(self._roster.look):
+            return
+        for stream in list(self._streams):
+            found = self.decide(stream.method, stream.evidence)
+            if found != stream.identity:
+                await self._end(stream, found if isinstance(found, Refusal) else Refusal.ROLE)
+
+    def decide(self, method: str, evidence: Evidence) -> Identity | Refusal:
+        """Who calls, where the call is allowed."""
+        return decide(ROLES.get(method), method in KNOWN, evidence, self._roster)
+
+    async def _end(self, stream: _Stream, reason: Refusal) -> None:
+        with contextlib.suppress(Exception):  # abort always raises; the call may be over, too
+            await self._refuse(stream.method, reason, stream.context, stream.identity.name)
+        if stream.task is not None:
+            stream.task.cancel()
+
+    async def _admit(self, method: str, context: Context) -> tuple[Identity, Evidence]:
+        """Let the call in, or end it."""
+        evidence = ANY_EVIDENCE if self._roster is None else evidence_of(context)
+        found = self.decide(method, evidence)
+        if isinstance(found, Refusal):
+            await self._refuse(method, found, context, self._name(evidence))
+            raise AssertionError("abort returns never")  # noqa: TRY004
+        set_caller(found)
+        return found, evidence
+
+    async def _refuse(self, method: str, reason: Refusal, context: Context, name: str) -> None:
+        self._refusals.refused(method, reason, context.peer(), name)
+        if reason in (Refusal.ROLE, Refusal.METHOD):
+            await context.abort(grpc.StatusCode.PERMISSION_DENIED, _NOT_ALLOWED)
+        await context.abort(grpc.StatusCode.UNAUTHENTICATED, _UNKNOWN)
+
+    def _name(self, evidence: Evidence) -> str:
+        found = None if self._roster is None else self._roster.current.identify(evidence)
+        return found.name if isinstance(found, Identity) else ""
+
+    # -- the four kinds of methods
+
+    def _guard(self, method: str, handler: Any) -> Any:
+        coders = handler.request_deserializer, handler.response_serializer
+        if handler.unary_unary:
+            return grpc.unary_unary_rpc_method_handler(self._unary(method, handler.unary_unary), *coders)
+        if handler.stream_unary:
+            return grpc.stream_unary_rpc_method_handler(self._unary(method, handler.stream_unary), *coders)
+        if handler.unary_stream:
+            return grpc.unary_stream_rpc_method_handler(self._stream(method, handler.unary_stream), *coders)
+        return grpc.stream_stream_rpc_method_handler(self._stream(method, handler.stream_stream), *coders)
+
+    def _unary(self, method: str, serve: Any) -> Any:
+        async def guarded(request: Any, context: Context) -> Any:
+            identity, _ = await self._admit(method, context)
+            reading = self._reading(identity, method, request, context)
+            if reading is None:
+                return await serve(request, context)
+            try:
+                answer = await serve(request, context)
+            except BaseException:
+                reading.over()
+                raise
+            reading.count(answer)
+            await self._logged(reading.end(), context)
+            return answer
+
+        return guarded
+
+    def _stream(self, method: str, serve: Any) -> Any:
+        async def guarded(request: Any, context: Context) -> AsyncIterator[Any]:
+            identity, evidence = await self._admit(method, context)
+            reading = self._reading(identity, method, request, context)
+            stream = _Stream(method, evidence, identity, context, asyncio.current_task())
+            self._streams.add(stream)
+            try:
+                if reading is not None:
+                    await self._logged(reading.begin(), context)
+                async for answer in serve(request, context):
+                    if reading is not None:
+                        reading.count(answer)
+                    yield answer
+            finally:
+                self._streams.discard(stream)
+                if reading is not None:
+                    reading.over()
+
+        return guarded
+
+    def _reading(self, identity: Identity, method: str, request: Any, context: Context) -> Reading | None:
+        if self._reads is None:
+            return None
+        return self._reads.of(identity, method, request, context.peer())
+
+    async def _logged(self, writing: Awaitable[None], context: Context) -> None:
+        """What can't be logged is not answered."""
+        try:
+            await writing
+        except OSError:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "reads can't be logged now")
+
+
+ANY_EVIDENCE: Final = Evidence()
+
+
+def decide(
+    role: Role | None, is_for_known: bool, evidence: Evidence, roster: Changing[Roster] | None
+) -> Identity | Refusal:
+    """Who shows `evidence`, where they have `role`. Without one nobody is allowed, but for what everybody who
+    is known may do.
+    """
+    if role is None and not is_for_known:
+        return Refusal.METHOD
+    if roster is None:
+        return ANYONE
+    found = roster.current.identify(evidence)
+    if isinstance(found, Identity) and role is not None and role not in found.roles:
+        return Refusal.ROLE
+    return found
+
+
+def evidence_of(context: Context) -> Evidence:
+    """What the caller of a gRPC call shows."""
+    names = frozenset(
+        (kind, each.decode("utf-8", "replace"))
+        for key, kind in _NAMES.items()
+        for each in (context.auth_context() or {}).get(key, ())
+    )
+    headers = [value for key, value in context.invocation_metadata() or () if key == "authorization"]
+    return Evidence(_token(headers), names)
+
+
+def _token(headers: list[Any]) -> str | None:
+    """The bearer token (RFC 6750, section 2.1); empty, which nobody has, where the header is no such."""
+    if not headers:
+        return None
+    header = headers[0] if len(headers) == 1 and isinstance(headers[0], str) else ""
+    return header[len(_BEARER) :].strip() if header[: len(_BEARER)].lower() == _BEARER else ""
