@@ -69,6 +69,14 @@ class Account:
         }
 
 
+def terms(account: Account) -> dict[str, int]:
+    """The terms of the first two lines, what was shed and dropped each as one: for storage to keep."""
+    calls, hand_over = account.calls, account.hand_over
+    told = {calls.name: calls.total, **calls.terms, **hand_over.terms}
+    shed, dropped = sum(told.pop(name) for name in SHED), sum(told.pop(name) for name in DROPPED)
+    return told | {"shed": shed, "dropped": dropped}
+
+
 def draw_up(relays: Iterable[Mapping[str, int]], recorder: Mapping[str, int]) -> Account:
     """The account from the rows of all relay slots, and of the recorder, by counter name."""
     summed = dict.fromkeys(RELAY_COUNTERS, 0)

@@ -72,6 +72,8 @@ class Spool(google.protobuf.message.Message):
         """It said that it ends, with nothing left to send."""
         VANISHED: Spool._State.ValueType  # 3
         """Not heard of any more, and it had not said that it ends, or had records left to send."""
+        QUARANTINED: Spool._State.ValueType  # 4
+        """Not heard of any more, and its sidecar goes on with another one, having set aside what it could not read."""
 
     class State(_State, metaclass=_StateEnumTypeWrapper): ...
     STATE_UNSPECIFIED: Spool.State.ValueType  # 0
@@ -81,6 +83,8 @@ class Spool(google.protobuf.message.Message):
     """It said that it ends, with nothing left to send."""
     VANISHED: Spool.State.ValueType  # 3
     """Not heard of any more, and it had not said that it ends, or had records left to send."""
+    QUARANTINED: Spool.State.ValueType  # 4
+    """Not heard of any more, and its sidecar goes on with another one, having set aside what it could not read."""
 
     @typing.final
     class AccountEntry(google.protobuf.message.Message):

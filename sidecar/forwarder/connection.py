@@ -1,15 +1,15 @@
 """Connection: one stream to storage, from hello to its end.
 
-Five tasks: *send* leases and writes batches while the window has room; *receive* reads answers; *settle*
+Six tasks: *send* leases and writes batches while the window has room; *receive* reads answers; *settle*
 writes what was answered into the spool, all that came meanwhile in one transaction, and only then opens the
-window; *watch* ends the connection when storage owes an answer for too long; *tell* writes once a second what
-is in flight, where storage takes it. Touches the spool, in threads, and its one call. Promises: an entry is
-settled in the spool only by storage's word.
+window; *watch* ends the connection when storage owes an answer for too long; where storage takes it, *tell*
+writes once a second what is in flight, and *beat* every ten how the spool stands. Touches the spool, in
+threads, and its one call. Promises: an entry is settled in the spool only by storage's word.
 """
 
 import asyncio
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -19,6 +19,7 @@ import grpc.aio
 
 from infertap import v1
 from sidecar.forwarder import messages
+from sidecar.forwarder.heartbeat import heartbeat
 from sidecar.forwarder.in_flight import Snapshots
 from sidecar.forwarder.window import Range, Window
 from sidecar.in_flight import InFlight
@@ -31,6 +32,8 @@ _MAX_ANSWERS: Final = 64
 # Between what storage is told of calls in flight; and for its last word when all is told.
 TELL_SECONDS: Final = 1.0
 LEAVE_SECONDS: Final = 1.0
+# Between heartbeats; a drain is told of at once.
+BEAT_SECONDS: Final = 10.0
 
 if TYPE_CHECKING:
     Call = grpc.aio.StreamStreamCall[v1.IngestRequest, v1.IngestResponse]
@@ -86,12 +89,15 @@ class Connection:
         signals: Signals,
         *,
         in_flight: InFlight,
+        calls: Callable[[], Mapping[str, int]],
     ) -> None:
         """The call is new and goes with the connection; tally and signals outlive it."""
         self._spool = spool
         self._in_flight = in_flight
         # What storage knows of it by this stream; None where it does not take it.
         self._snapshots: Snapshots | None = None
+        self._calls = calls
+        self._takes_heartbeats = False
         # gRPC takes one message at a time.
         self._writing = asyncio.Lock()
         self._is_over = False
@@ -110,7 +116,9 @@ class Connection:
         try:
             await self._introduce(hello)
             self._tally.connected = True
-            await _first_of(self._send(), self._receive(), self._settle(), self._watch(), self._tell())
+            await _first_of(
+                self._send(), self._receive(), self._settle(), self._watch(), self._tell(), self._beat()
+            )
         except grpc.aio.AioRpcError as error:
             raise Trouble(f"storage: {error.code().name}") from None
         except asyncio.InvalidStateError:
@@ -135,6 +143,7 @@ class Connection:
             raise Trouble("storage: no welcome")
         if answer.welcome.takes_in_flight:
             self._snapshots = Snapshots()
+        self._takes_heartbeats = answer.welcome.takes_heartbeats
         await asyncio.to_thread(self._spool.rewind, messages.ranges(answer.welcome.received))
 
     async def _read(self) -> v1.IngestResponse:
@@ -174,9 +183,16 @@ class Connection:
                 await self._news.wait()
 
     async def _take_leave(self) -> None:
-        """Tell what has ended, and let storage read it: it ends the stream then, which *receive* hears of."""
+        """Tell what has ended, and how the spool is left, and let storage read it: it ends the stream then,
+        which *receive* hears of.
+        """
+        told = self._takes_heartbeats
         if self._snapshots is not None and not self._snapshots.is_empty:
             await self._tell_once(self._snapshots)
+            told = True
+        if self._takes_heartbeats:
+            await self._beat_once()
+        if told:
             self._is_over = True
             await self._call.done_writing()
             await asyncio.sleep(LEAVE_SECONDS)
@@ -243,6 +259,22 @@ class Connection:
                 message = await asyncio.to_thread(snapshots.next, calls, now)
                 if message is not None and not self._is_over:
                     await self._call.write(v1.IngestRequest(in_flight=message))
+
+    async def _beat(self) -> None:
+        while self._takes_heartbeats and not self._is_over:
+            is_draining = self._draining.is_set()
+            await self._beat_once()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(BEAT_SECONDS):
+                    await (asyncio.Event() if is_draining else self._draining).wait()
+        await asyncio.Event().wait()  # for ever
+
+    async def _beat_once(self) -> None:
+        account = await asyncio.to_thread(self._spool.account)
+        async with self._writing:
+            if not self._is_over:
+                is_leaving = self._draining.is_set()
+                await self._call.write(heartbeat(account, self._calls(), time.time_ns(), is_leaving))
 
 
 async def _first_of(*acts: Coroutine[None, None, None]) -> None:

@@ -8,6 +8,7 @@ gives up. The decisions (`backoff`, `window`) are apart from the I/O (`connectio
 import asyncio
 import random
 import time
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Final
@@ -61,14 +62,18 @@ class Forwarder:
         hello: v1.Hello,
         *,
         in_flight: InFlight,
+        calls: Callable[[], Mapping[str, int]] = dict,
         credentials: grpc.ChannelCredentials | None = None,
         welcome_timeout_seconds: float = 10.0,
         ack_timeout_seconds: float = 30.0,
         poll_seconds: float = 5.0,
     ) -> None:
-        """`target` is host:port; `hello.spool_id` is filled in from the spool at each connection."""
+        """`target` is host:port; `hello.spool_id` is filled in from the spool at each connection; `calls`
+        gives the terms of the account of calls, for heartbeats.
+        """
         self._spool = spool
         self._in_flight = in_flight
+        self._calls = calls
         self._target = target
         self._hello = hello
         self._credentials = credentials
@@ -125,7 +130,13 @@ class Forwarder:
         async with self._channel() as channel:
             call = v1.IngestServiceStub(channel).Ingest()
             connection = Connection(
-                self._spool, call, self._tally, self._timing, self._signals, in_flight=self._in_flight
+                self._spool,
+                call,
+                self._tally,
+                self._timing,
+                self._signals,
+                in_flight=self._in_flight,
+                calls=self._calls,
             )
             try:
                 await connection.run(self._hello)

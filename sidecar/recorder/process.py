@@ -23,7 +23,8 @@ import uvloop
 
 import infertap
 from infertap import v1
-from sidecar import core_files
+from sidecar import collecting, core_files
+from sidecar.account import draw_up, terms
 from sidecar.api import Api
 from sidecar.config import Settings
 from sidecar.counters import CounterPage, Row
@@ -130,6 +131,7 @@ class Recorder:
         working.start()
         self._watch()
         self._begin(forwarder, api)
+        collecting.settle()
         log_event("recorder", "recording", spool_id=self._spool.spool_id.hex())
         await self._stop.wait()
         end_by = loop.time() + DRAIN_SECONDS
@@ -181,7 +183,13 @@ class Recorder:
             container=settings.source_container,
             infertap_version=infertap.__version__,
         )
-        return Forwarder(self._spool, str(settings.storage), hello, in_flight=self._in_flight)
+        return Forwarder(
+            self._spool, str(settings.storage), hello, in_flight=self._in_flight, calls=self._account_of_calls
+        )
+
+    def _account_of_calls(self) -> dict[str, int]:
+        relays = [self._page.relay(slot).values() for slot in range(self._page.slots)]
+        return terms(draw_up(relays, self._page.recorder().values()))
 
     def _begin(self, forwarder: Forwarder | None, api: Api) -> None:
         self._start("api", self._serve(api))

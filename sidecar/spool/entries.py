@@ -66,6 +66,10 @@ class SpoolAccount:
     corrupt: int
     expired: int
     next_sequence: int
+    # Hash of the entry before it; zeros where there is none.
+    last_hash: bytes
+    # Spool files that could not be read and lie beside this one.
+    set_aside: int
     # Bytes of pages in use, of at most `quota_bytes`.
     live_bytes: int
     quota_bytes: int

@@ -205,6 +205,8 @@ class Spool:
                 corrupt=books.corrupt,
                 expired=books.expired,
                 next_sequence=books.next_sequence,
+                last_hash=books.head_hash,
+                set_aside=int(self._directory.aside_bytes > 0),
                 live_bytes=txn.live_bytes(),
                 quota_bytes=self._quota_bytes,
             )

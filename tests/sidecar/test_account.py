@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from sidecar.account import DROPPED, SETTLED, SHED, close_books, draw_up
+from sidecar.account import DROPPED, SETTLED, SHED, close_books, draw_up, terms
 from sidecar.counters import RECORDER_COUNTERS, RELAY_COUNTERS, CounterPage, Row
 
 RELAY = dict.fromkeys(RELAY_COUNTERS, 0)
@@ -31,6 +31,15 @@ def test_every_place_of_a_call_counts() -> None:
     assert set(SHED) | set(DROPPED) == {
         name for name in (*RELAY_COUNTERS, *RECORDER_COUNTERS) if name.startswith(("shed_", "dropped_"))
     }
+
+
+def test_terms_for_storage() -> None:
+    """The terms of two lines by name, what was shed and dropped as one each; together they balance."""
+    counted = {"seen": 9, "open": 1, "skipped": 1, SHED[0]: 1, SHED[1]: 1, "handed_over": 5}
+    told = terms(draw_up([RELAY | counted], RECORDER | {"appended": 3, DROPPED[0]: 1}))
+    assert (told["shed"], told["dropped"], told["in_transit"], told["appended"]) == (2, 1, 1, 3)
+    settled = ("open", "skipped", "opaque", "not_sampled", "shed", "handed_over")
+    assert told["seen"] == sum(told[name] for name in settled) == 9
 
 
 def test_relays_are_summed() -> None:

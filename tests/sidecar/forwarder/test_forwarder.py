@@ -1,6 +1,7 @@
 """The forwarder between a real spool and a storage that misbehaves as it is told to."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,8 @@ class FakeStorage(v1.IngestServiceServicer):
         self.welcomes = True
         self.takes_in_flight = True
         self.in_flight: list[v1.InFlight] = []
+        self.takes_heartbeats = False
+        self.heartbeats: list[v1.Heartbeat] = []
         self.acks = True
         self.rejects: set[int] = set()
         # Refused with every batch, though it was never sent.
@@ -51,11 +54,18 @@ class FakeStorage(v1.IngestServiceServicer):
                 if not self.welcomes:
                     await asyncio.sleep(WAIT_SECONDS)
                 told = [v1.SequenceRange(first=first, last=last) for first, last in self.received]
-                welcome = v1.Welcome(received=told, takes_in_flight=self.takes_in_flight)
+                welcome = v1.Welcome(
+                    received=told,
+                    takes_in_flight=self.takes_in_flight,
+                    takes_heartbeats=self.takes_heartbeats,
+                )
                 yield v1.IngestResponse(welcome=welcome)
                 continue
             if request.HasField("in_flight"):
                 self.in_flight.append(request.in_flight)
+                continue
+            if request.HasField("heartbeat"):
+                self.heartbeats.append(request.heartbeat)
                 continue
             self.batches += 1
             self.entries += request.batch.entries
@@ -114,14 +124,14 @@ class Rig:
         for number in range(first, first + count):
             self.spool.append([(number.to_bytes(16, "big"), b"record %d" % number + b"." * size)])
 
-    def forward(self, **timing: float) -> Forwarder:
+    def forward(self, **timing: Any) -> Forwarder:
         """Start a forwarder; it looks into the spool only when it is woken."""
         self.forwarder = Forwarder(
             self.spool,
             f"127.0.0.1:{self.storage.port}",
             v1.Hello(pod="a pod"),
             in_flight=self.in_flight,
-            **({"poll_seconds": 1000.0} | timing),  # type: ignore[arg-type]
+            **({"poll_seconds": 1000.0} | timing),
         )
         self._tasks.append(asyncio.create_task(self.forwarder.run()))
         return self.forwarder
@@ -362,7 +372,9 @@ async def test_stream_that_ended_unheard(rig: Rig) -> None:
     timing = Timing(WAIT_SECONDS, WAIT_SECONDS, WAIT_SECONDS)
     call: Any = EndedCall()
     with pytest.raises(Trouble, match="ended the stream"):
-        await Connection(rig.spool, call, Tally(), timing, signals, in_flight=rig.in_flight).run(v1.Hello())
+        await Connection(rig.spool, call, Tally(), timing, signals, in_flight=rig.in_flight, calls=dict).run(
+            v1.Hello()
+        )
 
 
 async def test_absurd_refusal(rig: Rig) -> None:
@@ -437,3 +449,42 @@ async def test_last_word_at_the_drain(rig: Rig) -> None:
     assert await forwarder.drain(WAIT_SECONDS)
     assert list(rig.storage.in_flight[-1].ended) == [(1).to_bytes(16, "big")]
     assert forwarder.status.reconnects == 0
+
+
+async def test_heartbeats(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Storage that takes them is told how the spool stands, and at the end that it leaves."""
+    monkeypatch.setattr(connection, "BEAT_SECONDS", 0.02)
+    rig.storage.takes_heartbeats = True
+    rig.append(3)
+    forwarder = rig.forward(calls=lambda: {"seen": 3, "in_transit": -1})
+    await rig.await_settled()
+    await rig.await_true(lambda: len(rig.storage.heartbeats) >= 3, "beats")
+    assert await forwarder.drain(WAIT_SECONDS)
+    *_, last = rig.storage.heartbeats
+    entry = rig.spool.get(3)
+    assert entry is not None
+    assert (last.is_leaving, last.pending, last.next_sequence) == (True, 0, 4)
+    assert (last.last_hash, last.quarantined, dict(last.account)) == (entry.hash, 0, {"seen": 3})
+    assert not rig.storage.heartbeats[0].is_leaving
+    assert abs(last.time.ToNanoseconds() - time.time_ns()) < 60_000_000_000
+
+
+async def test_a_drain_that_can_not_end_is_told_of(rig: Rig) -> None:
+    """Storage hears that the sidecar ends while records are still to be sent."""
+    rig.storage.takes_heartbeats = True
+    rig.storage.acks = False
+    rig.append(3)
+    forwarder = rig.forward()
+    await rig.await_true(lambda: rig.storage.batches, "sent")
+    assert not await forwarder.drain(0.1)
+    await rig.await_true(lambda: any(beat.is_leaving for beat in rig.storage.heartbeats), "leaving")
+    assert rig.storage.heartbeats[-1].pending == 3
+
+
+async def test_no_heartbeat_for_a_storage_that_does_not_take_it(rig: Rig) -> None:
+    """One of an earlier version hears batches only."""
+    rig.append(3)
+    forwarder = rig.forward()
+    await rig.await_settled()
+    assert await forwarder.drain(WAIT_SECONDS)
+    assert rig.storage.heartbeats == []
