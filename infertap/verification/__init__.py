@@ -13,6 +13,14 @@ from infertap.verification.checkpoints import (
     sign_checkpoint,
     state,
 )
+from infertap.verification.entries import (
+    Envelope,
+    LoggedEntry,
+    Tombstone,
+    read_line,
+    write_entry,
+    write_log,
+)
 from infertap.verification.leaves import (
     DELETION,
     GAP,
@@ -56,14 +64,17 @@ __all__ = [
     "NO_HASH",
     "RECORD",
     "Checkpoint",
+    "Envelope",
     "Frontier",
     "Leaf",
     "LogId",
+    "LoggedEntry",
     "NoteError",
     "PrivateKey",
     "ProofError",
     "PublicKey",
     "Statement",
+    "Tombstone",
     "check_consistency",
     "check_inclusion",
     "consistency_proof",
@@ -73,6 +84,7 @@ __all__ = [
     "node_hash",
     "open_checkpoint",
     "open_note",
+    "read_line",
     "read_private_key",
     "read_public_key",
     "read_statement",
@@ -81,4 +93,6 @@ __all__ = [
     "sign_checkpoint",
     "sign_note",
     "state",
+    "write_entry",
+    "write_log",
 ]
