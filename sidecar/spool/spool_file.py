@@ -1,8 +1,9 @@
 """Spool file: the open LMDB file, its transactions, and what happens when it fails.
 
 One writer at a time, readers beside it. Errors of LMDB and the operating system become this room's. After a
-failure the file is opened anew before the next write (LMDB refuses all work after a failed write of its meta
-page); one that can't be trusted is set aside and a new one begun.
+failure the file is opened anew before the next write, and before the next reading where that can't go on
+(LMDB refuses all work after a failed write of its meta page); one that can't be trusted is set aside and a
+new one begun.
 """
 
 import secrets
@@ -31,6 +32,8 @@ _UNSOUND: Final = (
     BooksError,
     UnsoundError,
 )
+# LMDB refuses all further work; or the root of a table can't be read, which only opening tells.
+_UNREADABLE: Final = (lmdb.PanicError, lmdb.BadTxnError)
 
 
 class SpoolFile:
@@ -42,9 +45,12 @@ class SpoolFile:
         self._quota_bytes = quota_bytes
         self._gate = Gate()
         self._write_lock = threading.RLock()
-        # None: closed, or could not be opened again. `_failed`: to be opened anew before the next write.
+        # None: closed, or could not be opened again.
         self._tables: Tables | None = None
+        self._closed = False
+        # To be opened anew before the next write; `_unreadable`: and before the next reading, too.
         self._failed = False
+        self._unreadable = False
         self._unsound = ""
         # The last books that were read to be changed.
         self.books = Books(b"")
@@ -55,6 +61,7 @@ class SpoolFile:
     def close(self) -> None:
         """Close; harmless when closed."""
         with self._write_lock, self._gate.exclusive():
+            self._closed = True
             if self._tables is not None:
                 self._tables.env.close()
                 self._tables = None
@@ -69,7 +76,10 @@ class SpoolFile:
 
     @contextmanager
     def reading(self) -> Iterator[Transaction]:
-        """A snapshot, never waiting for a writer; keep it short. Raises SpoolFailed."""
+        """A snapshot; waits for a writer only where the file failed. Keep it short. Raises SpoolFailed."""
+        if self._unreadable:
+            with self._write_lock:
+                self._reopen()
         with self._gate.shared(), self._translated(), self._open_tables().reading() as txn:
             yield txn
 
@@ -77,8 +87,7 @@ class SpoolFile:
     def writing(self) -> Iterator[Transaction]:
         """A transaction, durable when the block has ended well; raises SpoolFull, SpoolFailed."""
         with self._write_lock:
-            if self._failed:
-                self._reopen()
+            self._reopen()
             with self._gate.shared(), self._translated():
                 with self._open_tables().writing() as txn:
                     yield txn
@@ -112,14 +121,21 @@ class SpoolFile:
                 "no free page in the spool's file: a reader that does not end holds them"
             ) from None
         except _UNSOUND as error:
-            self._failed, self._unsound = True, str(error)
+            self._failed = self._unreadable = True
+            self._unsound = str(error)
             raise SpoolFailed(f"spool: {error}") from None
         except (lmdb.Error, OSError) as error:
             self._failed = True
+            self._unreadable = self._unreadable or isinstance(error, _UNREADABLE)
             raise SpoolFailed(f"spool: {error}") from None
 
     def _reopen(self) -> None:
+        """Open anew after a failure; the caller holds the write lock. Raises SpoolFailed."""
+        if not self._failed or self._closed:
+            return
         with self._gate.exclusive():
+            # Until it is open again there is nothing to read.
+            self._unreadable = True
             if self._tables is not None:
                 self._tables.env.close()
                 self._tables = None
@@ -130,7 +146,7 @@ class SpoolFile:
                     raise SpoolFailed(f"spool in {self._directory.path}: {error}") from None
                 self._unsound = ""
             self._open()
-            self._failed = False
+            self._failed = self._unreadable = False
 
     def _open(self) -> None:
         try:

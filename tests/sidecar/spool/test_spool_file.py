@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sidecar.spool import Spool, SpoolLocked
+from sidecar.spool import Spool, SpoolFailed, SpoolLocked
 
 if TYPE_CHECKING:
     from tests.sidecar.spool.conftest import TriedSpool
@@ -163,3 +163,73 @@ def test_many_unclean_ends_lose_nothing(open_spool: OpenSpool, directory: Path) 
     spool = open_spool()
     assert spool.spool_id == spool_id
     assert len(spool.live()) == 10
+
+
+_READING = """
+import json, resource, signal, sys
+from pathlib import Path
+from sidecar.spool import Spool, SpoolError
+
+def refused(act):
+    try:
+        act()
+    except SpoolError as error:
+        return str(error)
+
+def append():
+    spool.append([(bytes(16), b"two")])
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+directory = Path(sys.argv[1])
+spool = Spool.open(directory, 16 << 20, ring=False)
+spool.append([(bytes(16), b"one")])
+data = directory / "data.mdb"
+data.rename(directory / "elsewhere")
+data.mkdir()
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+told = [refused(append)]
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+told += [refused(append), refused(spool.account)]
+data.rmdir()
+(directory / "elsewhere").rename(data)
+read = [each.record.decode() for each in spool.lease(0, 10, 1000)]
+append()
+spool.close()
+told.append(refused(spool.account))
+print(json.dumps({"told": told, "read": read}))
+"""
+
+
+def test_reading_recovers_without_a_writer(directory: Path) -> None:
+    """After a failure that closed the file, whoever reads opens it, so that old records are sent."""
+    told = run_script(_READING, str(directory))
+    assert [bool(each) for each in told["told"]] == [True, True, True, True]
+    assert "Is a directory" in told["told"][1]
+    assert "Is a directory" in told["told"][2]
+    assert told["told"][3] == "the spool is closed"
+    assert told["read"] == ["one"]
+
+
+def test_damaged_file_that_cannot_be_set_aside(directory: Path, open_spool: OpenSpool) -> None:
+    """Where a damaged file can't be renamed appends fail; once it can, a new file is begun."""
+    spool = open_spool()
+    for number in (1, 2, 3):
+        spool.add([number], 9_000)
+    spool_id = spool.spool_id
+    with (directory / "data.mdb").open("r+b") as file:
+        for page in (9, 10):  # of the rows
+            file.seek(page * 4096)
+            file.write(b"\xff" * 4096)
+    with pytest.raises(SpoolFailed, match="MDB_CORRUPTED"):
+        spool.pending()
+    (directory / "data.mdb").rename(directory / "elsewhere")
+    for act in (lambda: spool.add([4]), spool.account):
+        with pytest.raises(SpoolFailed, match="No such file"):
+            act()
+    (directory / "elsewhere").rename(directory / "data.mdb")
+    assert spool.account().corrupt == 3, "whoever reads begins a new file"
+    spool.add([4])
+    assert spool.spool_id != spool_id
+    assert len(list(directory.glob("aside-*.mdb"))) == 1
+    account = spool.account()
+    assert (account.appended, account.pending, account.corrupt) == (4, 1, 3)
