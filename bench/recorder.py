@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bench.results import Results, Row, Run, medians, this_machine, write
-from sidecar import config
+from sidecar import collecting, config
 from sidecar.counters import CounterPage
 from sidecar.exchange import EndedBy, Exchange, Protocol, Reason
 from sidecar.handoff import pack_exchange
@@ -146,6 +146,7 @@ def _measure(scenario: Scenario, seconds: float, parent: Path | None, answer: Co
             in_flight=InFlight(),
             on_commit=lambda: None,
         )
+        collecting.settle()
         working = threading.Thread(target=pipeline.run)
         working.start()
         answer.send(_rates(spool, seconds))

@@ -205,7 +205,7 @@ def _path(target: bytes, findings: Findings) -> bytes:
     return absolute[2] or b"/"
 
 
-def _fields(head: bytes, fields: Fields) -> Fields:
+def _fields(head: bytes, fields: Fields) -> NamedFields:
     """Header fields: parsed from a raw HTTP/1 head, or as HTTP/2 brought them."""
     return NamedFields(parse_head(head).fields if head else fields)
 

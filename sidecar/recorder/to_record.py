@@ -37,6 +37,8 @@ _TEXTS: Final = (
     "grpc_message",
 )
 _WHO: Final = ("user", "session", "address")
+# … and in a call's facts.
+_FACTS: Final = ("cohort", "application_version", "intent")
 _GRPC_CANCELLED: Final = 1
 # The tap's mark of what the settings refuse.
 _REFUSED: Final = "refused"
@@ -85,7 +87,8 @@ class RecordMaker:
             payload.size_bytes = body.size
             payload.captured_bytes = body.captured
             payload.truncated = body.captured < body.size
-        record.logging_error_codes.extend(sorted({flag.upper() for flag in call.flags if _is_flag(flag)}))
+        if call.flags:
+            record.logging_error_codes.extend(sorted({flag.upper() for flag in call.flags if _is_flag(flag)}))
         return record
 
     def whole(
@@ -107,11 +110,14 @@ class RecordMaker:
             record.timing.grpc_timeout_us = redacted.grpc_timeout_ns // 1000
         record.payload_id = view.payload_id
         for name in _TEXTS:
-            setattr(record, name, getattr(redacted, name))
+            if text := getattr(redacted, name):
+                setattr(record, name, text)
         _set_facts(record, redacted.facts)
-        record.timing.phases.extend(map(_phase, redacted.phases))
+        if redacted.phases:
+            record.timing.phases.extend(map(_phase, redacted.phases))
         for name in _WHO:
-            setattr(record.caller, name, getattr(redacted, name))
+            if text := getattr(redacted, name):
+                setattr(record.caller, name, text)
         self._set_model(record.model, view, redacted.model_version)
         _set_error(record, view)
         codes = record.logging_error_codes
@@ -223,11 +229,13 @@ def _phase(phase: Phase) -> v1.Phase:
 
 
 def _set_facts(record: v1.Record, facts: Facts) -> None:
-    record.cohort = facts.cohort
-    record.application_version = facts.application_version
-    record.intent = facts.intent
-    record.tags.extend(facts.tags)
-    record.context.update(facts.others)
+    for name in _FACTS:
+        if text := getattr(facts, name):
+            setattr(record, name, text)
+    if facts.tags:
+        record.tags.extend(facts.tags)
+    if facts.others:
+        record.context.update(facts.others)
 
 
 def _set_error(record: v1.Record, view: View) -> None:
@@ -248,8 +256,11 @@ def _set_media(payload: v1.Payload, media: Media) -> None:
 def _set_pieces(payload: v1.Payload, call: Exchange, body: Body) -> None:
     payload.piece_count = body.piece_count
     if len(body.piece_times) > 1:
-        for time, size in body.piece_times:
-            payload.pieces.add(offset_us=_offset(call, time), size_bytes=size)
+        add, started = payload.pieces.add, call.started
+        for time, size in body.piece_times:  # each field set alone: thrice as fast as by arguments
+            piece = add()
+            piece.offset_us = max((time - started) // 1000, 0)
+            piece.size_bytes = size
 
 
 def _codes(side: str, redacted: RedactedSide) -> list[str]:

@@ -45,7 +45,9 @@ class Understanding:
         response, view.response_view = self._again(call.response, view.response_view)
         if view.failure:
             view.failure = self._failure(view.failure, call.response.findings)
-        return Understood(replace(call, request=request, response=response), view)
+        if request is not call.request or response is not call.response:
+            call = replace(call, request=request, response=response)
+        return Understood(call, view)
 
     def _again(self, side: RedactedSide, view: Any) -> tuple[RedactedSide, Any]:
         if view is None:

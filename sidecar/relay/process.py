@@ -8,7 +8,6 @@ anything else.
 
 import argparse
 import asyncio
-import gc
 import os
 import resource
 import signal
@@ -20,7 +19,7 @@ from typing import Final
 
 import uvloop
 
-from sidecar import core_files
+from sidecar import collecting, core_files
 from sidecar.account import close_books
 from sidecar.compiled import is_compiled
 from sidecar.config import Route, Settings
@@ -101,7 +100,7 @@ class Relay:
         listeners = self._listen(traffic)
         slot = self._inheritance.slot
         log_event("relay", "accepting", slot=slot, calls_lost_before=lost, compiled=is_compiled())
-        _settle_memory()
+        collecting.settle()
         await self._stop.wait()
         await self._drain(traffic, listeners)
         await self._empty(recording)
@@ -185,17 +184,6 @@ def _connections_max(settings: Settings) -> int:
     """As many clients as the settings and the descriptors allow: each takes two, and some are needed else."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return min(settings.max_connections, max(1, (soft - _DESCRIPTORS_ELSE) // 2))
-
-
-def _settle_memory() -> None:
-    """Leave what start-up made out of every collection, and collect young cycles less often.
-
-    Only connections make cycles, and few: collecting the whole heap every 700 allocations would cost calls
-    hundreds of microseconds each time.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 50)
 
 
 def run(settings: Settings, inheritance: Inheritance) -> None:

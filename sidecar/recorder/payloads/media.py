@@ -3,6 +3,7 @@
 Pure. Of the body nothing else is told, so this may be asked of raw bytes. What a header does not say is 0.
 """
 
+import functools
 import re
 import struct
 from collections.abc import Callable, Iterable
@@ -16,6 +17,8 @@ _TYPES: Final = re.compile(
     r"(?:image|audio|video|font|model)/.*|application/(?:octet-stream|pdf|zip|ogg|x-npy|x-npz)|binary/octet-stream"
 )
 _MOST: Final = (1 << 32) - 1
+# Longer than any of these types' names.
+_MOST_NAME: Final = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +37,7 @@ class Media:
 
 def describe(content_type: str, pieces: Iterable[bytes]) -> Media | None:
     """What the body of that type is that `pieces` begin; None for text, and for what is not known."""
-    if _TYPES.fullmatch(content_type.partition(";")[0].strip().lower()) is None:
+    if not _is_media(content_type[:_MOST_NAME]):
         return None
     head = b""
     for piece in pieces:
@@ -48,6 +51,11 @@ def describe(content_type: str, pieces: Iterable[bytes]) -> Media | None:
             except (struct.error, IndexError):  # its header is cut, or none
                 return None
     return Media("mp4") if head[4:8] == b"ftyp" else None
+
+
+@functools.lru_cache(maxsize=256)
+def _is_media(content_type: str) -> bool:
+    return _TYPES.fullmatch(content_type.partition(";")[0].strip().lower()) is not None
 
 
 def _named(name: str) -> Callable[[bytes], Media]:

@@ -144,7 +144,8 @@ class _Choice:
     def add(self, choice: dict[str, Any]) -> None:
         if choice.get("finish_reason") is not None:
             self.finish_reason = choice["finish_reason"]
-        self._rest.add(choice, _OWN)
+        if not _OWN.issuperset(choice):
+            self._rest.add(choice, _OWN)
         delta = choice.get("delta")
         if isinstance(delta, dict):
             self._message.add(delta, _TOOL_CALLS)
@@ -168,7 +169,8 @@ class _Choice:
 
 def _put_together(answers: list[dict[str, Any]], choices: _Choices) -> dict[str, Any]:
     whole: dict[str, Any] = {}
-    for name in _REPEATED:
+    names = set().union(*answers)
+    for name in filter(names.__contains__, _REPEATED):
         found = next((each[name] for each in reversed(answers) if each.get(name) is not None), None)
         if found is not None:
             whole[name] = found

@@ -83,7 +83,9 @@ def _stream_has_failed(answer: Side) -> bool:
     """A stream's status is sent before its events: what fails later is told by an event, however named."""
     if answer.media_type not in STREAMS:
         return False
+    data = answer.data
+    if data and b"error" not in data and b"\\u" not in data:  # quick to ask, and most have none
+        return False
     if any(map(tells_error, answer.documents)):
         return True
-    # Asked first, as it is much cheaper.
-    return b"error" in answer.data and _ERROR_EVENT.search(answer.data) is not None
+    return _ERROR_EVENT.search(data) is not None

@@ -4,8 +4,16 @@ from typing import Any, Final
 
 from sidecar.recorder.payloads.view import View, count_of, object_of
 
+# Where a count stands: a name, or the name of an object and one in it.
+_Places = tuple[tuple[str, str], ...]
+
+
+def _places(*names: str) -> _Places:
+    return tuple((outer, inner) for outer, _, inner in (name.partition(".") for name in names))
+
+
 # Of these names the first that is there counts; a dot leads into an object.
-_INPUT: Final = (
+_INPUT: Final = _places(
     "prompt_tokens",
     "input_tokens",
     "promptTokenCount",
@@ -14,7 +22,7 @@ _INPUT: Final = (
     "tokens.input_tokens",
     "billed_units.input_tokens",
 )
-_OUTPUT: Final = (
+_OUTPUT: Final = _places(
     "completion_tokens",
     "output_tokens",
     "candidatesTokenCount",
@@ -23,7 +31,7 @@ _OUTPUT: Final = (
     "tokens.output_tokens",
     "billed_units.output_tokens",
 )
-_CACHED: Final = (
+_CACHED: Final = _places(
     "prompt_tokens_details.cached_tokens",
     "input_tokens_details.cached_tokens",
     "cache_read_input_tokens",
@@ -31,7 +39,7 @@ _CACHED: Final = (
     "cacheReadInputTokens",
     "cacheReadInputTokenCount",
 )
-_REASONING: Final = (
+_REASONING: Final = _places(
     "completion_tokens_details.reasoning_tokens",
     "output_tokens_details.reasoning_tokens",
     "thoughtsTokenCount",
@@ -49,10 +57,11 @@ def report_tokens(view: View, usage: Any) -> None:
     view.reasoning_tokens = _first(said, _REASONING, view.reasoning_tokens)
 
 
-def _first(usage: dict[str, Any], names: tuple[str, ...], otherwise: int | None) -> int | None:
-    for name in names:
-        outer, dot, inner = name.partition(".")
-        count = count_of(object_of(usage.get(outer)).get(inner) if dot else usage.get(name))
-        if count is not None:
-            return count
+def _first(usage: dict[str, Any], places: _Places, otherwise: int | None) -> int | None:
+    for outer, inner in places:
+        if outer in usage:
+            said = usage[outer]
+            count = count_of(object_of(said).get(inner) if inner else said)
+            if count is not None:
+                return count
     return otherwise

@@ -19,6 +19,8 @@ Place = tuple[str | int, ...]
 _TEXTS: Final = {str}
 _OBJECTS: Final = {dict}
 _ARRAYS: Final = {list}
+_STRUCTURES: Final = (dict, list)
+_KINDS: Final = (str, dict, list)
 # Objects that have a smaller part of all their keys than this are read member by member.
 _SPARSE: Final = 8
 
@@ -47,7 +49,7 @@ def columns(documents: Sequence[Any]) -> Iterator[Column]:
 
     The documents' strings may be changed by who is given a column, not their structure.
     """
-    roots = [document for document in documents if isinstance(document, dict | list)]
+    roots = [document for document in documents if isinstance(document, _STRUCTURES)]
     waiting: list[tuple[Place, Sequence[Any]]] = [((), roots)]
     for place, nodes in waiting:  # which grows on the way
         if len(place) > MAX_DEPTH:
@@ -72,10 +74,11 @@ class _Step:
         self.further: list[Any] = []
 
     def note(self, holder: Any, member: Any) -> None:
+        """`member` is a string or a structure."""
         if isinstance(member, str):
             self.holders.append(holder)
             self.parts.append(member)
-        elif isinstance(member, dict | list):
+        else:
             self.further.append(member)
 
 
@@ -106,9 +109,10 @@ def _column(key: str, objects: Sequence[dict[str, Any]]) -> _Step:
         step.holders, step.parts = list(objects), members
     elif kinds in (_OBJECTS, _ARRAYS):
         step.further = members
-    else:
-        for holder, member in zip(objects, members, strict=True):
-            step.note(holder, member)
+    elif not kinds.isdisjoint(_KINDS):
+        step.holders = [each for each in objects if isinstance(each[key], str)]
+        step.parts = [member for member in members if isinstance(member, str)]
+        step.further = [member for member in members if isinstance(member, _STRUCTURES)]
     return step
 
 
@@ -141,7 +145,7 @@ def _of_any(nodes: Sequence[Any]) -> Iterable[_Step]:
 
 
 def _note(steps: dict[str | int, _Step], key: str | int, holder: Any, member: Any) -> None:
-    if not isinstance(member, str | dict | list):
+    if not isinstance(member, _KINDS):
         return
     step = steps.get(key)
     if step is None:
