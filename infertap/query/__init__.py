@@ -6,7 +6,7 @@ The door of the room. Pure but for `abort_invalid`, which answers a gRPC call.
 from infertap.query.checks import Span
 from infertap.query.errors import InvalidArgumentError, abort_exhausted, abort_invalid
 from infertap.query.feedback import FeedbackQuery
-from infertap.query.filtering import Query, redaction_classes
+from infertap.query.filtering import Query, may_hold, redaction_classes
 from infertap.query.in_flight import InFlightPage, Shown, page_in_flight
 from infertap.query.masks import ReadMask
 from infertap.query.ordering import LATEST_FIRST, NOT_COUNTED, Order, token_count
@@ -20,7 +20,7 @@ from infertap.query.paging import (
 )
 from infertap.query.segments import is_segment, join_segments
 from infertap.query.stats import (
-    DIGITS,
+    FINENESS,
     GROUPS_MOST,
     LEAST_FRACTION,
     MEASURES,
@@ -35,7 +35,7 @@ from infertap.query.tally import Tally, TooManyFiguresError
 
 __all__ = [
     "BACKLOG_MOST",
-    "DIGITS",
+    "FINENESS",
     "GROUPS_MOST",
     "LATEST_FIRST",
     "LEAST_FRACTION",
@@ -62,6 +62,7 @@ __all__ = [
     "abort_invalid",
     "is_segment",
     "join_segments",
+    "may_hold",
     "page_in_flight",
     "read_backlog",
     "read_call_id",

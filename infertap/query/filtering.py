@@ -178,6 +178,14 @@ class Query:
         return any(self.text in text for text in searched_texts(record))
 
 
+def may_hold(encoded: bytes, text: str) -> bool:
+    """Whether a record that is encoded so, and no segment, may be found by `text`, which is case-folded;
+    without taking it apart. What its bodies say stands in its bytes as it is.
+    """
+    # Bytes that are no text read otherwise within a record than alone.
+    return "\ufffd" in text or text in encoded.decode("utf-8", "replace").casefold()
+
+
 def searched_texts(record: v1.Record) -> Iterable[str]:
     """What a text is looked for in, case-folded: both bodies, as they came and as they are shown."""
     for payload in (record.request, record.response):

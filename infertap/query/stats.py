@@ -1,8 +1,9 @@
 """Stats: what statistics are asked for, and how figures become an answer; whoever counts. Pure.
 
 Each record stands for 1 ÷ its `sampling.fraction` calls. A quantile is the smallest value that has such a
-share of the calls at or below it; values from 2,048 on are told apart by their first eleven binary digits, so
-that it is exact to a thousandth.
+share of the calls at or below it. Values are counted in buckets, floor(FINENESS * ln(value + 1)), each of
+which stands for the largest value in it: quantiles are exact below FINENESS, and at most half a percent above
+the right value from there on.
 """
 
 from collections.abc import Sequence
@@ -20,8 +21,7 @@ GROUPS_MOST: Final = 10_000
 # What is measured of calls, each a column and a field of StatsRow.
 MEASURES: Final = ("duration_us", "first_byte_us", "input_tokens", "output_tokens")
 SHARES: Final = (0.5, 0.9, 0.95, 0.99)
-# Values are told apart by so many binary digits.
-DIGITS: Final = 11
+FINENESS: Final = 200
 # No record stands for more calls.
 LEAST_FRACTION: Final = 1e-9
 _SECOND_NS: Final = 1_000_000_000

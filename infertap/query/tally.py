@@ -4,11 +4,12 @@ A measure's values are counted in buckets, each of which stands for the largest 
 """
 
 from collections.abc import Callable, Iterator
+from math import floor, log
 from typing import Final
 
 from infertap import v1
 from infertap.query.stats import (
-    DIGITS,
+    FINENESS,
     LEAST_FRACTION,
     MEASURES,
     SHARES,
@@ -43,16 +44,18 @@ class Tally:
 
     def __init__(self, asked: StatsQuery) -> None:
         self._asked = asked
-        self._groups: dict[tuple[str | int | None, ...], _Group] = {}
+        # Without dimensions there is one group, whatever is in it.
+        self._groups: dict[tuple[str | int | None, ...], _Group] = {} if asked.group_by else {(): _Group()}
         self._buckets = 0
-        self._first_ns = self._last_ns = 0
+        self._first_ns: int | None = None
+        self._last_ns = 0
 
     def add(self, record: v1.Record) -> None:
         """Count `record`, which matches. Raises TooManyFiguresError."""
         start_ns = record.timing.start.ToNanoseconds()
-        if not self._groups:
-            self._first_ns = self._last_ns = start_ns
-        self._first_ns, self._last_ns = min(self._first_ns, start_ns), max(self._last_ns, start_ns)
+        is_first = self._first_ns is None
+        self._first_ns = start_ns if self._first_ns is None else min(self._first_ns, start_ns)
+        self._last_ns = start_ns if is_first else max(self._last_ns, start_ns)
         key = tuple(self._value(dimension, record) for dimension in self._asked.group_by)
         group = self._groups.setdefault(key, _Group())
         self._buckets += group.add(record)
@@ -67,7 +70,7 @@ class Tally:
     def _row(self, key: tuple[str | int | None, ...], group: "_Group") -> v1.StatsRow:
         figures = Figures(key, group.records, group.calls, group.failed, group.cancelled)
         measured = [each.measured() for each in group.measures]
-        return stats_row(self._asked, figures, measured, (self._first_ns, self._last_ns))
+        return stats_row(self._asked, figures, measured, (self._first_ns or 0, self._last_ns))
 
     def _value(self, dimension: int, record: v1.Record) -> str | int | None:
         if dimension == Dimension.TIME:
@@ -112,8 +115,7 @@ class _Measure:
             return False
         self._weight += weight
         self._sum += value * weight
-        shift = max(value.bit_length() - DIGITS, 0)
-        bucket = value >> shift << shift
+        bucket = floor(FINENESS * log(value + 1))
         largest, before = self._buckets.get(bucket, (value, 0.0))
         self._buckets[bucket] = max(largest, value), before + weight
         return before == 0

@@ -1,0 +1,186 @@
+"""Pages in the DuckDB engine: records in a query's order, over all parts of an archive.
+
+First the keys of the next rows, from columns alone; then the records of as many as fit on a page, by their
+row ids: the engine would else read every record that passes while it sorts. Both happen in one transaction,
+for row ids are of one snapshot.
+"""
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import duckdb
+
+from infertap import v1
+from infertap.query import Query, is_segment, join_segments, may_hold
+from storage.archive.duckdb_conditions import behind, candidates, order_clause, order_value
+from storage.archive.duckdb_segments import CallSegments
+from storage.archive.entries import Page, Position, Stored
+from storage.archive.interface import Interrupt
+
+# Records that are read at once: few at first, for they may be large; more once they prove to be small.
+_FIRST_ROWS: Final = 50
+_STEP_ROWS: Final = 1000
+# Records that a page is looked for among, before it is handed out as it is.
+_MOST_ROWS: Final = 50_000
+# Bytes of records in one page, but for one record alone: clients of gRPC take 4 MiB unless told otherwise.
+_PAGE_BYTES: Final = 7 << 19
+# What a record costs on a page beside its own bytes: what its server adds, at most.
+_ITEM_BYTES: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class _Key:
+    """A row that may stand for a call: where it stands in the list, and where its record is."""
+
+    position: Position
+    part: int
+    row: int
+    is_segment: bool
+
+
+def read_page(
+    cursor: "duckdb.DuckDBPyConnection",
+    parts: Sequence[str],
+    query: Query,
+    after: Position | None,
+    *,
+    size: int,
+    interrupt: Interrupt,
+) -> Page:
+    """See Archive.page; `parts` are the attached files. Raises duckdb.Error."""
+    if not parts or interrupt.is_set:
+        return Page([], after if parts else None)
+    with _snapshot(cursor):
+        return _Reading(cursor, parts, query, after, size=size, interrupt=interrupt).page()
+
+
+@contextlib.contextmanager
+def _snapshot(cursor: "duckdb.DuckDBPyConnection") -> Iterator[None]:
+    cursor.execute("BEGIN TRANSACTION READ ONLY")
+    try:
+        yield
+    finally:
+        with contextlib.suppress(duckdb.Error):
+            cursor.execute("ROLLBACK")
+
+
+class _Reading:
+    """One page while it fills."""
+
+    def __init__(
+        self,
+        cursor: "duckdb.DuckDBPyConnection",
+        parts: Sequence[str],
+        query: Query,
+        after: Position | None,
+        *,
+        size: int,
+        interrupt: Interrupt,
+    ) -> None:
+        self._cursor = cursor
+        self._parts = parts
+        self._query = query
+        # What the engine has looked for is in no record.
+        self._plain = dataclasses.replace(query, feedback=None)
+        self._after = after
+        self._size = size
+        self._interrupt = interrupt
+        self._found: list[v1.Record] = []
+        self._weight = self._looked_at = self._read_bytes = 0
+
+    def page(self) -> Page:
+        """The page; shorter where it is interrupted having come some way."""
+        try:
+            while not self._interrupt.is_set and self._looked_at < _MOST_ROWS:
+                keys = self._next_keys()
+                if not keys:
+                    return Page(self._found, None)
+                if self._take(keys):
+                    break
+        except duckdb.InterruptException:
+            if not self._looked_at:
+                raise
+        return Page(self._found, self._after)
+
+    def _next_keys(self) -> list[_Key]:
+        """The next rows in order that may be wanted."""
+        order, where = self._query.order, candidates(self._query)
+        if self._after is not None:
+            further = behind(order, self._after)
+            where.must(further.sql, *further.values)
+        # Only a text is looked for outside the engine; else each row that is read is wanted.
+        most = _STEP_ROWS if self._query.text else min(self._size - len(self._found), _STEP_ROWS)
+        of_parts = " UNION ALL ".join(
+            f"SELECT {order_value(order)} AS value, start_ns, spool_id, sequence, {number} AS part, "  # noqa: S608
+            f"rowid AS row, is_segment FROM {part}.records WHERE {where.sql}"
+            for number, part in enumerate(self._parts)
+        )
+        rows = self._cursor.execute(
+            f"{of_parts} ORDER BY {order_clause(order)} LIMIT {most:d}", where.values * len(self._parts)
+        ).fetchall()
+        return [
+            _Key(Position(value, start_ns, bytes(spool_id), sequence), part, row, segment)
+            for value, start_ns, spool_id, sequence, part, row, segment in rows
+        ]
+
+    def _take(self, keys: Sequence[_Key]) -> bool:
+        """Put what is wanted of these rows on the page; whether it is full."""
+        while keys and not self._interrupt.is_set:
+            small = min(_PAGE_BYTES * self._looked_at // max(self._read_bytes, 1), _STEP_ROWS)
+            now, keys = keys[: max(small, _FIRST_ROWS)], keys[max(small, _FIRST_ROWS) :]
+            stored = self._stored(now)
+            for key in now:
+                if self._take_one(key, stored[key.part, key.row]):
+                    return True
+        return False
+
+    def _take_one(self, key: _Key, stored: Stored) -> bool:
+        """Put a record on the page, if it is wanted; whether the page is full."""
+        self._looked_at += 1
+        self._read_bytes += len(stored.record)
+        record = self._wanted(key, stored)
+        if record is not None:
+            self._weight += record.ByteSize() + _ITEM_BYTES
+            if self._found and self._weight > _PAGE_BYTES:
+                return True
+            self._found.append(record)
+        self._after = key.position
+        return len(self._found) == self._size
+
+    def _wanted(self, key: _Key, stored: Stored) -> v1.Record | None:
+        if self._query.text and not key.is_segment and not may_hold(stored.record, self._query.text):
+            return None
+        record = served_row(self._cursor, self._parts, stored.served(), self._query.as_of_ns)
+        return record if record is not None and self._plain.matches(record) else None
+
+    def _stored(self, keys: Sequence[_Key]) -> dict[tuple[int, int], Stored]:
+        """The records of these rows."""
+        rows: dict[int, dict[int, _Key]] = {}
+        for key in keys:
+            rows.setdefault(key.part, {})[key.row] = key
+        found: dict[tuple[int, int], Stored] = {}
+        for number, of_part in rows.items():
+            read = self._cursor.execute(
+                f"SELECT rowid, stored_ns, tenant, record FROM {self._parts[number]}.records "  # noqa: S608
+                "WHERE rowid IN (SELECT unnest(?::BIGINT[]))",
+                [list(of_part)],
+            )
+            for row, stored_ns, tenant, record in read.fetchall():
+                stored = Stored(of_part[row].position, bytes(record), stored_ns, tenant)
+                found[number, row] = stored
+        return found
+
+
+def served_row(
+    cursor: "duckdb.DuckDBPyConnection", parts: Sequence[str], record: v1.Record, as_of_ns: int | None = None
+) -> v1.Record | None:
+    """See Archive.row: `record` as it stands in lists, as things were then. Raises duckdb.Error."""
+    if not is_segment(record):
+        return record
+    start_ns = record.timing.start.ToNanoseconds()
+    position = Position(start_ns, start_ns, record.spool_id, record.sequence)
+    segments = CallSegments(record.call_id, position, parts, as_of_ns)
+    return None if segments.has_later(cursor) else join_segments(segments.all(cursor))
