@@ -2,11 +2,12 @@
 
     from infertap import Client
 
-    with Client("storage:9903") as client:
+    with Client("tls:storage:9903", ca_file="ca.pem", token_file="token") as client:
         for record in client.list(model="iris", states=["FAILED"], limit=20):
             print(record.timing.start.ToDatetime(), record.path, record.http_status)
 
-Records are `infertap.v1.Record`, typed, with the comments of the contract. Touches one gRPC channel.
+Records are `infertap.v1.Record`, typed, with the comments of the contract. Touches one gRPC channel, and the
+files of TLS and token that it is told of.
 """
 
 import os
@@ -22,6 +23,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from infertap import v1
+from infertap.connection import AccessError, Connection
 from infertap.feedback import make_feedback
 
 ADDRESS_SETTING: Final = "INFERTAP_ADDRESS"
@@ -43,6 +45,10 @@ class InvalidRequestError(ClientError):
     """The request can't be meant; the message names the field."""
 
 
+class NotAllowedError(ClientError):
+    """The server does not know who asks, or who asks may not do that."""
+
+
 class UnreachableError(ClientError):
     """Nobody answers at the address, or not in time."""
 
@@ -50,14 +56,35 @@ class UnreachableError(ClientError):
 class Client:
     """One connection to where records are served. Safe to use from several threads."""
 
-    def __init__(self, address: str | None = None, *, deadline_seconds: float = _DEADLINE_SECONDS) -> None:
-        """`address` is host:port of storage or of a sidecar's API; without one, INFERTAP_ADDRESS tells."""
+    def __init__(
+        self,
+        address: str | None = None,
+        *,
+        deadline_seconds: float = _DEADLINE_SECONDS,
+        ca_file: str | None = None,
+        cert_file: str | None = None,
+        key_file: str | None = None,
+        server_name: str | None = None,
+        token: str | None = None,
+        token_file: str | None = None,
+    ) -> None:
+        """`address` is host:port, or tls:host:port, of storage or of a sidecar's API; without one,
+        INFERTAP_ADDRESS tells. The others are those of `infertap.connection.Connection`; without them
+        INFERTAP_TLS_* and INFERTAP_TOKEN_FILE tell. Raises ClientError.
+        """
         self.address = address or os.environ.get(ADDRESS_SETTING) or DEFAULT_ADDRESS
         self._deadline_seconds = deadline_seconds
-        # This machine is no business of the proxy that the environment may name.
-        is_local = self.address.rpartition(":")[0] in ("127.0.0.1", "[::1]", "localhost")
-        options = (*_OPTIONS, ("grpc.enable_http_proxy", 0 if is_local else 1))
-        self._channel = grpc.insecure_channel(self.address, options=options)
+        with _translated(self.address):
+            self._connection = Connection.of(
+                self.address,
+                ca_file=ca_file,
+                cert_file=cert_file,
+                key_file=key_file,
+                server_name=server_name,
+                token=token,
+                token_file=token_file,
+            )
+            self._channel = self._connection.channel(_OPTIONS)
         self._records = v1.RecordServiceStub(self._channel)
         self._feedback = v1.FeedbackServiceStub(self._channel)
 
@@ -65,7 +92,7 @@ class Client:
         """The record of a call, or only some of its `fields`; raises ClientError."""
         request = v1.GetRecordRequest(call_id=call_id, read_mask=FieldMask(paths=fields))
         with _translated(self.address):
-            return self._records.GetRecord(request, timeout=self._deadline_seconds)
+            return self._records.GetRecord(request, **self._asked())
 
     def list(
         self,
@@ -89,7 +116,7 @@ class Client:
         while left is None or left > 0:
             request.page_size = _PAGE if left is None else min(left, _PAGE)
             with _translated(self.address):
-                page = self._records.ListRecords(request, timeout=self._deadline_seconds)
+                page = self._records.ListRecords(request, **self._asked())
             yield from page.records
             if not page.next_page_token:
                 return
@@ -112,7 +139,8 @@ class Client:
         request = v1.TailRecordsRequest(
             filter=make_filter(filter, **conditions), backlog=backlog, read_mask=FieldMask(paths=fields)
         )
-        call = self._records.TailRecords(request)
+        with _translated(self.address):
+            call = self._records.TailRecords(request, metadata=self._connection.metadata())
         try:
             with _translated(self.address):
                 yield from call
@@ -136,7 +164,7 @@ class Client:
         """Up to 1000 pieces of feedback at once, all or none; raises ClientError."""
         request = v1.AttachFeedbackRequest(feedback=given)
         with _translated(self.address):
-            answer = self._feedback.AttachFeedback(request, timeout=self._deadline_seconds)
+            answer = self._feedback.AttachFeedback(request, **self._asked())
         return tuple(answer.attached)
 
     def list_feedback(
@@ -148,12 +176,16 @@ class Client:
         while left is None or left > 0:
             request.page_size = _PAGE if left is None else min(left, _PAGE)
             with _translated(self.address):
-                page = self._feedback.ListFeedback(request, timeout=self._deadline_seconds)
+                page = self._feedback.ListFeedback(request, **self._asked())
             yield from page.feedback
             if not page.next_page_token:
                 return
             request.page_token = page.next_page_token
             left = None if left is None else left - len(page.feedback)
+
+    def _asked(self) -> dict[str, Any]:
+        """What every request is made with."""
+        return {"timeout": self._deadline_seconds, "metadata": self._connection.metadata()}
 
     def close(self) -> None:
         """Close the connection."""
@@ -243,6 +275,8 @@ def _translated(address: str) -> Iterator[None]:
     """gRPC's errors as this module's own."""
     try:
         yield
+    except AccessError as error:
+        raise ClientError(str(error)) from None
     except grpc.RpcError as error:
         code, details = error.code(), error.details() or ""
         if code is grpc.StatusCode.NOT_FOUND:
@@ -251,9 +285,16 @@ def _translated(address: str) -> Iterator[None]:
             raise InvalidRequestError(details) from None
         if code is grpc.StatusCode.UNIMPLEMENTED:
             raise ClientError(f"{address}: {details}; feedback is kept by storage (port 9903)") from None
+        if code is grpc.StatusCode.UNAUTHENTICATED:
+            raise NotAllowedError(
+                f"{address} does not know this token or certificate, or none was shown (INFERTAP_TOKEN_FILE)"
+            ) from None
+        if code is grpc.StatusCode.PERMISSION_DENIED:
+            raise NotAllowedError(f"{address}: {details}") from None
         if code is grpc.StatusCode.UNAVAILABLE:
             raise UnreachableError(
-                f"no records to be had at {address}: is it storage (port 9903) or a sidecar's API (9901)?"
+                f"no records to be had at {address}: is it storage (port 9903) or a sidecar's API (9901),"
+                f" and does it speak TLS (tls:HOST:PORT)?"
                 f" ({details})"
             ) from None
         if code is grpc.StatusCode.DEADLINE_EXCEEDED:

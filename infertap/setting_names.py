@@ -3,7 +3,18 @@
 `tests/structure/test_settings_documented.py` holds these sets against what the processes declare.
 """
 
-CLIENT = frozenset({"INFERTAP_ADDRESS"})
+CLIENT = frozenset(
+    {
+        "INFERTAP_ADDRESS",
+        "INFERTAP_INSECURE",
+        "INFERTAP_TLS_CA_FILE",
+        "INFERTAP_TLS_CLIENT_CERT_FILE",
+        "INFERTAP_TLS_CLIENT_KEY_FILE",
+        "INFERTAP_TLS_SERVER_NAME",
+        "INFERTAP_TOKEN",
+        "INFERTAP_TOKEN_FILE",
+    }
+)
 
 SIDECAR = frozenset(
     {

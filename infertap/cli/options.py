@@ -69,8 +69,16 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--address",
         metavar="HOST:PORT",
-        help="storage or a sidecar's API; else INFERTAP_ADDRESS, else 127.0.0.1:9903",
+        help="storage or a sidecar's API, tls:HOST:PORT with TLS; else INFERTAP_ADDRESS, else 127.0.0.1:9903",
     )
+    access = parser.add_argument_group(
+        "how to be let in", "else as INFERTAP_TLS_* and INFERTAP_TOKEN_FILE say"
+    )
+    access.add_argument("--ca-file", metavar="FILE", help="what the server's certificate is checked against")
+    access.add_argument("--cert-file", metavar="FILE", help="a client certificate, if one is asked for")
+    access.add_argument("--key-file", metavar="FILE", help="its key")
+    access.add_argument("--server-name", metavar="NAME", help="in the server's certificate, if not the host")
+    access.add_argument("--token-file", metavar="FILE", help="the token that is shown")
     parser.add_argument("--json", action="store_true", help="a JSON object for each record")
 
 

@@ -25,7 +25,14 @@ def with_client(read: argparse.Namespace, act: Callable[[Client, argparse.Namesp
         # What the terminal's encoding lacks is shown by code point.
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        with Client(read.address) as client:
+        with Client(
+            read.address,
+            ca_file=read.ca_file,
+            cert_file=read.cert_file,
+            key_file=read.key_file,
+            server_name=read.server_name,
+            token_file=read.token_file,
+        ) as client:
             act(client, read)
         # Here, not at exit, where a reader that has enough could no longer be met.
         sys.stdout.flush()
