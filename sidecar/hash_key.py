@@ -3,10 +3,12 @@
 The parent reads it to say at the start what is wrong, the recorder to use it.
 """
 
-from pathlib import Path
 from typing import Final
 
+from infertap.setting_files import UnusableFileError, read_file
+
 _SHORTEST: Final = 16
+_LONGEST: Final = 64 << 10
 
 
 class HashKeyError(Exception):
@@ -18,9 +20,9 @@ def read_hash_key(path: str | None) -> bytes | None:
     if path is None:
         return None
     try:
-        key = Path(path).read_bytes().strip()
-    except OSError as error:
-        raise HashKeyError(f"INFERTAP_HASH_KEY_FILE: {path}: {error.strerror}") from None
+        key = read_file(path, _LONGEST).strip()
+    except UnusableFileError as error:
+        raise HashKeyError(f"INFERTAP_HASH_KEY_FILE: {error}") from None
     if len(key) < _SHORTEST:
         raise HashKeyError(f"INFERTAP_HASH_KEY_FILE: {path}: a key has at least {_SHORTEST} bytes")
     return key

@@ -13,6 +13,7 @@ import ssl
 from collections.abc import Callable
 from typing import Final
 
+from infertap.setting_files import UnusableFileError, check_regular
 from sidecar.config import Settings
 from sidecar.event_log import log_event
 
@@ -69,10 +70,11 @@ class ServerContexts:
     def _version_on_disk(self) -> _Version:
         try:
             found = [os.stat(name) for name in self._files]
-        except OSError as error:
-            raise TlsError(
-                f"INFERTAP_TLS_CERT_FILE, INFERTAP_TLS_KEY_FILE: {error.filename}: {error.strerror}"
-            ) from None
+            for name, each in zip(self._files, found, strict=True):
+                check_regular(name, each)
+        except (OSError, UnusableFileError) as error:
+            why = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
+            raise TlsError(f"INFERTAP_TLS_CERT_FILE, INFERTAP_TLS_KEY_FILE: {why}") from None
         return tuple((each.st_mtime_ns, each.st_ino) for each in found)
 
     def _make(self, protocols: Protocols) -> ssl.SSLContext:
@@ -121,7 +123,11 @@ class ClientContexts:
 
     def _make(self, protocols: Protocols) -> ssl.SSLContext:
         try:
+            if self._ca_file is not None:
+                check_regular(self._ca_file, os.stat(self._ca_file))
             context = ssl.create_default_context(cafile=self._ca_file)
+        except UnusableFileError as error:
+            raise TlsError(f"INFERTAP_UPSTREAM_CA_FILE: {error}") from None
         except (OSError, ValueError) as error:
             raise TlsError(f"INFERTAP_UPSTREAM_CA_FILE: {self._ca_file}: {error}") from None
         context.minimum_version = ssl.TLSVersion.TLSv1_2

@@ -5,12 +5,13 @@ The door of the room.
 
 from infertap.identity.caller import ANYONE, NOBODY, Identity, Role, caller_of, set_caller
 from infertap.identity.certificates import ServerCertificates, ServerFiles
-from infertap.identity.changing import Changing, Say, UnusableFileError, read_file
+from infertap.identity.changing import Changing, Say
 from infertap.identity.guard import Guard, Reading, Reads, Refusals, decide
 from infertap.identity.refused import RefusedCalls
 from infertap.identity.required import KNOWN, OPEN, ROLES
 from infertap.identity.roster import Evidence, Refusal, Roster, RosterError
 from infertap.identity.roster_file import open_roster
+from infertap.setting_files import UnusableFileError, read_file
 
 __all__ = [
     "ANYONE",

@@ -15,7 +15,8 @@ from typing import Final
 
 import grpc
 
-from infertap.identity.changing import Changing, Say, UnusableFileError, read_file
+from infertap.identity.changing import Changing, Say
+from infertap.setting_files import UnusableFileError, read_file
 
 _MOST_BYTES: Final = 1 << 20
 

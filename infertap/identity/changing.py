@@ -5,9 +5,10 @@ said once; files that change together (a mounted Secret is one link that is swap
 """
 
 import os
-import stat
 from collections.abc import Callable, Sequence
 from typing import Final, Generic, Protocol, TypeVar
+
+from infertap.setting_files import UnusableFileError
 
 T = TypeVar("T")
 # Modification time, inode and size of each file.
@@ -20,26 +21,6 @@ class Say(Protocol):
 
     def __call__(self, event: str, **facts: object) -> None:
         """Write one event."""
-
-
-class UnusableFileError(Exception):
-    """A file can't be used; the message names it and says why, without quoting it."""
-
-
-def read_file(path: str, most_bytes: int) -> bytes:
-    """The content of a regular file of at most `most_bytes`; raises UnusableFileError."""
-    try:
-        # A FIFO would hold us up for ever.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with open(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise UnusableFileError(f"{path}: not a regular file")
-            content = file.read(most_bytes + 1)
-    except OSError as error:
-        raise UnusableFileError(f"{path}: {error.strerror}") from None
-    if len(content) > most_bytes:
-        raise UnusableFileError(f"{path}: more than {most_bytes} bytes")
-    return content
 
 
 class Changing(Generic[T]):

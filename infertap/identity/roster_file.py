@@ -1,7 +1,8 @@
 """Roster file: the identities file, read again when it changes. Touches that file."""
 
-from infertap.identity.changing import Changing, Say, UnusableFileError, read_file
+from infertap.identity.changing import Changing, Say
 from infertap.identity.roster import MOST_BYTES, Roster, RosterError
+from infertap.setting_files import UnusableFileError, read_file
 
 
 def open_roster(path: str, say: Say) -> Changing[Roster]:

@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import grpc
@@ -20,6 +19,7 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from google.protobuf.message import DecodeError
 from grpc_reflection.v1alpha import reflection_pb2
 
+from infertap.setting_files import UnusableFileError, read_file
 from infertap.settings import Address, Endpoint, UnixPath
 from sidecar.config import Settings
 from sidecar.event_log import log_event
@@ -40,6 +40,8 @@ _AGAIN_SECONDS: Final = 2.0
 _AGAIN_MOST_SECONDS: Final = 600.0
 # Of one model.
 _MOST_SERVICES: Final = 64
+# As a system has them: some 250 KB.
+_CA_BYTES: Final = 4 << 20
 _NAME: Final = re.compile(r"[A-Za-z_][\w.]{0,255}", re.ASCII)
 # v1 and v1alpha differ by their names only (grpc/grpc-proto, reflection/v1/reflection.proto).
 _METHODS: Final = tuple(
@@ -135,7 +137,7 @@ class Reflection:
                 methods = read_methods(_Questions(channel, self._clock).files_of(service))
         except (_NotToldError, DescriptorError):
             self._failed((route, service))
-        except (grpc.RpcError, OSError) as error:
+        except (grpc.RpcError, UnusableFileError) as error:
             if (route, "") not in self._told:
                 code = _code(error)
                 reason = code.name if code else type(error).__name__
@@ -222,7 +224,7 @@ def _code(error: Exception) -> grpc.StatusCode | None:
 
 
 def _channel(model: Endpoint, settings: Settings) -> grpc.Channel:
-    """A channel to `model`, met as the relay meets it. Raises OSError where the CA file can't be read."""
+    """A channel to `model`, met as the relay meets it. Raises UnusableFileError for its authorities."""
     if isinstance(model, UnixPath):
         return grpc.insecure_channel(str(model), options=_OPTIONS)
     host = f"[{model.host}]" if ":" in model.host else model.host
@@ -232,5 +234,5 @@ def _channel(model: Endpoint, settings: Settings) -> grpc.Channel:
     name = settings.upstream_server_name
     named = (("grpc.ssl_target_name_override", name), ("grpc.default_authority", name)) if name else ()
     authorities = settings.upstream_ca_file or ssl.get_default_verify_paths().cafile
-    roots = Path(authorities).read_bytes() if authorities else None
+    roots = read_file(authorities, _CA_BYTES) if authorities else None
     return grpc.secure_channel(target, grpc.ssl_channel_credentials(roots), options=(*_OPTIONS, *named))

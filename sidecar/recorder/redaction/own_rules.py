@@ -13,11 +13,11 @@ Touches that file only. A rule is checked against its own examples before it is 
 import re
 import tomllib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import re2
 
+from infertap.setting_files import UnusableFileError, read_file
 from sidecar.config import REDACTION_CLASSES, VALUE_ACTIONS
 from sidecar.recorder.redaction.scanner import Scanner
 from sidecar.recorder.redaction.shapes import Shape
@@ -51,13 +51,9 @@ def read_own_rules(path: str | None) -> tuple[OwnRule, ...]:
     if path is None:
         return ()
     try:
-        with Path(path).open("rb") as file:
-            text = file.read(_MOST_FILE_BYTES + 1)
-        if len(text) > _MOST_FILE_BYTES:  # what is cut off could be whole rules
-            raise RulesFileError(f"{_SETTING}: {path}: larger than {_MOST_FILE_BYTES} bytes")
-        listed = tomllib.loads(text.decode())
-    except OSError as error:
-        raise RulesFileError(f"{_SETTING}: {path}: {error.strerror}") from None
+        listed = tomllib.loads(read_file(path, _MOST_FILE_BYTES).decode())
+    except UnusableFileError as error:
+        raise RulesFileError(f"{_SETTING}: {error}") from None
     except ValueError as error:
         raise RulesFileError(f"{_SETTING}: {path}: no TOML: {error}") from None
     rules = listed.get("rule", [])

@@ -90,7 +90,7 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
 
 def test_a_file_that_is_too_large(tmp_path: Path) -> None:
     """A file beyond the limit is a fault: what is cut off could be whole rules."""
-    with pytest.raises(RulesFileError, match="larger than"):
+    with pytest.raises(RulesFileError, match="more than 1048576 bytes"):
         read_own_rules(written(tmp_path, GOOD + "# " + "x" * (1 << 20)))
 
 
