@@ -33,7 +33,7 @@ _SUMS: Final = _GroupSums()
 
 
 # Groups side by side that are long enough for a card's.
-_STRETCH: Final = re.compile(rb"(?<![0-9])(?:[0-9]{3,}(?:[ -][0-9]{3,})+|[0-9]{13,19})(?![0-9])")
+_STRETCH: Final = re.compile(rb"(?<![0-9])(?:[0-9]{3,}+(?:[ -][0-9]{3,}+)++|[0-9]{13,19}+)(?![0-9])")
 
 
 def card_spans(candidate: bytes) -> Iterator[tuple[int, int]]:

@@ -9,11 +9,11 @@ that a value is masked where it stands, as it stands there. Each takes time line
     widths    characters of the same meaning: full-width forms, other scripts' digits, odd spaces and dashes
 """
 
-import binascii
 import html
 import re
+from binascii import a2b_base64, a2b_qp
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
 from typing import Final
 
@@ -23,23 +23,19 @@ from sidecar.recorder.redaction.folding import FOLDABLE, fold
 
 # What one undone piece stood for: its first byte and its end in the text, and the bytes it means.
 _Undone = tuple[int, int, bytes]
+# A text's parts, every second one undone, and as many meanings.
+_Split = tuple[Sequence[bytes | str], Sequence[bytes | str]]
 
 
 class View:
     """A text with some pieces undone. Where its bytes stand in the text is worked out when it is asked."""
 
-    __slots__ = ("_coding", "_ends", "_meant", "_meant_ends", "_parts", "_texts", "data")
+    __slots__ = ("_coding", "_ends", "_meant", "_meant_ends", "_parts", "_split", "data")
 
-    def __init__(
-        self,
-        data: bytes,
-        parts: Sequence[bytes | str],
-        meant: Sequence[bytes | str],
-        coding: "_Coding | None" = None,
-    ) -> None:
-        """`parts` are the text's, every second one undone; `meant` are what they mean, `data` all of that."""
+    def __init__(self, data: bytes, split: Callable[[], "_Split"], coding: "_Coding | None" = None) -> None:
+        """`split` gives the parts of a text, every second one undone, and what they mean: together `data`."""
         self.data = data
-        self._texts = parts, meant
+        self._split = split
         self._parts: list[bytes] = []
         self._meant: list[bytes] = []
         self._coding = coding
@@ -49,7 +45,7 @@ class View:
     def origin(self, start: int, end: int) -> tuple[int, int]:
         """Where in the text the bytes `start` to `end` of the view stand; pieces that they touch wholly."""
         if not self._ends:
-            self._parts, self._meant = map(_encoded, self._texts)
+            self._parts, self._meant = map(_encoded, self._split())
             self._ends = list(accumulate(map(len, self._parts)))
             self._meant_ends = list(accumulate(map(len, self._meant)))
         return self._origin_of(start)[0], self._origin_of(end - 1)[1]
@@ -110,14 +106,26 @@ class _Coding(dict[bytes, bytes]):
             return None
         meant = parts.copy()
         meant[1::2] = map(self.__getitem__, parts[1::2])
-        return View(b"".join(meant), parts, meant, self)
+        return View(_joined(meant), lambda: (parts, meant), self)
+
+
+_JOINED_AT_ONCE: Final = 512
+
+
+def _joined(parts: Sequence[bytes]) -> bytes:
+    """All of them. Few at a time: it takes 80 bytes for each, for a million more than to join costs."""
+    if len(parts) <= _JOINED_AT_ONCE:
+        return b"".join(parts)
+    starts = range(0, len(parts), _JOINED_AT_ONCE)
+    return b"".join([b"".join(parts[start : start + _JOINED_AT_ONCE]) for start in starts])
 
 
 # -- escapes
 
-_BACKSLASH_RUN: Final = rb"(?:\\u[0-9A-Fa-f]{4})+|(?:\\x[0-9A-Fa-f]{2})+|(?:\\[\"\\/bfnrt])+"
-_PERCENT_RUN: Final = rb"(?:%[0-9A-Fa-f]{2})+"
-_ENTITY: Final = rb"&(?:\#[0-9]{1,7}|\#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][0-9A-Za-z]{1,30});"
+# Possessive, as nothing in a run can be read otherwise: a tenth of the time.
+_BACKSLASH_RUN: Final = rb"(?:\\u[0-9A-Fa-f]{4})++|(?:\\x[0-9A-Fa-f]{2})++|(?:\\[\"\\/bfnrt])++"
+_PERCENT_RUN: Final = rb"(?:%[0-9A-Fa-f]{2})++"
+_ENTITY_RUN: Final = rb"(?:&(?:\#[0-9]{1,7}+|\#[xX][0-9A-Fa-f]{1,6}+|[A-Za-z][0-9A-Za-z]{1,30}+);)++"
 _SINGLE: Final = (
     rb"\\u[Dd][89ABab][0-9A-Fa-f]{2}\\u[Dd][C-Fc-f][0-9A-Fa-f]{2}|\\u[0-9A-Fa-f]{4}|\\x[0-9A-Fa-f]{2}|\\."
     rb"|%[0-9A-Fa-f]{2}|&[^;]*;"
@@ -126,11 +134,24 @@ _SINGLE: Final = (
 _LETTERS: Final = bytes.maketrans(b"bfnrt", b"     ")
 
 
+class _Entities(dict[bytes, bytes]):
+    """What entities mean, by their text without the semicolon; remembered."""
+
+    def __missing__(self, entity: bytes) -> bytes:
+        meant = html.unescape(entity.decode() + ";").encode("utf-8", "replace")
+        if len(entity) <= _REMEMBERED_BYTES and len(self) < _REMEMBERED:
+            self[entity] = meant
+        return meant
+
+
+_ENTITIES: Final = _Entities()
+
+
 def _unescaped(run: bytes) -> bytes:
     if run[:1] == b"%":
         return bytes.fromhex(run.replace(b"%", b"").decode())
     if run[:1] == b"&":
-        return html.unescape(run.decode()).encode("utf-8", "replace")
+        return _joined(list(map(_ENTITIES.__getitem__, run.split(b";")[:-1])))
     if run[1:2] == b"u":
         units = bytes.fromhex(run.replace(b"\\u", b"").decode())
         return units.decode("utf-16-be", "replace").encode()
@@ -145,11 +166,11 @@ _ESCAPES: Final = {
     for marks, runs in {
         (True, False, False): (_BACKSLASH_RUN,),
         (False, True, False): (_PERCENT_RUN,),
-        (False, False, True): (_ENTITY,),
+        (False, False, True): (_ENTITY_RUN,),
         (True, True, False): (_BACKSLASH_RUN, _PERCENT_RUN),
-        (True, False, True): (_BACKSLASH_RUN, _ENTITY),
-        (False, True, True): (_PERCENT_RUN, _ENTITY),
-        (True, True, True): (_BACKSLASH_RUN, _PERCENT_RUN, _ENTITY),
+        (True, False, True): (_BACKSLASH_RUN, _ENTITY_RUN),
+        (False, True, True): (_PERCENT_RUN, _ENTITY_RUN),
+        (True, True, True): (_BACKSLASH_RUN, _PERCENT_RUN, _ENTITY_RUN),
     }.items()
 }
 
@@ -162,7 +183,7 @@ def escapes(data: bytes) -> View | None:
 
 # -- quoted-printable
 
-_QUOTED: Final = _Coding(rb"(?:=[0-9A-F]{2}|=\r?\n)+", rb"=[0-9A-F]{2}|=\r?\n", binascii.a2b_qp)
+_QUOTED: Final = _Coding(rb"(?:=(?:[0-9A-F]{2}|\r?\n))++", rb"=[0-9A-F]{2}|=\r?\n", a2b_qp)
 
 
 def quoted(data: bytes) -> View | None:
@@ -179,16 +200,22 @@ _BLOB_FORM: Final = rb"[0-9A-Za-z+/_-]{12,}(?:\r?\n[0-9A-Za-z+/_-]{4,})*={0,2}"
 _BLOB: Final = re2.compile(_BLOB_FORM)
 _BLOB_OF_MANY: Final = re.compile(_BLOB_FORM)
 _MANY: Final = 64 << 10
-_PART: Final = re.compile(rb"[0-9A-Za-z]{12,}={0,2}")
+_KNOWN_BYTES: Final = 128
+_PART: Final = re.compile(rb"([0-9A-Za-z]{12,}+)={0,2}+")
 # Words, paths and names: text in hexadecimal has digits, in base64 mostly capitals.
 _WORD_LETTERS: Final = b"abcdefghijklmnopqrstuvwxyz/_-"
 _HEX_DIGITS: Final = b"0123456789ABCDEFabcdef"
 _SHORTEST_HEX: Final = 18
 _STANDARD: Final = bytes.maketrans(b"-_", b"+/")
-# Bytes that text does not hold.
+# Of the text before and after so much is in the view; what stands for the rest, which is in no value.
+_AROUND: Final = 64
+_LEFT_OUT: Final = b"\x00"
+_PADDING: Final = (b"", b"", b"==", b"=")
+# What text does not hold: control characters, and bytes that begin nothing in UTF-8 or go on with nothing.
 _NOT_TEXT: Final = bytes((*range(9), 11, 12, *range(14, 32), 127))
-# Of most that is no text so much tells; what is looked at first.
-_FIRST: Final = 64
+_no_text: Final = re.compile(
+    b"[" + re.escape(_NOT_TEXT) + rb"\xc0\xc1\xf5-\xff]|[\xc2-\xf4][^\x80-\xbf]|(?:^|[\x00-\x7e])[\x80-\xbf]"
+).search
 
 
 def blobs(data: bytes) -> View | None:
@@ -200,64 +227,73 @@ def blobs(data: bytes) -> View | None:
     copied = 0
     for start, end, text in _all_blobs(data):
         between = data[copied:start]
+        if len(between) > 2 * _AROUND:  # looked at already: what is around may say what the blob holds
+            before, between = between[:_AROUND], between[-_AROUND:]
+            parts += (before, data[copied + _AROUND : start - _AROUND])
+            meant += (before, _LEFT_OUT)
         parts += (between, data[start:end])
         meant += (between, text)
         copied = end
     if not parts:
         return None
-    parts.append(data[copied:])
-    meant.append(data[copied:])
-    return View(b"".join(meant), parts, meant)
+    after = data[copied : copied + _AROUND]
+    parts += (after, data[copied + _AROUND :], b"")
+    meant += (after, _LEFT_OUT, b"")
+    return View(_joined(meant), lambda: (parts, meant))
 
 
-def _all_blobs(data: bytes) -> Iterable[_Undone]:
+def _all_blobs(data: bytes) -> Iterator[_Undone]:
+    is_long = len(data) >= _MANY
+    if is_long and _BLOB.search(data) is None:
+        return
     # Ids stand in each event of a stream.
-    without: set[bytes] = set()
-    for each in (_BLOB if len(data) < _MANY else _BLOB_OF_MANY).finditer(data):
+    known: dict[bytes, Sequence[_Undone]] = {}
+    for each in (_BLOB_OF_MANY if is_long else _BLOB).finditer(data):
         run = each[0]
-        if run in without:
-            continue
-        found = False
-        for start, end, text in _of_run(run):
-            found = True
-            yield each.start() + start, each.start() + end, text
-        if not found:
-            without.add(run)
+        undone = known.get(run)
+        if undone is None:
+            undone = tuple(_of_run(run))
+            if len(run) <= _KNOWN_BYTES:
+                known[run] = undone
+        if undone:
+            first = each.start()
+            for start, end, text in undone:
+                yield first + start, first + end, text
 
 
 def _of_run(run: bytes) -> Iterator[_Undone]:
     if not run.translate(None, _WORD_LETTERS):
         return
-    text = _text_of(run)
+    text = _text_of(run.translate(_STANDARD, b"\r\n="))
     if text is not None:
         yield 0, len(run), text
         return
     # A path, or words in front: each part may be a blob of its own.
     for part in _PART.finditer(run):
-        text = _text_of(part[0])
+        text = _text_of(part[1])
         if text is not None:
             yield part.start(), part.end(), text
 
 
 def _text_of(run: bytes) -> bytes | None:
     """The text that `run` encodes; None where it encodes none. Words of one case are words."""
-    compact = run.translate(_STANDARD, b"\r\n=")
-    if len(compact) >= _SHORTEST_HEX and len(compact) % 2 == 0 and not compact.translate(None, _HEX_DIGITS):
-        return _if_text(bytes.fromhex(compact.decode()))
-    if len(compact) % 4 == 1 or run.islower():
-        return None
-    if len(compact) > _FIRST and _if_text(binascii.a2b_base64(compact[:_FIRST]), cut=True) is None:
-        return None
-    return _if_text(binascii.a2b_base64(compact + b"=" * (-len(compact) % 4)))
+    size = len(run)
+    # Mostly it is no text, and its beginning tells.
+    is_base64 = size % 4 != 1 and not _no_text(a2b_base64(run[:_SHORTEST_BLOB])) and not run.islower()
+    if size >= _SHORTEST_HEX and size % 2 == 0 and not run.translate(None, _HEX_DIGITS):
+        return _if_text(bytes.fromhex(run.decode()))
+    return _if_text(a2b_base64(run + _PADDING[size % 4])) if is_base64 else None
 
 
-def _if_text(data: bytes, cut: bool = False) -> bytes | None:
+def _if_text(data: bytes) -> bytes | None:
     if len(data.translate(None, _NOT_TEXT)) != len(data):
         return None
-    try:
-        return data if cut or data.decode() else None
-    except ValueError:
-        return None
+    if not data.isascii():
+        try:
+            data.decode()
+        except ValueError:
+            return None
+    return data
 
 
 # -- widths
@@ -272,12 +308,28 @@ def widths(data: bytes) -> View | None:
     if data.isascii():
         return None
     # Characters are looked for as such: of bytes there are too many beginnings.
-    texts = FOLDABLE.split(data.decode("utf-8", "surrogateescape"))
+    text = data.decode("utf-8", "surrogateescape")
+    texts = FOLDABLE.split(text, _MOST_FOLDS)
     if len(texts) == 1:
         return None
+    if len(texts) > 2 * _MOST_FOLDS:  # where each part stands is asked later, if at all
+        return View(fold(text).encode("utf-8", "surrogateescape"), lambda: _folds_of(text), _WIDTHS)
+    split = _folded_parts(texts)
+    return View("".join(split[1]).encode("utf-8", "surrogateescape"), lambda: split, _WIDTHS)
+
+
+# Of so many the whole text is translated the quicker.
+_MOST_FOLDS: Final = 4096
+
+
+def _folds_of(text: str) -> tuple[list[str], list[str]]:
+    return _folded_parts(FOLDABLE.split(text))
+
+
+def _folded_parts(texts: list[str]) -> tuple[list[str], list[str]]:
     meant = texts.copy()
     meant[1::2] = map(_FOLDS.__getitem__, texts[1::2])
-    return View("".join(meant).encode("utf-8", "surrogateescape"), texts, meant, _WIDTHS)
+    return texts, meant
 
 
 class _Folds(dict[str, str]):

@@ -4,7 +4,6 @@ A number of digits alone that its check can't tell from an order number counts o
 what it is.
 """
 
-from collections.abc import Callable
 from typing import Final, Protocol
 
 from stdnum.au import tfn
@@ -31,7 +30,7 @@ from stdnum.us import itin
 from stdnum.za import idnr as south_african
 
 from sidecar.recorder.redaction.checks import is_aadhaar
-from sidecar.recorder.redaction.shapes import ALNUM, APART, Shape, hint_of, whole
+from sidecar.recorder.redaction.shapes import ALNUM, APART, Check, Shape, hint_of
 
 _MORE: Final = ALNUM + b"-"
 
@@ -42,10 +41,7 @@ class _Standard(Protocol):
     def is_valid(self, number: str) -> bool: ...
 
 
-_Check = Callable[[bytes], bool]
-
-
-def _any_of(*standards: _Standard) -> _Check:
+def _any_of(*standards: _Standard) -> Check:
     def check(candidate: bytes) -> bool:
         number = candidate.decode("ascii")
         return any(standard.is_valid(number) for standard in standards)
@@ -76,15 +72,15 @@ def _is_nric(candidate: bytes) -> bool:
     return _NRIC_LETTERS[series][(total + _NRIC_OFFSETS.get(series, 0)) % 11] == candidate[8]
 
 
-def _shape(kind: str, form: str, check: _Check) -> Shape:
+def _shape(kind: str, form: str, check: Check) -> Shape:
     """A number that its form and check tell from all others."""
-    return Shape(kind, APART + form, f"{APART}(?P<it>{form})", whole(check), _MORE)
+    return Shape(kind, APART + form, f"{APART}(?P<it>{form})", check, _MORE, is_short=True)
 
 
-def _named(kind: str, words: str, form: str, check: _Check) -> Shape:
+def _named(kind: str, words: str, form: str, check: Check) -> Shape:
     """A number that counts only after words that say what it is."""
     gap = r"[\"']?(?i:[ _-]?(?:no|nr|num|number|id))?[\"'.]?[ \t]{0,3}(?:[:=#]|is)?[ \t]{0,3}[\"']?"
-    return Shape(kind, hint_of(words), f"(?i:{words}){gap}(?P<it>{form})", whole(check), _MORE)
+    return Shape(kind, hint_of(words), f"(?i:{words}){gap}(?P<it>{form})", check, _MORE, is_short=True)
 
 
 _TAX_WORDS: Final = r"steuer-?(?:id|identifikations|nummer)|\bidnr|tax[ _-]?id"

@@ -5,7 +5,7 @@ from typing import Final
 
 from sidecar.recorder.redaction import checks
 from sidecar.recorder.redaction.cards import card_spans
-from sidecar.recorder.redaction.shapes import ALNUM, APART, Shape, whole
+from sidecar.recorder.redaction.shapes import ALNUM, APART, Shape
 
 
 def _iban(candidate: bytes) -> Iterator[tuple[int, int]]:
@@ -51,33 +51,35 @@ PERSONAL: Final = (
         "email",
         r"@|%40",
         rf"(?P<it>{_LOCAL}(?:@|%40)(?:{_LABEL}\.)+(?:[A-Za-z][A-Za-z]+|xn--[0-9A-Za-z-]+|[\x80-\xff]{{4,}}))",
-        _email,
+        narrow=_email,
     ),
     Shape(
         "iban",
         rf"{APART}[A-Za-z]{{2}}[0-9]{{2}}(?:[ -]?[0-9A-Za-z]){{11}}",
         rf"{APART}(?P<it>[A-Za-z]{{2}}[0-9]{{2}}(?:[ -]?[0-9A-Za-z]){{11,30}})",
-        _iban,
+        narrow=_iban,
+        is_short=True,
     ),
     Shape(
         "payment_card",
         rf"{APART}[0-9](?:[ -]?[0-9]){{12}}",
         rf"{APART}(?P<it>[0-9](?:[ -]?[0-9]){{12,}})",
-        card_spans,
-        ALNUM,
+        narrow=card_spans,
+        ends=ALNUM,
     ),
     Shape(
         "us_ssn",
         r"[0-9]{3}[ -][0-9]{2}[ -][0-9]{4}",
         r"(?:^|[^0-9A-Za-z.-])(?P<it>[0-9]{3}(?:-[0-9]{2}-| [0-9]{2} )[0-9]{4})",
-        whole(checks.is_ssn),
+        checks.is_ssn,
         ALNUM + b"-",
+        is_short=True,
     ),
     Shape(
         "ipv6",
         r"[0-9A-Fa-f:]:[0-9A-Fa-f]{0,4}:",
         r"(?:^|[^0-9A-Za-z:.])(?P<it>(?:[0-9A-Fa-f]{0,4}:){2,7}(?:(?:[0-9]{1,3}\.){3}[0-9]{1,3}|[0-9A-Fa-f]{0,4}))",
-        whole(checks.is_ipv6),
+        checks.is_ipv6,
         ALNUM + b":",
     ),
     Shape(
@@ -85,12 +87,14 @@ PERSONAL: Final = (
         r"[0-9]\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]",
         rf"(?:^|[^0-9A-Za-z.])(?P<it>{_OCTET}(?:\.{_OCTET}){{3}})",
         ends=ALNUM,
+        is_short=True,
     ),
     Shape(
         "phone",
         r"\+[1-9][0-9 ()./-]{6}",
         r"(?:^|[^0-9A-Za-z.+-])(?P<it>\+[1-9][0-9]{0,14}(?:[ ./-]?(?:\([0-9]{1,5}\)|[0-9]{1,12})){1,6})",
-        whole(checks.is_phone),
+        checks.is_phone,
+        is_short=True,
     ),
     Shape(
         "phone",
@@ -99,23 +103,25 @@ PERSONAL: Final = (
         r"(?:^|[^0-9A-Za-z.+-])(?P<it>00[1-9][0-9]{0,14}(?:[ ./-]?(?:\([0-9]{1,5}\)|[0-9]{1,12})){1,6}"
         r"|\([0-9]{3}\) ?[0-9]{3}[ .-][0-9]{4}|[0-9]{3}[.-][0-9]{3}[.-][0-9]{4}|[0-9]{3} [0-9]{3} [0-9]{4}"
         r"|0[1-9][0-9]{1,4}(?: ?/ ?|[ -])(?:[0-9]{4,12}|[0-9]{3}[ -][0-9]{2,5})(?:[ -][0-9]{1,5})?)",
-        whole(checks.is_phone),
+        checks.is_phone,
         ALNUM,
+        is_short=True,
     ),
     Shape(
         "mac",
         r"[0-9A-Fa-f]{2}[:-][0-9A-Fa-f]{2}[:-][0-9A-Fa-f]{2}[:-]|[0-9A-Fa-f]{4}\.[0-9A-Fa-f]{4}\.[0-9A-Fa-f]{4}",
         r"(?:^|[^0-9A-Za-z.:-])(?P<it>[0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2}){5}|[0-9A-Fa-f]{2}(?:-[0-9A-Fa-f]{2}){5}"
         r"|[0-9A-Fa-f]{4}\.[0-9A-Fa-f]{4}\.[0-9A-Fa-f]{4})",
-        whole(checks.is_hardware_address),
+        checks.is_hardware_address,
         ALNUM + b":-",
+        is_short=True,
     ),
     # Told by the words before it.
     Shape(
         "passport",
         _PASSPORT,
         rf"{_PASSPORT}{_NUMBER_WORD}{_IS}(?P<it>[A-Za-z]{{0,3}}[0-9](?:[0-9A-Za-z][ -]?){{4,10}}[0-9A-Za-z])",
-        whole(checks.has_five_digits),
+        checks.has_five_digits,
         ALNUM,
     ),
     Shape(

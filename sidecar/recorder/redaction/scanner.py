@@ -7,16 +7,9 @@ from typing import Any, Final
 
 import re2
 
+from sidecar.recorder.redaction.locating import Pattern, options
 from sidecar.recorder.redaction.shapes import Shape
 from sidecar.recorder.redaction.spans import Span, without_overlaps
-
-
-def _options() -> Any:
-    options = re2.Options()
-    options.encoding = re2.Options.Encoding.LATIN1  # a byte is a character
-    options.max_mem = 64 << 20
-    options.log_errors = False
-    return options
 
 
 class Scanner:
@@ -24,7 +17,7 @@ class Scanner:
 
     def __init__(self, shapes: Sequence[Shape]) -> None:
         """Of two that find the same the first wins. Raises re2.error for a pattern that can't be read."""
-        self._shapes = [(shape, re2.compile(shape.pattern.encode(), _options())) for shape in shapes]
+        self._patterns = [Pattern(shape) for shape in shapes]
         self._hints = _all_hints(shapes)
 
     def may_hold(self, data: bytes) -> bool:
@@ -35,12 +28,10 @@ class Scanner:
         """What was found, in order, without overlaps."""
         if self._hints is None:
             return []
-        # One pass over the text for all hints: most texts have none.
-        hinted = sorted(self._hints.Match(data) or ())
         found: list[Span] = []
-        for number in hinted:
-            shape, pattern = self._shapes[number]
-            found += _matches(shape, pattern, data)
+        # One pass over the text for all hints: most texts have none.
+        for number in sorted(self._hints.Match(data) or ()):
+            found += _found(self._patterns[number], data)
         return without_overlaps(_outside_uuids(found, data) if found else found)
 
 
@@ -48,7 +39,7 @@ def _all_hints(shapes: Sequence[Shape]) -> Any:
     """The hints of `shapes` as a set that tells which of them a text holds; None for no shapes."""
     if not shapes:
         return None
-    hints = re2.Set.SearchSet(_options())
+    hints = re2.Set.SearchSet(options())
     for shape in shapes:
         hints.Add(shape.hint.encode())
     hints.Compile()
@@ -57,29 +48,37 @@ def _all_hints(shapes: Sequence[Shape]) -> Any:
 
 _BACKSLASH: Final = ord("\\")
 _ESCAPED: Final = b"bfnrt"
+_FULL_STOP: Final = ord(".")
 
 
-def _matches(shape: Shape, pattern: Any, data: bytes) -> Iterator[Span]:
-    for match in pattern.finditer(data):
-        start, end = match.span(1)
+def _found(pattern: Pattern, data: bytes) -> Iterator[Span]:
+    shape = pattern.shape
+    kind, check, narrow, ends = shape.kind, shape.check, shape.narrow, shape.ends
+    for begin, end in pattern.find(data):
+        start = begin
         if start and data[start - 1] == _BACKSLASH and data[start] in _ESCAPED:
             start += 1  # of an escape, which is no part of what follows: `\\n@decorator.of.python`
-        for first, last in shape.narrow(data[start:end]):
-            if not shape.ends or _may_end(data, start + last, shape.ends):
-                yield Span(start + first, start + last, shape.kind, data[start + first : start + last])
+        value = data[start:end]
+        if narrow is not None:
+            for first, last in narrow(value):
+                if not ends or _may_end(data, start + last, ends):
+                    yield Span(start + first, start + last, kind, value[first:last])
+        elif (check is None or check(value)) and (not ends or _may_end(data, end, ends)):
+            yield Span(start, end, kind, value)
 
 
 # RFC 9562, section 4: an id, whatever number its digits look like.
 _UUID: Final = re.compile(
     rb"(?<![0-9A-Za-z])[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}(?![0-9A-Za-z])"
 )
+_LIKE_UUID: Final = re2.compile(rb"-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}", options())
 
 
 def _outside_uuids(found: list[Span], data: bytes) -> list[Span]:
     """Those of `found` that are no part of a UUID: calls are looked up by them."""
-    ids = [match.span() for match in _UUID.finditer(data)]
-    if not ids:
+    if _LIKE_UUID.search(data) is None:
         return found
+    ids = [match.span() for match in _UUID.finditer(data)]
     starts = [start for start, _ in ids]
 
     def is_within(span: Span) -> bool:
@@ -91,7 +90,7 @@ def _outside_uuids(found: list[Span], data: bytes) -> list[Span]:
 
 def _may_end(data: bytes, end: int, ends: bytes) -> bool:
     """Whether what ends before `end` is not part of something longer, such as 1.2.3.4.5."""
-    following = data[end : end + 2]
-    return not (following and following[:1] in ends) and not (
-        following[:1] == b"." and following[1:].isdigit()
-    )
+    if end >= len(data):
+        return True
+    following = data[end]
+    return following not in ends and not (following == _FULL_STOP and data[end + 1 : end + 2].isdigit())

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from sidecar.recorder.redaction import checks
-from sidecar.recorder.redaction.shapes import Shape, whole
+from sidecar.recorder.redaction.shapes import Shape
 
 
 def _less_full_stop(candidate: bytes) -> Iterator[tuple[int, int]]:
@@ -66,13 +66,13 @@ SECRETS: Final = (
         "jwt",
         r"eyJ[0-9A-Za-z_-]{5}",
         r"\b(?P<it>eyJ[0-9A-Za-z_-]{5,}\.[0-9A-Za-z_-]{5,}(?:\.[0-9A-Za-z_-]*){0,3})",
-        _less_full_stop,
+        narrow=_less_full_stop,
     ),
     Shape(
         "bearer",
         r"(?i:bearer|basic)[ \t]",
         r"(?i:\b(?:bearer|basic))[ \t]+(?P<it>[0-9A-Za-z._~+/-]{8,}=*)",
-        whole(checks.is_token),
+        checks.is_token,
     ),
     Shape(
         "private_key",

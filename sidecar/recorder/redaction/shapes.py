@@ -9,27 +9,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
+Check = Callable[[bytes], bool]
 # From a candidate to the parts of it that count, as offsets within it.
 Narrow = Callable[[bytes], Iterator[tuple[int, int]]]
 
 ALNUM: Final = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 # The byte before, for what must stand alone.
 APART: Final = r"(?:^|[^0-9A-Za-z.])"
-
-
-def always(candidate: bytes) -> Iterator[tuple[int, int]]:
-    """The whole candidate counts."""
-    yield 0, len(candidate)
-
-
-def whole(check: Callable[[bytes], bool]) -> Narrow:
-    """The whole candidate counts where it satisfies `check`."""
-
-    def narrow(candidate: bytes) -> Iterator[tuple[int, int]]:
-        if check(candidate):
-            yield 0, len(candidate)
-
-    return narrow
 
 
 def hint_of(words: str) -> str:
@@ -43,10 +29,16 @@ def hint_of(words: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """One pattern of a class. `hint` is in every match and quick to look for; `ends` must not follow one."""
+    """One pattern of a class. `hint` is in every match and quick to look for; `ends` must not follow one.
+
+    A candidate counts where it satisfies `check`; or the parts of it count that `narrow` tells.
+    """
 
     kind: str
     hint: str
     pattern: str
-    narrow: Narrow = always
+    check: Check | None = None
     ends: bytes = b""
+    narrow: Narrow | None = None
+    # No match is longer than a line: an engine that tries again and again loses little time on each.
+    is_short: bool = False

@@ -1,17 +1,16 @@
 """Spans: where something was found in a text."""
 
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(NamedTuple):  # and no dataclass: there may be a hundred thousand in a text
     """Where something was found: bytes `start` to `end`."""
 
     start: int
     end: int
     kind: str
     # The value itself, its encodings undone: for keyed hashes, and for nothing that is kept.
-    value: bytes = field(default=b"", compare=False, repr=False)
+    value: bytes = b""
 
 
 def without_overlaps(found: list[Span]) -> list[Span]:
