@@ -11,6 +11,7 @@ from infertap.settings import (
     address,
     comma_list,
     integer,
+    number,
     off_or,
     optional_text,
     read_settings,
@@ -85,6 +86,24 @@ class Settings:
         optional_text,
         "Where reads are logged for audit (JSON lines); without it, with identities, on stderr.",
     )
+    audit_key_file: str | None = setting(
+        "INFERTAP_AUDIT_KEY_FILE",
+        "",
+        optional_text,
+        "Keys that sign checkpoints, made by `infertap audit key`; without it nothing is signed.",
+    )
+    checkpoint_dir: str | None = setting(
+        "INFERTAP_CHECKPOINT_DIR",
+        "",
+        optional_text,
+        "Where each checkpoint is also written, best on another volume.",
+    )
+    checkpoint_seconds: float = setting(
+        "INFERTAP_CHECKPOINT_SECONDS",
+        "3600",
+        number(1, 86_400),
+        "Between checkpoints; one is also made at start, at the end, and by `infertap audit checkpoint`.",
+    )
     insecure: bool = setting(
         "INFERTAP_INSECURE",
         "off",
@@ -109,6 +128,8 @@ class Settings:
             raise ValueError("INFERTAP_ARCHIVE: no directory; say where the archive is to be")
         if bool(self.server_cert_file) != bool(self.server_key_file):
             raise ValueError("INFERTAP_SERVER_TLS_CERT_FILE, INFERTAP_SERVER_TLS_KEY_FILE: TLS needs both")
+        if self.checkpoint_dir and not self.audit_key_file:
+            raise ValueError("INFERTAP_CHECKPOINT_DIR: needs INFERTAP_AUDIT_KEY_FILE, which signs")
         if self.client_ca_file and not (self.server_cert_file and self.identities_file):
             raise ValueError(
                 "INFERTAP_SERVER_CLIENT_CA_FILE: needs INFERTAP_SERVER_TLS_CERT_FILE, and"

@@ -21,6 +21,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from infertap import v1
 from infertap.query import InvalidArgumentError, abort_invalid
 from storage.archive import Archive, ArchiveError, Entry, GapEntry, RecordEntry
+from storage.audit import Spools
 from storage.identity import caller_of
 from storage.in_flight import InFlight
 from storage.live import Live
@@ -41,8 +42,8 @@ _FIRST_NS: Final = 0
 _LAST_NS: Final = (1 << 63) - 1
 _NANOS: Final = 1_000_000_000
 
-# A batch that is being written, or what is told of calls in flight.
-_UnderWay: TypeAlias = asyncio.Task[list[v1.IngestResponse]] | v1.InFlight
+# A batch that is being written, or what is told of calls in flight, or of the spool.
+_UnderWay: TypeAlias = asyncio.Task[list[v1.IngestResponse]] | v1.InFlight | v1.Heartbeat
 Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 
 
@@ -59,13 +60,22 @@ class Ingest(v1.IngestServiceServicer):
     """Takes what the spools send."""
 
     def __init__(
-        self, archive: Archive, writer: Writer, numbers: Numbers, in_flight: InFlight, live: Live
+        self,
+        archive: Archive,
+        writer: Writer,
+        numbers: Numbers,
+        in_flight: InFlight,
+        live: Live,
+        *,
+        spools: Spools | None = None,
     ) -> None:
         self._archive = archive
         self._writer = writer
         self._numbers = numbers
         self._in_flight = in_flight
         self._live = live
+        # Who is told of spools; None where heartbeats are not taken.
+        self._spools = spools
 
     async def Ingest(  # noqa: N802
         self, requests: AsyncIterator[v1.IngestRequest], context: Context
@@ -73,12 +83,17 @@ class Ingest(v1.IngestServiceServicer):
         """See the contract."""
         with self._numbers.spools.track_inprogress():
             try:
-                spool_id = await _read_hello(requests)
+                hello = await _read_hello(requests)
+                spool_id = hello.spool_id
                 received = await asyncio.to_thread(self._archive.received, spool_id)
-                welcome = v1.Welcome(received=map(_range, received), takes_in_flight=True)
+                welcome = v1.Welcome(
+                    received=map(_range, received),
+                    takes_in_flight=True,
+                    takes_heartbeats=self._spools is not None,
+                )
                 yield v1.IngestResponse(welcome=welcome)
                 tenant = caller_of(context).writes_as
-                with self._stream(spool_id, tenant) as stream:
+                with self._stream(hello, tenant) as stream:
                     async for response in self._answers(spool_id, stream, requests):
                         yield response
             except InvalidArgumentError as error:
@@ -87,13 +102,18 @@ class Ingest(v1.IngestServiceServicer):
                 await context.abort(grpc.StatusCode.UNAVAILABLE, f"the archive takes nothing now: {error}")
 
     @contextlib.contextmanager
-    def _stream(self, spool_id: bytes, tenant: str) -> Iterator[int]:
-        """What is told of calls in flight counts for as long, and a while after."""
+    def _stream(self, hello: v1.Hello, tenant: str) -> Iterator[int]:
+        """What is told of calls in flight counts for as long, and a while after; its spool is connected."""
+        spool_id = hello.spool_id
+        if self._spools is not None:
+            self._spools.connected(hello, tenant, time.time_ns())
         stream = self._in_flight.begin(spool_id, time.monotonic_ns(), tenant)
         try:
             yield stream
         finally:
             self._in_flight.end(spool_id, stream, time.monotonic_ns())
+            if self._spools is not None:
+                self._spools.disconnected(spool_id, time.time_ns())
 
     async def _answers(
         self, spool_id: bytes, stream: int, requests: AsyncIterator[v1.IngestRequest]
@@ -106,6 +126,10 @@ class Ingest(v1.IngestServiceServicer):
                 if isinstance(each, v1.InFlight):
                     news = self._in_flight.take(spool_id, stream, each, now := time.monotonic_ns())
                     self._live.tell_in_flight(news, now)
+                    continue
+                if isinstance(each, v1.Heartbeat):
+                    if self._spools is not None:
+                        self._spools.heard(spool_id, each, time.time_ns())
                     continue
                 for response in await each:
                     yield response
@@ -130,6 +154,8 @@ class Ingest(v1.IngestServiceServicer):
                 kind = request.WhichOneof("message")
                 if kind == "in_flight":
                     await under_way.put(request.in_flight)
+                elif kind == "heartbeat":
+                    await under_way.put(request.heartbeat)
                 elif kind == "batch":
                     await under_way.put(asyncio.create_task(self._take(spool_id, request.batch)))
                 else:
@@ -153,13 +179,13 @@ class Ingest(v1.IngestServiceServicer):
         return answers
 
 
-async def _read_hello(requests: AsyncIterator[v1.IngestRequest]) -> bytes:
+async def _read_hello(requests: AsyncIterator[v1.IngestRequest]) -> v1.Hello:
     request = await anext(requests, None)
     if request is None or request.WhichOneof("message") != "hello":
         raise InvalidArgumentError("hello", "expected first")
     if len(request.hello.spool_id) != SPOOL_ID_BYTES:
         raise InvalidArgumentError("hello.spool_id", f"expected {SPOOL_ID_BYTES} bytes")
-    return request.hello.spool_id
+    return request.hello
 
 
 def _read_entries(spool_id: bytes, batch: v1.Batch, tenant: str) -> tuple[list[Entry], list[v1.Reject]]:

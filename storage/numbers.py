@@ -25,6 +25,9 @@ class Numbers:
         self.gaps = counter("gaps", "Gaps that spools declared.")
         self.rejected = counter("rejected", "Entries that will never be taken.")
         self.failed_commits = counter("failed_commits", "Batches that the archive could not take.")
+        self.findings = counter(
+            "findings", "What was wrong with chains and logs, by kind (docs/audit.md).", ("kind",)
+        )
         self.feedback = counter("feedback", "Pieces of feedback made durable.")
         self.refused = counter(
             "refused", "Calls of unknown callers, or not allowed to them.", ("method", "reason")
@@ -32,6 +35,12 @@ class Numbers:
         self.queries = counter("queries", "Calls of the RecordService and FeedbackService.", ("method",))
         self.spools = Gauge(
             "infertap_storage_spools_connected", "Spools that are connected.", registry=self._registry
+        )
+        self.spools_known = Gauge(
+            "infertap_storage_spools",
+            "Spools that were ever heard of, by state; missing: those with sequences that never came.",
+            ("state",),
+            registry=self._registry,
         )
         self.tails = Gauge("infertap_storage_tails", "Live tails that are open.", registry=self._registry)
         self._in_flight = Gauge(

@@ -6,7 +6,7 @@ after the engine's commit, never before; what waits is bounded, so that a slow d
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
@@ -22,16 +22,37 @@ _COMMIT_BYTES: Final = 16 << 20
 _Batch = tuple[Sequence[Entry], "asyncio.Future[None]"]
 
 
+def _take_all(_: Sequence[Entry], __: int) -> None:
+    """No check."""
+
+
 class Writer:
     """The archive's only writer."""
 
-    def __init__(self, archive: Archive, live: Live, numbers: Numbers, in_flight: InFlight) -> None:
+    def __init__(
+        self,
+        archive: Archive,
+        live: Live,
+        numbers: Numbers,
+        in_flight: InFlight,
+        *,
+        check: Callable[[Sequence[Entry], int], None] = _take_all,
+    ) -> None:
+        """`check` is called in the writer's thread with entries about to be kept, and the time; it may
+        raise ArchiveError.
+        """
         self._archive = archive
+        self._check = check
         self._in_flight = in_flight
         self._live = live
         self._numbers = numbers
         self._waiting: asyncio.Queue[_Batch] = asyncio.Queue(_MOST_BATCHES)
         self._thread = ThreadPoolExecutor(1, "writer")
+        self._last_ns = 0
+
+    def now(self) -> int:
+        """The clock that records are stored by: nanoseconds since the epoch, never before what was stored."""
+        return max(time.time_ns(), self._last_ns)
 
     async def write(self, entries: Sequence[Entry]) -> None:
         """Return once `entries` are durable; raises ArchiveError."""
@@ -60,11 +81,12 @@ class Writer:
 
     async def _commit(self, batches: list[_Batch]) -> None:
         entries = [entry for batch, _ in batches for entry in batch]
-        stored_ns = time.time_ns()
+        stored_ns = self.now()
+        self._last_ns = stored_ns
         began = time.monotonic()
         try:
             fresh = await asyncio.get_running_loop().run_in_executor(
-                self._thread, self._archive.append, entries, stored_ns
+                self._thread, self._append, entries, stored_ns
             )
         except Exception as error:
             self._numbers.failed_commits.inc(len(batches))
@@ -84,6 +106,10 @@ class Writer:
         if self._live.has_listeners:
             self._live.tell([_stored(entry, stored_ns).served() for entry in fresh])
 
+    def _append(self, entries: Sequence[Entry], stored_ns: int) -> list[RecordEntry]:
+        self._check(entries, stored_ns)
+        return self._archive.append(entries, stored_ns)
+
     def _count(self, entries: Sequence[Entry], fresh: Sequence[RecordEntry]) -> None:
         gaps = sum(isinstance(entry, GapEntry) for entry in entries)
         self._numbers.records.inc(len(fresh))
@@ -99,4 +125,4 @@ def _size(entries: Sequence[Entry]) -> int:
 def _stored(entry: RecordEntry, stored_ns: int) -> Stored:
     start_ns = entry.parsed.timing.start.ToNanoseconds()
     position = Position(start_ns, start_ns, entry.spool_id, entry.sequence)
-    return Stored(position, entry.record, stored_ns)
+    return Stored(position, entry.record, stored_ns, entry.tenant)

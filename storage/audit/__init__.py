@@ -3,7 +3,26 @@
 The door of the room. It knows no engine: an archive calls its logs, and gives it what they hold.
 """
 
+from storage.audit.auditing import Auditing, Signing, Sources
 from storage.audit.interface import AuditArchive, LogSize, Place
+from storage.audit.keys import KeyFileError, read_keys
 from storage.audit.logs import Deleted, Extension, LeafRow, TreeLogs
+from storage.audit.serving import Audit
+from storage.audit.spools import Spools
 
-__all__ = ["AuditArchive", "Deleted", "Extension", "LeafRow", "LogSize", "Place", "TreeLogs"]
+__all__ = [
+    "Audit",
+    "AuditArchive",
+    "Auditing",
+    "Deleted",
+    "Extension",
+    "KeyFileError",
+    "LeafRow",
+    "LogSize",
+    "Place",
+    "Signing",
+    "Sources",
+    "Spools",
+    "TreeLogs",
+    "read_keys",
+]

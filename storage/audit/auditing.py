@@ -1,0 +1,110 @@
+"""Auditing: the audit of one storage process: what is called as entries come in, and what goes on beside it.
+
+Touches the archive (from threads) and the clock. It promises: no finding is lost with the entry that it is
+about, for it is kept before that is; what goes wrong beside is told, and tried again.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from infertap import v1
+from infertap.verification import LogId, PrivateKey
+from storage.audit.chain import ChainCheck
+from storage.audit.checkpointing import Checkpointing
+from storage.audit.findings import Findings
+from storage.audit.interface import AuditArchive
+from storage.audit.proofs import Proofs
+from storage.audit.spools import FLUSH_SECONDS, Range, Spools
+
+Say = Callable[..., None]
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What the audit is about: notes and leaves, the heads of logs that grow, what has been received."""
+
+    archive: AuditArchive
+    heads: Callable[[], Mapping[LogId, tuple[int, bytes]]]
+    received: Callable[[bytes], Sequence[Range]]
+
+
+@dataclass(frozen=True, slots=True)
+class Signing:
+    """How checkpoints are made; without keys there are none."""
+
+    keys: Sequence[PrivateKey] = ()
+    directory: Path | None = None
+    seconds: float = 3600.0
+
+
+class Auditing:
+    """One process's audit. `check` is for the writer's thread, everything else for any."""
+
+    def __init__(
+        self, sources: Sources, signing: Signing, say: Say, told: Callable[[v1.Finding], None]
+    ) -> None:
+        """`say` writes events, `told` hears of findings. Raises ArchiveError."""
+        self.findings = Findings(sources.archive, told)
+        self.spools = Spools(sources.archive, sources.received)
+        self.checkpointing = Checkpointing(sources.archive, sources.heads, signing.keys, signing.directory)
+        self.proofs = Proofs(sources.archive)
+        self.archive = sources.archive
+        self._seconds = signing.seconds
+        self._chain = ChainCheck(sources.archive)
+        self._say = say
+
+    def check(self, entries: Sequence[Any], now_ns: int) -> None:
+        """Entries are about to be kept: hold them against what came before. Raises ArchiveError."""
+        found = self._chain.check(entries)
+        if found:
+            self.findings.keep(found, now_ns)
+
+    async def run(self) -> None:
+        """Flush, watch and sign, until cancelled; then once more."""
+        await self._try("logs of earlier runs", self._close_earlier)
+        signing = asyncio.create_task(self._sign())
+        try:
+            while True:
+                await asyncio.sleep(FLUSH_SECONDS)
+                await self._try("spools", self._watch)
+        finally:
+            signing.cancel()
+            await asyncio.gather(signing, return_exceptions=True)
+            self.end()
+
+    def end(self) -> None:
+        """Keep and sign what there is; failures are told."""
+        for what, act in (("spools", self.spools.flush), ("checkpoint", self._make)):
+            try:
+                act()
+            except Exception as error:
+                self._say("audit failed", what=what, why=type(error).__name__)
+
+    async def _sign(self) -> None:
+        while True:
+            await self._try("checkpoint", self._make)
+            await asyncio.sleep(self._seconds)
+
+    async def _try(self, what: str, act: Callable[[], None]) -> None:
+        try:
+            await asyncio.to_thread(act)
+        except Exception as error:
+            self._say("audit failed", what=what, why=type(error).__name__)
+
+    def _close_earlier(self) -> None:
+        now_ns = time.time_ns()
+        if self.checkpointing.can_sign:
+            self.findings.keep(self.checkpointing.close_earlier(now_ns), now_ns)
+
+    def _make(self) -> None:
+        if self.checkpointing.can_sign:
+            self.checkpointing.make(time.time_ns())
+
+    def _watch(self) -> None:
+        now_ns = time.time_ns()
+        self.spools.flush()
+        self.findings.keep(self.spools.find_holes(now_ns), now_ns)

@@ -1,0 +1,248 @@
+"""Checkpointing: states the heads of all logs in the log of heads, and signs that.
+
+In the archive's notes:
+
+    "statement"     index, 8 bytes    the statement
+    "checkpoint"    size, 8 bytes     time in nanoseconds, 8 bytes ‖ the signed note
+
+What they mean is in `infertap.verification`. With a directory each checkpoint is also written there as
+`checkpoint-SIZE`, under that name once it is whole: it may be another volume, or something copies them away.
+
+Logs of earlier runs grow no more: when storage starts, the leaves of those that were not stated to their ends
+are held against what was stated, and stated.
+"""
+
+import os
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from infertap import v1
+from infertap.verification import (
+    DROPPED,
+    EMPTY_ROOT,
+    HEAD,
+    Checkpoint,
+    Frontier,
+    LogId,
+    PrivateKey,
+    Statement,
+    leaf_hash,
+    read_statement,
+    root_of,
+    sign_checkpoint,
+    state,
+)
+from storage.audit.interface import AuditArchive, LogSize
+
+_STATEMENT: Final = "statement"
+_CHECKPOINT: Final = "checkpoint"
+_PAGE: Final = 1000
+_LEAVES: Final = 10_000
+
+Heads = Callable[[], Mapping[LogId, tuple[int, bytes]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Stated:
+    """The latest statement about a log, and where it stands in the log of heads."""
+
+    index: int
+    statement: Statement
+
+
+class Checkpointing:
+    """The log of heads of an archive. Safe from any thread."""
+
+    def __init__(
+        self, archive: AuditArchive, heads: Heads, keys: Sequence[PrivateKey], directory: Path | None
+    ) -> None:
+        """`heads` are those of the logs that grow. Raises ArchiveError."""
+        self._archive = archive
+        self._heads = heads
+        self._keys = keys
+        self._directory = directory
+        self._lock = threading.Lock()
+        self._hashes: list[bytes] = []
+        self._tree = Frontier()
+        self._stated: dict[LogId, Stated] = {}
+        for data in self._read_statements():
+            self._take(read_statement(data))
+
+    @property
+    def can_sign(self) -> bool:
+        """Whether there is a key."""
+        return bool(self._keys)
+
+    def _read_statements(self) -> list[bytes]:
+        found: list[bytes] = []
+        while notes := self._archive.notes(_STATEMENT, _number(len(found) - 1) if found else b"", _PAGE):
+            found += [value for _, value in notes]
+        return found
+
+    def _take(self, statement: Statement) -> None:
+        hashed = leaf_hash(statement.data)
+        self._stated[statement.log] = Stated(len(self._hashes), statement)
+        self._hashes.append(hashed)
+        self._tree.append(hashed)
+
+    # -- stating
+
+    def close_earlier(self, now_ns: int) -> list[v1.Finding]:
+        """State the logs of earlier runs to their ends; what is wrong with them. Raises ArchiveError."""
+        growing = self._heads()
+        there = {each.log: each for each in self._archive.logs() if each.log not in growing}
+        findings = [_truncated(each) for each in self._missing({*there, *growing})]
+        found: list[Statement] = []
+        for log in there.values():
+            stated = self._stated.get(log.log)
+            if stated is None or stated.statement.size != log.size:
+                findings += self._close(log, stated, found, now_ns)
+        self._state(found)
+        return findings
+
+    def _missing(self, there: set[LogId]) -> list[Statement]:
+        """Heads that were stated of logs that aren't here, and were not dropped."""
+        stated = [each.statement for each in self._stated.values()]
+        return [each for each in stated if each.kind == HEAD and each.log not in there and each.size]
+
+    def _close(
+        self, log: LogSize, stated: Stated | None, found: list[Statement], now_ns: int
+    ) -> list[v1.Finding]:
+        """State the end of a log, unless its leaves are not those that were signed."""
+        before = stated.statement if stated is not None else None
+        if before is not None and log.size < before.size:
+            return [_truncated(before)]
+        tree = Frontier()
+        root_before = EMPTY_ROOT
+        while leaves := self._archive.leaves(log, tree.size, _LEAVES):
+            for leaf in leaves:
+                tree.append(leaf.hashed())
+                if before is not None and tree.size == before.size:
+                    root_before = tree.root()
+        if before is not None and root_before != before.root:
+            return [_finding(v1.Finding.TAMPERED, before.log, "leaves are not those that were signed")]
+        found.append(state(HEAD, log.log, (tree.size, tree.root()), now_ns))
+        return []
+
+    def drop(self, logs: Sequence[LogSize], now_ns: int) -> None:
+        """These logs are about to be deleted with their records; durable on return. Raises ArchiveError."""
+        growing = self._heads()
+        found = []
+        for each in logs:
+            stated = self._stated.get(each.log)
+            if each.log in growing:
+                head = growing[each.log]
+            elif stated is not None and stated.statement.size >= each.size:
+                head = (stated.statement.size, stated.statement.root)
+            else:
+                head = self._head_of(each)
+            found.append(state(DROPPED, each.log, head, now_ns, "retention"))
+        self._state(found)
+
+    def _head_of(self, log: LogSize) -> tuple[int, bytes]:
+        tree = Frontier()
+        while leaves := self._archive.leaves(log, tree.size, _LEAVES):
+            for leaf in leaves:
+                tree.append(leaf.hashed())
+        return tree.size, tree.root()
+
+    def _state(self, statements: Sequence[Statement]) -> None:
+        with self._lock:
+            self._append(statements)
+
+    def _append(self, statements: Sequence[Statement]) -> None:
+        if statements:
+            first = len(self._hashes)
+            numbered = enumerate(statements, first)
+            self._archive.put(_STATEMENT, {_number(index): each.data for index, each in numbered})
+            for each in statements:
+                self._take(each)
+
+    # -- signing
+
+    def make(self, now_ns: int) -> v1.Checkpoint:
+        """State what has grown, and sign; the latest checkpoint again where nothing has. Raises ArchiveError,
+        and OSError where the directory can't be written; needs a key.
+        """
+        with self._lock:
+            heads = sorted(self._heads().items(), key=lambda each: str(each[0]))
+            grown = [(log, head) for log, head in heads if self._has_grown(log, head[0])]
+            self._append([state(HEAD, log, head, now_ns) for log, head in grown])
+            latest = self.latest()
+            if latest is not None and latest.size == self._tree.size and not grown:
+                return latest
+            checkpoint = Checkpoint(self._keys[0].name, self._tree.size, self._tree.root())
+            note = sign_checkpoint(checkpoint, self._keys)
+            value = now_ns.to_bytes(8, "big") + note.encode()
+            self._archive.put(_CHECKPOINT, {_number(checkpoint.size): value})
+            made = _checkpoint(_number(checkpoint.size), value)
+        if self._directory is not None:
+            write_checkpoint(self._directory, made)
+        return made
+
+    def _has_grown(self, log: LogId, size: int) -> bool:
+        stated = self._stated.get(log)
+        return stated is None or (stated.statement.kind == HEAD and stated.statement.size < size)
+
+    # -- reading
+
+    def latest(self) -> v1.Checkpoint | None:
+        """The latest checkpoint."""
+        found = self.list_below(0, 1)
+        return found[0] if found else None
+
+    def get(self, size: int) -> v1.Checkpoint | None:
+        """The checkpoint over so many statements."""
+        found = self.list_below(size + 1, 1)
+        return found[0] if found and found[0].size == size else None
+
+    def list_below(self, size: int, most: int) -> list[v1.Checkpoint]:
+        """Checkpoints over fewer statements than `size` (0: all), latest first."""
+        notes = self._archive.latest_notes(_CHECKPOINT, _number(size) if size else b"", most)
+        return [_checkpoint(key, value) for key, value in notes]
+
+    def statements(self, first: int, most: int) -> list[bytes]:
+        """Statements as they were written, from that index on."""
+        notes = self._archive.notes(_STATEMENT, _number(first - 1) if first else b"", most)
+        return [value for _, value in notes]
+
+    def stated(self, log: LogId) -> Stated | None:
+        """The latest statement about a log."""
+        return self._stated.get(log)
+
+    def subtree(self, first: int, end: int) -> bytes:
+        """The hash of the subtree of the log of heads over statements `first` to `end`, exclusive."""
+        return root_of(self._hashes[first:end])
+
+
+def write_checkpoint(directory: Path, checkpoint: v1.Checkpoint) -> None:
+    """Write it as `checkpoint-SIZE`, whole or not at all. Raises OSError."""
+    path = directory / f"checkpoint-{checkpoint.size:012d}"
+    draft = path.with_suffix(".new")
+    with draft.open("w", encoding="utf-8") as file:
+        file.write(checkpoint.note)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.rename(path)
+
+
+def _checkpoint(key: bytes, value: bytes) -> v1.Checkpoint:
+    made = v1.Checkpoint(note=value[8:].decode(), size=int.from_bytes(key, "big"))
+    made.made_at.FromNanoseconds(int.from_bytes(value[:8], "big"))
+    return made
+
+
+def _truncated(stated: Statement) -> v1.Finding:
+    detail = f"had {stated.size} leaves that were signed, and has them no more"
+    return _finding(v1.Finding.TRUNCATED, stated.log, detail)
+
+
+def _finding(kind: "v1.Finding.Kind.ValueType", log: LogId, what: str) -> v1.Finding:
+    return v1.Finding(kind=kind, tenant=log.tenant, detail=f"log {log.log} of {log.day}: {what}")
+
+
+def _number(number: int) -> bytes:
+    return number.to_bytes(8, "big")

@@ -1,0 +1,194 @@
+"""Spools: how each spool stood when it was last heard of, and which of them went away with records unsent.
+
+In the archive's notes, kind "spool": key = spool id, value = an encoded infertap.v1.Spool without what is
+computed when it is asked for (state, received, missing). It promises: what a heartbeat said is durable within
+FLUSH_SECONDS, and at the end of storage.
+"""
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Final
+
+from infertap import v1
+from storage.audit.interface import AuditArchive
+
+FLUSH_SECONDS: Final = 10.0
+# Not heard of for so long: gone. Heartbeats come every ten seconds.
+_GONE_NS: Final = 60_000_000_000
+# A hole that lasts this long is a finding: until then, what is missing may be on its way again.
+_HOLE_NS: Final = 60_000_000_000
+_KIND: Final = "spool"
+_PAGE: Final = 1000
+
+Range = tuple[int, int]
+Received = Callable[[bytes], Sequence[Range]]
+
+
+class Spools:
+    """All spools that were ever heard of. Safe from any thread."""
+
+    def __init__(self, archive: AuditArchive, received: Received) -> None:
+        """`received` tells which sequences of a spool need not be sent. Raises ArchiveError."""
+        self._archive = archive
+        self._received = received
+        self._lock = threading.Lock()
+        self._known: dict[bytes, v1.Spool] = {}
+        self._connected: dict[bytes, int] = {}
+        self._changed: set[bytes] = set()
+        # Holes of each spool, and since when they have been seen.
+        self._holes: dict[bytes, dict[Range, int]] = {}
+        self._to_watch: set[bytes] = set()
+        for spool_id, value in self._stored():
+            self._known[spool_id] = v1.Spool.FromString(value)
+            self._to_watch.add(spool_id)
+
+    def _stored(self) -> Iterator[tuple[bytes, bytes]]:
+        after = b""
+        while notes := self._archive.notes(_KIND, after, _PAGE):
+            yield from notes
+            after = notes[-1][0]
+
+    # -- what is heard
+
+    def connected(self, hello: v1.Hello, tenant: str, now_ns: int) -> None:
+        """A spool's stream has begun."""
+        with self._lock:
+            spool = self._known.setdefault(hello.spool_id, v1.Spool(spool_id=hello.spool_id))
+            spool.tenant = tenant
+            spool.pod, spool.namespace, spool.node = hello.pod, hello.namespace, hello.node
+            spool.container, spool.infertap_version = hello.container, hello.infertap_version
+            spool.state = v1.Spool.STATE_UNSPECIFIED
+            spool.last_seen.FromNanoseconds(now_ns)
+            self._connected[hello.spool_id] = self._connected.get(hello.spool_id, 0) + 1
+            self._note(hello.spool_id)
+
+    def heard(self, spool_id: bytes, beat: v1.Heartbeat, now_ns: int) -> None:
+        """A heartbeat of a connected spool. What it says of the time is the pod's own clock, and not kept."""
+        with self._lock:
+            spool = self._known[spool_id]
+            spool.last_seen.FromNanoseconds(now_ns)
+            spool.next_sequence, spool.last_hash = beat.next_sequence, beat.last_hash[:32]
+            spool.pending, spool.dead_lettered = beat.pending, beat.dead_lettered
+            spool.quarantined = beat.quarantined
+            spool.account.clear()
+            for name in sorted(beat.account)[:64]:
+                spool.account[name[:64]] = beat.account[name]
+            spool.state = v1.Spool.LEFT if beat.is_leaving else v1.Spool.STATE_UNSPECIFIED
+            self._note(spool_id)
+
+    def disconnected(self, spool_id: bytes, now_ns: int) -> None:
+        """Its stream has ended."""
+        with self._lock:
+            self._connected[spool_id] -= 1
+            if not self._connected[spool_id]:
+                del self._connected[spool_id]
+            self._known[spool_id].last_seen.FromNanoseconds(now_ns)
+            self._note(spool_id)
+
+    def _note(self, spool_id: bytes) -> None:
+        self._changed.add(spool_id)
+        self._to_watch.add(spool_id)
+
+    # -- what is kept and found
+
+    def flush(self) -> None:
+        """Keep what changed; durable on return. Raises ArchiveError, and then keeps it next time."""
+        with self._lock:
+            changed = {spool_id: self._known[spool_id].SerializeToString() for spool_id in self._changed}
+            self._changed.clear()
+        if changed:
+            try:
+                self._archive.put(_KIND, changed)
+            except BaseException:
+                with self._lock:
+                    self._changed |= changed.keys()
+                raise
+
+    def find_holes(self, now_ns: int) -> list[v1.Finding]:
+        """Sequences that never came and were not declared lost, for a minute, of spools heard of lately."""
+        found: list[v1.Finding] = []
+        with self._lock:
+            watched, self._to_watch = self._to_watch, set()
+        for spool_id in watched:
+            before = self._holes.pop(spool_id, {})
+            holes = {hole: before.get(hole, now_ns) for hole in _holes(self._received(spool_id))}
+            if holes:
+                self._holes[spool_id] = holes
+                with self._lock:
+                    self._to_watch.add(spool_id)
+            tenant = self._known[spool_id].tenant
+            found += [
+                v1.Finding(
+                    kind=v1.Finding.GAP,
+                    spool_id=spool_id,
+                    tenant=tenant,
+                    first=first,
+                    last=last,
+                    detail="never came, and was not declared lost",
+                )
+                for (first, last), since in holes.items()
+                if now_ns - since >= _HOLE_NS
+            ]
+        return found
+
+    # -- what is shown
+
+    def listed(self, tenant: str | None, now_ns: int) -> list[v1.Spool]:
+        """Spools of that tenant (None: all) as they stand now; those with something wrong first, then by the
+        time they were last seen. Another storage's are as they were flushed.
+        """
+        shown = self._merged()
+        quarantining = {_place(each) for each in shown if each.quarantined}
+        of_tenant = [each for each in shown if tenant in (None, each.tenant)]
+        for spool in of_tenant:
+            self._complete(spool, quarantining, now_ns)
+        of_tenant.sort(key=lambda each: (not is_wrong(each), -each.last_seen.ToNanoseconds()))
+        return of_tenant
+
+    def _merged(self) -> list[v1.Spool]:
+        there = {spool_id: v1.Spool.FromString(value) for spool_id, value in self._stored()}
+        with self._lock:
+            for spool_id, known in self._known.items():
+                other = there.get(spool_id)
+                if other is None or other.last_seen.ToNanoseconds() <= known.last_seen.ToNanoseconds():
+                    there[spool_id] = v1.Spool.FromString(known.SerializeToString())
+        return list(there.values())
+
+    def _complete(self, spool: v1.Spool, quarantining: set[tuple[str, str, str]], now_ns: int) -> None:
+        received = self._received(spool.spool_id)
+        spool.received = _count(received)
+        # The next sequence is not known of a sidecar that sends no heartbeats.
+        end = max(spool.next_sequence - 1, max((last for _, last in received), default=0))
+        spool.missing = max(end - spool.received - spool.pending - spool.dead_lettered, 0)
+        has_left = spool.state == v1.Spool.LEFT and not spool.pending
+        is_near = now_ns - spool.last_seen.ToNanoseconds() < _GONE_NS
+        if spool.spool_id in self._connected or (is_near and not has_left):
+            spool.state = v1.Spool.LIVE
+        elif has_left:
+            spool.state = v1.Spool.LEFT
+        elif _place(spool) in quarantining and not spool.quarantined:
+            spool.state = v1.Spool.QUARANTINED
+        else:
+            spool.state = v1.Spool.VANISHED
+
+
+def is_wrong(spool: v1.Spool) -> bool:
+    """Whether a person should look at it: gone without a word, or with something missing."""
+    return spool.state in (v1.Spool.VANISHED, v1.Spool.QUARANTINED) or spool.missing > 0
+
+
+def _place(spool: v1.Spool) -> tuple[str, str, str]:
+    return spool.namespace, spool.pod, spool.container
+
+
+def _count(ranges: Iterable[Range]) -> int:
+    return sum(last - first + 1 for first, last in ranges)
+
+
+def _holes(ranges: Sequence[Range]) -> Iterator[Range]:
+    """What lies between ascending ranges, and before the first."""
+    expected = 1
+    for first, last in ranges:
+        if first > expected:
+            yield expected, first - 1
+        expected = last + 1
