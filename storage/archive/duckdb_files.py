@@ -1,30 +1,106 @@
-"""Files of the DuckDB engine: how one comes to be, whole or not at all. Touches the archive's directory."""
+"""Files of the DuckDB engine: how the engine is opened, and how a file comes to be, whole or not at all.
 
+Touches the archive's directory. One engine instance opens all files, under one memory limit; it may touch
+nothing outside the directory, and loads no extension. It never makes a checkpoint of its own accord, for that
+would hold the commit that set it off for seconds (docs/decisions/0015): duckdb_checkpoints does.
+"""
+
+import fcntl
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Final
 
 import duckdb
 
+from storage.archive.interface import ArchiveError
 
-def make_file(connection: "duckdb.DuckDBPyConnection", path: Path, create: Sequence[str]) -> None:
-    """Make a file of the tables that `create` tells of, with {file} for where they are to be.
+# A file that is being made: a new one, by who needs it at once; one that takes the place of another.
+NEW: Final = "new"
+REWRITTEN: Final = "rewritten"
+# What an engine makes of one file beside it.
+WAL: Final = ".wal"
 
-    It gets its name once it is whole: a full disk or a kill leaves no broken one. Raises duckdb.Error and
-    OSError.
+
+def claim(directory: Path) -> int:
+    """Hold the archive's lock; raises ArchiveError where another process has it."""
+    lock = os.open(directory / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        raise ArchiveError(f"{directory}: another storage uses this archive") from None
+    return lock
+
+
+def connect(directory: Path, memory_bytes: int) -> "duckdb.DuckDBPyConnection":
+    """The engine, that sees nothing but `directory`. Raises duckdb.Error and OSError."""
+    spill = directory / "tmp"
+    spill.mkdir(exist_ok=True, mode=0o700)
+    connection = duckdb.connect(
+        ":memory:",
+        config={
+            "memory_limit": f"{memory_bytes >> 20}MiB",
+            "temp_directory": str(spill),
+            "threads": 2,
+            "checkpoint_threshold": "1TiB",
+            "autoinstall_known_extensions": "false",
+            "autoload_known_extensions": "false",
+            "allow_community_extensions": "false",
+        },
+    )
+    connection.execute(f"SET allowed_directories = ['{quoted(directory)}']")
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET lock_configuration = true")
+    return connection
+
+
+def make_file(
+    connection: "duckdb.DuckDBPyConnection",
+    path: Path,
+    create: Sequence[str],
+    fill: Callable[[str], None] | None = None,
+    draft: str = NEW,
+) -> None:
+    """Make a file of the tables that `create` tells of, with {file} for where they are to be; `fill` is given
+    its attached name, and may write to it.
+
+    It gets its name once it is whole: a full disk or a kill leaves no broken one. One at a time makes a file
+    under the name of one `draft`. Raises duckdb.Error and OSError.
     """
-    draft = path.with_name("new.duckdb")
-    connection.execute("DETACH DATABASE IF EXISTS new_file")
-    for left in (draft, draft.with_name("new.duckdb.wal")):
-        left.unlink(missing_ok=True)
-    connection.execute(f"ATTACH '{quoted(draft)}' AS new_file")
+    attached = f"{draft}_file"
+    made = path.with_name(f"{draft}.duckdb")
+    connection.execute(f"DETACH DATABASE IF EXISTS {attached}")
+    remove(made)
+    connection.execute(f"ATTACH '{quoted(made)}' AS {attached}")
     for statement in create:
-        connection.execute(statement.format(file="new_file"))
-    connection.execute("CHECKPOINT new_file")
-    connection.execute("DETACH new_file")
-    draft.chmod(0o600)
-    draft.rename(path)
-    _sync_directory(path.parent)
+        connection.execute(statement.format(file=attached))
+    if fill is not None:
+        fill(attached)
+    connection.execute(f"CHECKPOINT {attached}")
+    connection.execute(f"DETACH {attached}")
+    made.chmod(0o600)
+    made.rename(path)
+    sync_directory(path.parent)
+
+
+def remove(path: Path) -> None:
+    """Remove an engine's file and its log; harmless where there is none. Raises OSError."""
+    for each in (path.with_name(path.name + WAL), path):
+        each.unlink(missing_ok=True)
+
+
+def wal_bytes(path: Path) -> int:
+    """How long the log beside a file is."""
+    return size_of(path.with_name(path.name + WAL))
+
+
+def size_of(path: Path) -> int:
+    """How long a file is; 0 where there is none."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def quoted(path: Path) -> str:
@@ -32,7 +108,12 @@ def quoted(path: Path) -> str:
     return str(path).replace("'", "''")
 
 
-def _sync_directory(directory: Path) -> None:
+def said(error: "duckdb.Error") -> str:
+    """The engine's first line: what follows may quote a statement's values."""
+    return str(error).partition("\n")[0][:200]
+
+
+def sync_directory(directory: Path) -> None:
     """Make the names in `directory` durable."""
     handle = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
     try:

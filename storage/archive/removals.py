@@ -100,8 +100,7 @@ class Usage:
     """What the archive takes on disk, everything included."""
 
     disk_bytes: int
-    # Of the limit, None where there is none.
-    limit_bytes: int | None
+    # Of records.
     files: int
     damaged_files: int
 

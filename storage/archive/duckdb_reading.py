@@ -1,0 +1,88 @@
+"""Reading: records out of the DuckDB engine, over all files, while it writes."""
+
+import contextlib
+from collections.abc import Collection, Iterator, Sequence
+
+import duckdb
+
+from infertap import v1
+from infertap.query import Query, is_segment, join_segments
+from storage.archive.duckdb_files import said
+from storage.archive.duckdb_pages import read_page, served_row
+from storage.archive.duckdb_parts import Parts
+from storage.archive.duckdb_queries import CALLS_OF, of_call_id, stored_of
+from storage.archive.duckdb_segments import CallSegments
+from storage.archive.entries import Page, Position
+from storage.archive.interface import ArchiveError, Interrupt
+
+
+class Reading:
+    """Answers queries, each with a cursor of its own. Safe from any thread."""
+
+    def __init__(self, connection: "duckdb.DuckDBPyConnection", parts: Parts) -> None:
+        self._connection = connection
+        self._parts = parts
+
+    @contextlib.contextmanager
+    def cursor(self, interrupt: Interrupt | None) -> "Iterator[duckdb.DuckDBPyConnection]":
+        """A cursor that an interrupt ends; what the engine says is an ArchiveError."""
+        asked = interrupt or Interrupt()
+        try:
+            with self._connection.cursor() as cursor:
+                asked.during(cursor.interrupt)
+                try:
+                    yield cursor
+                finally:
+                    asked.during(None)
+        except duckdb.InterruptException:
+            raise ArchiveError("the query was ended") from None
+        except duckdb.Error as error:
+            raise ArchiveError(said(error)) from None
+
+    @contextlib.contextmanager
+    def all_parts(
+        self, interrupt: Interrupt | None
+    ) -> "Iterator[tuple[duckdb.DuckDBPyConnection, Sequence[str]]]":
+        """A cursor, and what the files are attached as, newest first, for as long as it lasts."""
+        with self._parts.reading() as parts, self.cursor(interrupt) as cursor:
+            yield cursor, [part.name for part in parts]
+
+    def get(self, call_id: str, tenant: str | None, interrupt: Interrupt | None) -> v1.Record | None:
+        """See Archive."""
+        with self.all_parts(interrupt) as (cursor, parts):
+            if not parts:
+                return None
+            asked = {"call_id": call_id, "tenant": tenant}
+            row = cursor.execute(of_call_id(parts), asked).fetchone()
+            if row is None:
+                return None
+            stored = stored_of(row)
+            record = stored.served()
+            if not is_segment(record):
+                return record
+            return join_segments(CallSegments(call_id, stored.position, parts).all(cursor))
+
+    def row(self, record: v1.Record, interrupt: Interrupt | None) -> v1.Record | None:
+        """See Archive."""
+        if not is_segment(record):
+            return record
+        with self.all_parts(interrupt) as (cursor, parts):
+            return served_row(cursor, parts, record)
+
+    def page(self, query: Query, after: Position | None, size: int, interrupt: Interrupt) -> Page:
+        """See Archive."""
+        with self.all_parts(interrupt) as (cursor, parts):
+            return read_page(cursor, parts, query, after, size=size, interrupt=interrupt)
+
+    def calls_of(
+        self, request_ids: Collection[str], most: int, tenant: str | None, interrupt: Interrupt | None
+    ) -> dict[str, list[str]]:
+        """See Archive."""
+        found: dict[str, dict[str, None]] = {each: {} for each in request_ids}
+        with self.all_parts(interrupt) as (cursor, parts):
+            for part in parts if found else ():
+                rows = cursor.execute(CALLS_OF.format(day=part), [list(found), tenant, most]).fetchall()
+                for request_id, call_id in rows:
+                    if len(found[request_id]) < most:
+                        found[request_id][call_id] = None
+        return {request_id: list(calls) for request_id, calls in found.items()}

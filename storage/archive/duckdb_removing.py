@@ -1,0 +1,235 @@
+"""Removing from the DuckDB engine: on request, by age, by size.
+
+The engine gives no disk back for rows that are deleted, and leaves their bytes in the file. So files are
+dropped as a whole, or rewritten without what is to go: beside the old one, which readers have until the new
+one takes its place. Appends wait for none of it: no file that is written to is touched, it is retired
+before.
+
+What stays of a record: its range in `received`, its leaf, and where its file stays a tombstone. That it was
+deleted is a leaf of its own in today's file, written before.
+"""
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+import duckdb
+
+from infertap import v1
+from infertap.query import Query
+from storage.archive.duckdb_damage import PREFIX
+from storage.archive.duckdb_expiry import Share, next_share
+from storage.archive.duckdb_files import said
+from storage.archive.duckdb_opening import Opened
+from storage.archive.duckdb_parts import Part
+from storage.archive.duckdb_reading import Reading
+from storage.archive.duckdb_rewriting import Doom, count_doomed, rewrite, victims
+from storage.archive.duckdb_usage import usage_of
+from storage.archive.interface import ArchiveError, Interrupt
+from storage.archive.ranges import RangeSet
+from storage.archive.removals import Deletion, Expired, Matched, Retention
+from storage.audit import Deleted
+
+_PAGE: Final = 1000
+# Of what is deleted, told to the audit's log at once: appends wait for it.
+_LOGGED_AT_ONCE: Final = 5000
+# Above this share of the limit on disk, the earliest go.
+_FULL: Final = 7 / 8
+_DOOMED: Final = (
+    "CREATE OR REPLACE TABLE memory.main.doomed "
+    "(call_id VARCHAR, spool_id BLOB, request_id VARCHAR, tenant VARCHAR)"
+)
+_DOOM: Final = (
+    "INSERT INTO memory.main.doomed "
+    "SELECT unnest(?::VARCHAR[]), unnest(?::BLOB[]), unnest(?::VARCHAR[]), unnest(?::VARCHAR[])"
+)
+_OF_MODELS: Final = "model IN (SELECT unnest(?::VARCHAR[]))"
+_OF_DOOMED_CALL: Final = "(call_id, spool_id) IN (SELECT (call_id, spool_id) FROM memory.main.doomed)"
+
+
+def _leave_alone(day: str, name: str) -> None:
+    """Where no audit wants to know."""
+
+
+class Removing:
+    """Removes. Safe from any thread; one thing at a time."""
+
+    def __init__(self, opened: Opened, reading: Reading) -> None:
+        self.on_drop: Callable[[str, str], object] = _leave_alone
+        # Held by whoever drops or rewrites files, or wants none to be.
+        self.lock = threading.Lock()
+        self._opened = opened
+        self._reading = reading
+        self._shares: dict[Part, list[Share]] = {}
+
+    # -- on request
+
+    def matched(self, query: Query, interrupt: Interrupt) -> Matched:
+        """See Archive."""
+        records = record_bytes = feedback = 0
+        for page in self._calls(query, interrupt):
+            self._opened_join(page)
+            records += len(page)
+            record_bytes += sum(record.ByteSize() for record in page)
+            feedback += sum(record.feedback_count for record in page)
+        return Matched(records, record_bytes, feedback)
+
+    def delete(self, query: Query, reason: str, now_ns: int, interrupt: Interrupt) -> Deletion:
+        """See Archive."""
+        with self.lock, _told():
+            if query.user and query == Query(user=query.user, tenant=query.tenant):
+                self._opened.kept.remember_request(query.tenant, query.user, now_ns)
+            with self._opened.connection.cursor() as cursor:
+                cursor.execute(_DOOMED)
+                try:
+                    for page in self._calls(query, interrupt):
+                        cursor.execute(_DOOM, _doom_columns(page))
+                    doom = Doom(_OF_DOOMED_CALL, (), reason, now_ns)
+                    return self._delete_doomed(cursor, doom, interrupt)
+                finally:
+                    cursor.execute("DROP TABLE memory.main.doomed")
+
+    def _calls(self, query: Query, interrupt: Interrupt) -> Iterator[list[v1.Record]]:
+        """All that match, page by page."""
+        after = None
+        while True:
+            page = self._reading.page(query, after, _PAGE, interrupt)
+            if interrupt.is_set:
+                raise ArchiveError("ended before all was found; ask again")
+            if page.records:
+                yield page.records
+            after = page.after
+            if after is None:
+                return
+
+    def _opened_join(self, records: list[v1.Record]) -> None:
+        with self._reading.cursor(None) as cursor:
+            self._opened.feedback.join(cursor, records, 0)
+
+    def _delete_doomed(
+        self, cursor: "duckdb.DuckDBPyConnection", doom: Doom, interrupt: Interrupt
+    ) -> Deletion:
+        spools: dict[bytes, RangeSet] = {}
+        records = 0
+        for part in self._opened.parts.all:
+            if interrupt.is_set:
+                raise ArchiveError("ended before all was deleted; ask again")
+            if count_doomed(cursor, part, doom):
+                records += self._rewrite(part, doom, spools)
+        feedback = self._opened.feedback.delete_doomed([part.name for part in self._opened.parts.all])
+        return Deletion(records, feedback, {spool_id: list(ranges) for spool_id, ranges in spools.items()})
+
+    def _rewrite(self, part: Part, doom: Doom, spools: dict[bytes, RangeSet] | None = None) -> int:
+        """A file without the records that meet a condition, and with their tombstones; how many they were."""
+        self._opened.writing.retire(part)
+        count = 0
+        of_part: dict[bytes, RangeSet] = {}
+        for some in victims(self._opened.connection, part, doom, _LOGGED_AT_ONCE):
+            deleted = [Deleted(*row, doom.reason) for row in some]
+            self._opened.writing.log_deletions(deleted, doom.now_ns)
+            for each in deleted:
+                of_part.setdefault(each.spool_id, RangeSet()).add(each.sequence, each.sequence)
+            count += len(deleted)
+        if spools is not None:
+            self._opened.kept.forget(of_part)
+            for spool_id, ranges in of_part.items():
+                for first, last in ranges:
+                    spools.setdefault(spool_id, RangeSet()).add(first, last)
+        made = rewrite(self._opened.connection, part, doom)
+        self._give_way(part, made)
+        return count
+
+    # -- by age and size
+
+    def expire(self, retention: Retention, now_ns: int) -> Expired:
+        """See Archive."""
+        if not self.lock.acquire(blocking=False):  # something is being removed already
+            return Expired()
+        try:
+            with _told():
+                self._opened.parts.tend()
+                return self._fit_disk(retention) or self._expire_share(retention, now_ns) or Expired()
+        finally:
+            self.lock.release()
+
+    def _fit_disk(self, retention: Retention) -> Expired | None:
+        """Drop the earliest file where there is too much on disk."""
+        directory = self._opened.parts.directory
+        if retention.disk_bytes is None:
+            return None
+        before = usage_of(directory).disk_bytes
+        if before <= retention.disk_bytes * _FULL:
+            return None
+        damaged = sorted(directory.glob(f"{PREFIX}*"))
+        records = 0
+        if damaged:
+            damaged[0].unlink()
+        elif self._opened.parts.all:
+            records = self._drop(self._opened.parts.all[-1])
+        else:
+            return None
+        return Expired(records, max(before - usage_of(directory).disk_bytes, 0), is_more=True)
+
+    def _expire_share(self, retention: Retention, now_ns: int) -> Expired | None:
+        """Remove from one file what is over age, or beyond the bytes of its models."""
+        shares = {part: self._shares_of(part) for part in self._opened.parts.all}
+        self._shares = shares
+        chosen = next_share(shares, retention, now_ns)
+        if chosen is None:
+            return None
+        part, models, reason = chosen
+        before = part.path.stat().st_size
+        if len(models) == len(shares[part]):
+            return Expired(self._drop(part), before, is_more=True)
+        count = self._rewrite(part, Doom(_OF_MODELS, (models,), reason, now_ns))
+        after = part.next_generation().path.stat().st_size
+        return Expired(count, max(before - after, 0), is_more=True)
+
+    def _shares_of(self, part: Part) -> list[Share]:
+        """What each model has in a file; remembered of files that don't change."""
+        if part in self._shares and not self._opened.parts.is_live(part):
+            return self._shares[part]
+        with self._opened.connection.cursor() as cursor:
+            found = cursor.execute(
+                "SELECT model, count(*), sum(octet_length(record)), max(stored_ns) "  # noqa: S608
+                f"FROM {part.name}.records GROUP BY model"
+            ).fetchall()
+        return [Share(model, count, size, last) for model, count, size, last in found]
+
+    def _drop(self, part: Part) -> int:
+        """Remove a file, keeping what it had received; how many records it had."""
+        self._opened.writing.retire(part)
+        self.on_drop(part.day, part.name)
+        with self._opened.connection.cursor() as cursor:
+            row: Any = cursor.execute(f"SELECT count(*) FROM {part.name}.records").fetchone()  # noqa: S608
+        self._opened.kept.keep_received(self._opened.writing.received_in(part))
+        self._give_way(part, None)
+        return int(row[0])
+
+    def _give_way(self, part: Part, by: Part | None) -> None:
+        self._opened.writing.follow(part, by)
+        self._opened.parts.replace(part, by)
+        self._shares.pop(part, None)
+
+
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    """What the engine or the disk says is an ArchiveError."""
+    try:
+        yield
+    except duckdb.InterruptException:
+        raise ArchiveError("ended; ask again") from None
+    except duckdb.Error as error:
+        raise ArchiveError(said(error)) from None
+    except OSError as error:
+        raise ArchiveError(error.strerror or type(error).__name__) from None
+
+
+def _doom_columns(records: list[v1.Record]) -> list[list[object]]:
+    return [
+        [record.call_id for record in records],
+        [record.spool_id for record in records],
+        [record.request_id for record in records],
+        [record.tenant for record in records],
+    ]
