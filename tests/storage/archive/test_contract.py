@@ -3,7 +3,7 @@
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,23 +27,8 @@ SPOOL, OTHER = b"s" * 16, b"t" * 16
 OpenArchive = Callable[[], Archive]
 
 
-@pytest.fixture(params=["duckdb"])
-def reopen(tmp_path: Path) -> Iterator[OpenArchive]:
-    """Opens the test's archive, again too."""
-    opened: list[Archive] = []
-
-    def open_it() -> Archive:
-        opened.append(open_archive(str(tmp_path / "archive"), MEMORY))
-        return opened[-1]
-
-    yield open_it
-    for archive in opened:
-        archive.close()
-
-
-@pytest.fixture
-def archive(reopen: OpenArchive) -> Archive:
-    return reopen()
+# Of an engine that is a directory, which one process has.
+embedded = pytest.mark.parametrize("make_place", ["duckdb"], indirect=True)
 
 
 def listed(archive: Archive, size: int = 1000, **asked: object) -> list[int]:
@@ -109,9 +94,10 @@ def test_record_in_a_gap_is_kept(archive: Archive, making: "Making") -> None:
     assert archive.received(SPOOL) == [(1, 3)]
 
 
+@embedded
 def test_all_or_none(archive: Archive, making: "Making", monkeypatch: pytest.MonkeyPatch) -> None:
     """A batch that fails leaves nothing, and can be appended again."""
-    import storage.archive.duckdb_archive as engine
+    import storage.archive.duckdb_writing as engine
 
     def fail(*_: object) -> list[object]:
         raise engine.duckdb.IOException("IO Error: No space left on device")
@@ -213,6 +199,7 @@ def test_interrupted_query(archive: Archive, making: "Making") -> None:
     assert page.records == []
 
 
+@embedded
 def test_one_process_at_a_time(reopen: OpenArchive) -> None:
     """A second storage on the same archive is refused with what is wrong."""
     reopen()
@@ -227,11 +214,12 @@ def test_unusable_place(tmp_path: Path) -> None:
         open_archive(str(tmp_path / "file"), MEMORY)
 
 
-def test_own_permissions(reopen: OpenArchive, making: "Making", tmp_path: Path) -> None:
+@embedded
+def test_own_permissions(reopen: OpenArchive, making: "Making", place: str) -> None:
     """Nobody else may read what lies there."""
     reopen().append([making.entry(1)], NOW)
-    assert (tmp_path / "archive").stat().st_mode & 0o077 == 0
-    assert all(path.stat().st_mode & 0o077 == 0 for path in (tmp_path / "archive").glob("*.duckdb"))
+    assert Path(place).stat().st_mode & 0o077 == 0
+    assert all(path.stat().st_mode & 0o077 == 0 for path in Path(place).glob("*.duckdb"))
 
 
 def test_reading_while_writing(archive: Archive, making: "Making") -> None:
@@ -259,7 +247,7 @@ sys.path.insert(0, {root!r})
 from tests.storage.conftest import Making, NOW
 from storage.archive import open_archive
 making = Making()
-archive = open_archive({directory!r}, 256 << 20)
+archive = open_archive({place!r}, 256 << 20)
 first = max((last for _, last in archive.received(b"s" * 16)), default=0) + 1
 while True:
     archive.append([making.entry(first + number) for number in range(5)], NOW)
@@ -268,12 +256,12 @@ while True:
 """
 
 
-def test_killed_writer(reopen: OpenArchive, tmp_path: Path) -> None:
+def test_killed_writer(reopen: OpenArchive, place: str) -> None:
     """A writer that is killed again and again: what it was told is durable is there, once."""
     root = str(Path(__file__).parents[3])
     told = 0
     for turn in range(5):
-        script = WRITER.format(root=root, directory=str(tmp_path / "archive"))
+        script = WRITER.format(root=root, place=place)
         with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as writer:
             assert writer.stdout is not None
             for _ in range(3 + 7 * turn):
@@ -290,10 +278,10 @@ def test_killed_writer(reopen: OpenArchive, tmp_path: Path) -> None:
     st.lists(st.lists(st.tuples(st.integers(1, 30), st.integers(0, 3)), min_size=1, max_size=6), max_size=6)
 )
 def test_any_order(
-    making: "Making", tmp_path_factory: pytest.TempPathFactory, batches: list[list[tuple[int, int]]]
+    making: "Making", make_place: Callable[[], str], batches: list[list[tuple[int, int]]]
 ) -> None:
     """However sequences and gaps come, over any days: each record is there once, and received says so."""
-    archive = open_archive(str(tmp_path_factory.mktemp("archive")), MEMORY)
+    archive = open_archive(make_place(), MEMORY)
     records: set[int] = set()
     known: set[int] = set()
     try:
