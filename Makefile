@@ -106,7 +106,7 @@ test-root: $(STAMP) ## redirect mode with real iptables rules; needs root (else 
 
 .PHONY: test-faults
 test-faults: $(STAMP) ## the laws under real faults: crashes, disks, networks, clocks (eight minutes; root for some)
-	@$(BIN)/python -m pytest -q -m faults -rs tests/faults
+	@$(BIN)/python -m pytest -q -m faults --timeout 240 -rs tests/faults
 
 # Each environment is made anew when its list changes; none of them ever touches $(VENV).
 PEERS := build/peers/mlserver build/peers/llm
@@ -123,6 +123,21 @@ peers: $(PEERS:%=%/.installed)
 test-peers: $(STAMP) ## calls of real clients to real model servers (installs them, 1.4 GB; two minutes at first)
 	@$(MAKE) --no-print-directory -j2 peers
 	@$(BIN)/python -m pytest -v -m peers tests/journeys/peers
+
+# Half a gigabyte that only a server process of the tests needs: an environment of its own.
+CLICKHOUSE := build/clickhouse/.installed
+$(CLICKHOUSE): tests/storage/archive/clickhouse.txt
+	@echo "Setting up $(@D) (once; about half a minute) ..."
+	@rm -rf $(@D) && $(PYTHON) -m venv $(@D)
+	@$(@D)/bin/pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+.PHONY: clickhouse
+clickhouse: $(CLICKHOUSE)
+
+.PHONY: test-clickhouse
+test-clickhouse: $(STAMP) $(CLICKHOUSE) ## the ClickHouse engine on a real one (installs it, 900 MB; two minutes)
+	@$(BIN)/python -m pytest -q -m clickhouse tests
 
 .PHONY: test-protobuf
 test-protobuf: $(STAMP) ## load the generated code on protobuf 6 and on 7
