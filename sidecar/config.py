@@ -26,6 +26,7 @@ from infertap.settings import (
     switch,
     text,
 )
+from sidecar.access_settings import AccessSettings
 from sidecar.setting_values import (
     PROTOCOLS,
     REDACTION_CLASSES,
@@ -59,7 +60,7 @@ DEFAULT_RECORD_HEADERS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(AccessSettings):
     """Everything the sidecar can be told."""
 
     listen: Endpoint = setting(
@@ -279,15 +280,6 @@ class Settings:
         choice("idle", "nice"),
         "`idle`: the recorder has the CPU that its container wants for nothing else; `nice`: a small share.",
     )
-    storage: Address | None = setting(
-        "INFERTAP_STORAGE",
-        "off",
-        off_or(address),
-        "Central storage to forward to; without it the spool is a ring.",
-    )
-    api_listen: Address = setting(
-        "INFERTAP_API_LISTEN", "127.0.0.1:9901", address, "The sidecar's own gRPC API; loopback only."
-    )
     admin_listen: Address = setting("INFERTAP_ADMIN_LISTEN", "0.0.0.0:9902", address, "Health and metrics.")
     drain_delay_seconds: float = setting(
         "INFERTAP_DRAIN_DELAY_SECONDS",
@@ -312,11 +304,7 @@ class Settings:
     def __post_init__(self) -> None:
         if not self.routes and self.upstream is None:
             raise ValueError("INFERTAP_UPSTREAM: no upstream; say where the model listens, as host:port")
-        if self.api_listen.host not in ("127.0.0.1", "::1", "localhost"):
-            raise ValueError(
-                f"INFERTAP_API_LISTEN='{self.api_listen}': expected a loopback address, "
-                "such as 127.0.0.1:9901, as this API has no TLS"
-            )
+        self.check_access()
         if any(route.listens_with_tls for route in self.all_routes()) and not (
             self.tls_cert_file and self.tls_key_file
         ):

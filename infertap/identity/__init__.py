@@ -7,6 +7,7 @@ from infertap.identity.caller import ANYONE, NOBODY, Identity, Role, caller_of, 
 from infertap.identity.certificates import ServerCertificates, ServerFiles
 from infertap.identity.changing import Changing, Say
 from infertap.identity.guard import Guard, Reading, Reads, Refusals, decide
+from infertap.identity.reads import AccessJournal, LoggedReads, facts_of, told
 from infertap.identity.refused import RefusedCalls
 from infertap.identity.required import KNOWN, OPEN, ROLES
 from infertap.identity.roster import Evidence, Refusal, Roster, RosterError
@@ -19,10 +20,12 @@ __all__ = [
     "NOBODY",
     "OPEN",
     "ROLES",
+    "AccessJournal",
     "Changing",
     "Evidence",
     "Guard",
     "Identity",
+    "LoggedReads",
     "Reading",
     "Reads",
     "Refusal",
@@ -37,7 +40,9 @@ __all__ = [
     "UnusableFileError",
     "caller_of",
     "decide",
+    "facts_of",
     "open_roster",
     "read_file",
     "set_caller",
+    "told",
 ]

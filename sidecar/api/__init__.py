@@ -3,6 +3,7 @@
 The door of the room. Touches one listening address and reads the spool; it appends nothing.
 """
 
-from sidecar.api.server import Api
+from sidecar.api.access import ApiFiles
+from sidecar.api.server import Api, CannotServeError
 
-__all__ = ["Api"]
+__all__ = ["Api", "ApiFiles", "CannotServeError"]

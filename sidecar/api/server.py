@@ -1,5 +1,6 @@
 """Server: the gRPC server around the record service: health checking, reflection, limits."""
 
+import asyncio
 from typing import Final
 
 import grpc.aio
@@ -7,7 +8,9 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from infertap import v1
+from infertap.setting_files import UnusableFileError
 from infertap.settings import Address
+from sidecar.api.access import ApiAccess, ApiFiles
 from sidecar.api.records import Records
 from sidecar.in_flight import InFlight
 from sidecar.spool import Spool
@@ -22,14 +25,26 @@ _OPTIONS: Final = (
     ("grpc.max_concurrent_streams", _MOST_CALLS),
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+    ("grpc.max_metadata_size", 8 << 10),
+    ("grpc.absolute_max_metadata_size", 16 << 10),
+    ("grpc.max_allowed_incoming_connections", 256),
+    ("grpc.server_handshake_timeout_ms", 10_000),
 )
+
+
+class CannotServeError(Exception):
+    """The address can't be had now, or a file can't be used; the message says which and why."""
 
 
 class Api:
     """The sidecar's own gRPC API."""
 
-    def __init__(self, spool: Spool, in_flight: InFlight, listen: Address) -> None:
+    def __init__(
+        self, spool: Spool, in_flight: InFlight, listen: Address, files: ApiFiles | None = None
+    ) -> None:
+        """Without `files` everybody may ask."""
         self._listen = listen
+        self._files = files or ApiFiles()
         self._records = Records(spool, in_flight)
         self._health = health.aio.HealthServicer()
         self._server: grpc.aio.Server | None = None
@@ -40,21 +55,38 @@ class Api:
         """Records were appended; call it on the event loop."""
         self._records.wake()
 
-    async def start(self) -> bool:
-        """Serve from now on; False where the address can't be had now."""
-        server = grpc.aio.server(options=_OPTIONS, maximum_concurrent_rpcs=_MOST_CALLS)
+    async def serve(self) -> None:
+        """Serve until cancelled; raises CannotServeError where that can't begin now."""
+        access = await self.start()
+        await access.watch()
+
+    async def start(self) -> ApiAccess:
+        """Serve from now on, to whom the answer says. Raises CannotServeError."""
+        try:
+            access = await asyncio.to_thread(ApiAccess, self._files)
+        except UnusableFileError as error:
+            raise CannotServeError(str(error)) from None
+        await self._start(access)
+        return access
+
+    async def _start(self, access: ApiAccess) -> None:
+        server = grpc.aio.server(
+            interceptors=[access.guard], options=_OPTIONS, maximum_concurrent_rpcs=_MOST_CALLS
+        )
         v1.add_RecordServiceServicer_to_server(self._records, server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         reflection.enable_server_reflection((_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
         try:
-            self.port = server.add_insecure_port(str(self._listen))
+            if access.certificates is None:
+                self.port = server.add_insecure_port(str(self._listen))
+            else:
+                self.port = server.add_secure_port(str(self._listen), access.certificates.for_grpc())
         except RuntimeError:
-            return False
+            raise CannotServeError(f"can't listen on {self._listen}") from None
         for service in ("", _SERVICE):
             await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
         await server.start()
         self._server = server
-        return True
 
     async def stop(self) -> None:
         """Serve no more; calls under way have a moment to end."""

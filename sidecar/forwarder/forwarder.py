@@ -13,10 +13,10 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Final
 
-import grpc
-import grpc.aio
-
 from infertap import v1
+from infertap.connection import AccessError
+from infertap.connection import Connection as Way
+from sidecar.event_log import log_event
 from sidecar.forwarder.backoff import LONGEST_SECONDS, Backoff
 from sidecar.forwarder.connection import Connection, Signals, Tally, Timing, Trouble
 from sidecar.in_flight import InFlight
@@ -58,25 +58,25 @@ class Forwarder:
     def __init__(
         self,
         spool: Spool,
-        target: str,
+        way: Way,
         hello: v1.Hello,
         *,
         in_flight: InFlight,
         calls: Callable[[], Mapping[str, int]] = dict,
-        credentials: grpc.ChannelCredentials | None = None,
         welcome_timeout_seconds: float = 10.0,
         ack_timeout_seconds: float = 30.0,
         poll_seconds: float = 5.0,
     ) -> None:
-        """`target` is host:port; `hello.spool_id` is filled in from the spool at each connection; `calls`
+        """`way` leads to storage; `hello.spool_id` is filled in from the spool at each connection; `calls`
         gives the terms of the account of calls, for heartbeats.
         """
         self._spool = spool
         self._in_flight = in_flight
         self._calls = calls
-        self._target = target
+        self._way = way
+        # What the event log was last told of why storage is not reached.
+        self._told = ""
         self._hello = hello
-        self._credentials = credentials
         self._timing = Timing(welcome_timeout_seconds, ack_timeout_seconds, poll_seconds)
         self._tally = Tally()
         self._backoff = Backoff()
@@ -126,9 +126,13 @@ class Forwarder:
         if self._signals.draining.is_set() and await self._is_settled():
             return True
         begun = time.monotonic()
-        connection: Connection | None = None
-        async with self._channel() as channel:
-            call = v1.IngestServiceStub(channel).Ingest()
+        try:  # certificates and token as they are now
+            channel, shown = self._way.aio_channel(_CHANNEL_OPTIONS), self._way.metadata()
+        except AccessError as error:
+            self._missed(str(error))
+            return False
+        async with channel:
+            call = v1.IngestServiceStub(channel).Ingest(metadata=shown)
             connection = Connection(
                 self._spool,
                 call,
@@ -141,13 +145,22 @@ class Forwarder:
             try:
                 await connection.run(self._hello)
             except Trouble as trouble:
-                self._tally.last_trouble = str(trouble)
-                self._tally.reconnects += 1
+                self._missed(str(trouble))
             else:
                 return True
+        if connection.progressed:
+            self._told = ""
         if connection.progressed or time.monotonic() - begun > LONGEST_SECONDS:
             self._backoff.succeeded()
         return False
+
+    def _missed(self, trouble: str) -> None:
+        """A connection ended, or could not be made; each new reason gets a line in the event log."""
+        self._tally.last_trouble = trouble
+        self._tally.reconnects += 1
+        if trouble != self._told:
+            self._told = trouble
+            log_event("recorder", "no way to storage", why=trouble)
 
     async def _pause(self) -> None:
         """Wait as long as is due; a drain that begins meanwhile tries at once."""
@@ -161,11 +174,3 @@ class Forwarder:
 
     async def _is_settled(self) -> bool:
         return not await asyncio.to_thread(self._spool.lease, 0, 1, 1)
-
-    def _channel(self) -> grpc.aio.Channel:
-        # This machine is no business of the proxy that the environment may name.
-        is_local = self._target.rpartition(":")[0] in ("127.0.0.1", "[::1]", "localhost")
-        options = (*_CHANNEL_OPTIONS, ("grpc.enable_http_proxy", 0 if is_local else 1))
-        if self._credentials is None:
-            return grpc.aio.insecure_channel(self._target, options=options)
-        return grpc.aio.secure_channel(self._target, self._credentials, options=options)

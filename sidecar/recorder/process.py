@@ -23,9 +23,11 @@ import uvloop
 
 import infertap
 from infertap import v1
+from infertap.connection import Connection
+from infertap.identity import ServerFiles
 from sidecar import collecting, core_files
 from sidecar.account import draw_up, terms
-from sidecar.api import Api
+from sidecar.api import Api, ApiFiles, CannotServeError
 from sidecar.config import Settings
 from sidecar.counters import CounterPage, Row
 from sidecar.event_log import log_event
@@ -118,7 +120,7 @@ class Recorder:
         """Record until told to end; False where a part of it failed and the parent should start it anew."""
         loop = asyncio.get_running_loop()
         forwarder = self._forwarder()
-        api = Api(self._spool, self._in_flight, self._settings.api_listen)
+        api = Api(self._spool, self._in_flight, self._settings.api_listen, _api_files(self._settings))
 
         def committed() -> None:
             if forwarder is not None:
@@ -184,7 +186,11 @@ class Recorder:
             infertap_version=infertap.__version__,
         )
         return Forwarder(
-            self._spool, str(settings.storage), hello, in_flight=self._in_flight, calls=self._account_of_calls
+            self._spool,
+            _way_to_storage(settings),
+            hello,
+            in_flight=self._in_flight,
+            calls=self._account_of_calls,
         )
 
     def _account_of_calls(self) -> dict[str, int]:
@@ -237,9 +243,11 @@ class Recorder:
     # -- beside the pipeline
 
     async def _serve(self, api: Api) -> None:
-        address = str(self._settings.api_listen)
-        while not await api.start():
-            log_event("recorder", "API can't listen: tried again", address=address)
+        while True:
+            try:
+                await api.serve()
+            except CannotServeError as error:
+                log_event("recorder", "API can't be served: tried again", why=str(error))
             await asyncio.sleep(_API_AGAIN_SECONDS)
 
     async def _check_readers(self) -> None:
@@ -254,6 +262,25 @@ class Recorder:
             row["storage_batches_sent"] = status.batches_sent
             row["storage_reconnects"] = status.reconnects
             await asyncio.sleep(_SHOW_SECONDS)
+
+
+def _way_to_storage(settings: Settings) -> Connection:
+    return Connection(
+        str(settings.storage),
+        ca_file=settings.storage_ca_file,
+        cert_file=settings.storage_cert_file,
+        key_file=settings.storage_key_file,
+        server_name=settings.storage_server_name,
+        token_file=settings.storage_token_file,
+        is_protected=settings.insecure,
+    )
+
+
+def _api_files(settings: Settings) -> ApiFiles:
+    server = None
+    if settings.api_cert_file and settings.api_key_file:
+        server = ServerFiles(settings.api_cert_file, settings.api_key_file)
+    return ApiFiles(server, settings.api_identities_file)
 
 
 def open_spool(settings: Settings) -> Spool:

@@ -7,7 +7,6 @@ from infertap.identity import ANYONE, NOBODY, Identity, Role, UnusableFileError,
 from storage.identity.access import Access, AccessFiles
 from storage.identity.access_log import AccessLog
 from storage.identity.rates import FeedbackRates
-from storage.identity.reads import LoggedReads
 from storage.identity.web_guard import SHOWN, WebGuard
 
 __all__ = [
@@ -19,7 +18,6 @@ __all__ = [
     "AccessLog",
     "FeedbackRates",
     "Identity",
-    "LoggedReads",
     "Role",
     "UnusableFileError",
     "WebGuard",

@@ -10,10 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from infertap.identity import Guard, RefusedCalls, ServerCertificates, ServerFiles, open_roster
+from infertap.identity import Guard, LoggedReads, RefusedCalls, ServerCertificates, ServerFiles, open_roster
 from storage.event_log import log_event
 from storage.identity.access_log import AccessLog
-from storage.identity.reads import LoggedReads
 from storage.identity.web_guard import WebGuard
 
 WATCH_SECONDS: Final = 1.0

@@ -25,10 +25,11 @@ from infertap.identity import (
     Role,
     Roster,
     decide,
+    facts_of,
     set_caller,
+    told,
 )
 from storage.identity.access_log import AccessLog
-from storage.identity.reads import facts_of, told
 
 # By the route's path. Monitoring and kubelet ask without identity; what they are told is no payload.
 ROLES: Final[dict[tuple[str, str], Role]] = {
@@ -100,7 +101,7 @@ class WebGuard:
 
 
 # Where a page says in its response how many records it shows.
-SHOWN: Final = "infertap.shown"
+SHOWN: Final = web.ResponseKey("infertap.shown", int)
 
 
 def evidence_of(request: web.Request) -> Evidence:

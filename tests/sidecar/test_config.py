@@ -73,7 +73,14 @@ def test_storage_settings_are_known() -> None:
         ({"redact": "e-mail"}, "INFERTAP_REDACT='e-mail': no redaction class 'e-mail'"),
         ({"redact_fields": "name=blur"}, "INFERTAP_REDACT_FIELDS='name=blur': expected FIELD=ACTION"),
         ({"opaque_bodies": "image/*"}, "INFERTAP_OPAQUE_BODIES='image/\\*': expected keep"),
-        ({"api_listen": "0.0.0.0:9901"}, "INFERTAP_API_LISTEN='0.0.0.0:9901': expected a loopback address"),
+        ({"api_listen": "0.0.0.0:9901"}, "INFERTAP_API_LISTEN='0.0.0.0:9901': beyond loopback, such as"),
+        ({"api_tls_cert_file": "c"}, "INFERTAP_API_TLS_CERT_FILE, INFERTAP_API_TLS_KEY_FILE: a certificate"),
+        ({"storage_tls_key_file": "k"}, "INFERTAP_STORAGE_TLS_CERT_FILE, INFERTAP_STORAGE_TLS_KEY_FILE"),
+        (
+            {"storage": "s:1", "storage_token_file": "t"},
+            "INFERTAP_STORAGE_TOKEN_FILE: .* INFERTAP_STORAGE=tls:s:1",
+        ),
+        ({"storage": "unix:/s"}, "INFERTAP_STORAGE='unix:/s': expected host:port, or tls:host:port"),
         (
             {"upstream": "model:99999"},
             "INFERTAP_UPSTREAM='model:99999': expected host:port, a port of at most",
@@ -136,3 +143,14 @@ def test_faults_of_facts_and_rules(settings: dict[str, str]) -> None:
     """What can't be read is a fault that says what is expected."""
     with pytest.raises(SettingsError, match=r"expected|there are"):
         read(**settings)
+
+
+def test_beyond_loopback() -> None:
+    """The API with TLS and identities, a token over TLS, and whatever INFERTAP_INSECURE takes upon itself."""
+    secured = {"api_tls_cert_file": "c", "api_tls_key_file": "k", "api_identities_file": "i"}
+    assert read(api_listen="0.0.0.0:9901", **secured).api_listen.host == "0.0.0.0"
+    assert read(api_listen="0.0.0.0:9901", insecure="on").insecure
+    assert read(storage="tls:s:1", storage_token_file="t").reaches_storage_by_tls
+    assert read(storage="s:1", storage_token_file="t", storage_tls_ca_file="c").reaches_storage_by_tls
+    assert not read(storage="127.0.0.1:1", storage_token_file="t").reaches_storage_by_tls
+    assert read(storage="s:1", storage_token_file="t", insecure="on").insecure

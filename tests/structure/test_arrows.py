@@ -11,7 +11,7 @@ ARROWS = {
     "infertap.setting_names": set(),
     "infertap.setting_files": set(),
     "infertap.query": {"infertap.v1"},
-    "infertap.identity": {"infertap.setting_files"},
+    "infertap.identity": {"infertap.setting_files", "infertap.v1"},
     "infertap.feedback": {"infertap.v1"},
     "infertap.connection": {"infertap.identity", "infertap.settings"},
     "infertap.client": {
@@ -32,7 +32,13 @@ ARROWS = {
     "sidecar.traceparent": set(),
     "sidecar.sample_hash": {"sidecar.traceparent"},
     "sidecar.setting_values": {"infertap.settings"},
-    "sidecar.config": {"infertap.settings", "infertap.setting_names", "sidecar.setting_values"},
+    "sidecar.access_settings": {"infertap.settings"},
+    "sidecar.config": {
+        "infertap.settings",
+        "infertap.setting_names",
+        "sidecar.access_settings",
+        "sidecar.setting_values",
+    },
     "sidecar.hash_key": {"infertap.setting_files"},
     "sidecar.tls": {"infertap.setting_files", "sidecar.config", "sidecar.event_log"},
     "sidecar.tap": {
@@ -69,6 +75,8 @@ ARROWS = {
     },
     "sidecar.api": {
         "infertap.identity",
+        "infertap.setting_files",
+        "sidecar.event_log",
         "infertap.query",
         "infertap.settings",
         "infertap.v1",
@@ -77,6 +85,7 @@ ARROWS = {
     },
     "sidecar.spool": {"sidecar.event_log"},
     "sidecar.forwarder": {
+        "infertap.connection",
         "infertap.v1",
         "infertap.settings",
         "sidecar.event_log",
@@ -85,6 +94,8 @@ ARROWS = {
     },
     "sidecar.recorder": {
         "infertap",
+        "infertap.connection",
+        "infertap.identity",
         "infertap.oip",
         "infertap.query",
         "infertap.serving",
@@ -212,6 +223,7 @@ def test_processes_start_from_the_standard_library(modules) -> None:
         early = (
             "sidecar.parent",
             "sidecar.config",
+            "sidecar.access_settings",
             "sidecar.counters",
             "sidecar.account",
             "sidecar.tls",

@@ -12,6 +12,7 @@ import pytest
 import pytest_asyncio
 
 from infertap import v1
+from infertap.connection import Connection as Way
 from sidecar.forwarder import Forwarder, connection
 from sidecar.forwarder.connection import Connection, Signals, Tally, Timing, Trouble
 from sidecar.forwarder.window import MAX_BATCHES
@@ -128,7 +129,7 @@ class Rig:
         """Start a forwarder; it looks into the spool only when it is woken."""
         self.forwarder = Forwarder(
             self.spool,
-            f"127.0.0.1:{self.storage.port}",
+            Way(f"127.0.0.1:{self.storage.port}"),
             v1.Hello(pod="a pod"),
             in_flight=self.in_flight,
             **({"poll_seconds": 1000.0} | timing),

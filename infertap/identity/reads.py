@@ -5,13 +5,14 @@ since people look for the very things that payloads hold.
 """
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from google.protobuf.json_format import MessageToDict
 
 from infertap import v1
-from infertap.identity import ROLES, Identity, Reading, Role
-from storage.identity.access_log import AccessLog
+from infertap.identity.caller import Identity, Role
+from infertap.identity.guard import Reading
+from infertap.identity.required import ROLES
 
 _FOLLOWED: Final = frozenset(
     f"/infertap.v1.{name}"
@@ -31,10 +32,20 @@ _HIDDEN: Final = ("text",)
 _MOST_CHARACTERS: Final = 200
 
 
+class AccessJournal(Protocol):
+    """Where lines go."""
+
+    async def write(self, event: str, facts: Mapping[str, object]) -> None:
+        """Return once the line is as durable as it gets here; raises OSError."""
+
+    def tell(self, event: str, facts: Mapping[str, object]) -> object:
+        """Let a line be written."""
+
+
 class LoggedReads:
     """Follows the calls that read, or that only an admin may make, for one access log."""
 
-    def __init__(self, log: AccessLog) -> None:
+    def __init__(self, log: AccessJournal) -> None:
         self._log = log
 
     def of(self, identity: Identity, method: str, request: Any, peer: str) -> Reading | None:
@@ -47,7 +58,7 @@ class LoggedReads:
 
 
 class _LoggedReading:
-    def __init__(self, log: AccessLog, event: str, facts: Mapping[str, object]) -> None:
+    def __init__(self, log: AccessJournal, event: str, facts: Mapping[str, object]) -> None:
         self._log = log
         self._event = event
         self._facts = facts
