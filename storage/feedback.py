@@ -17,7 +17,8 @@ import grpc.aio
 
 from infertap import v1
 from infertap.query import InvalidArgumentError, PageTokens, abort_invalid, read_call_id, read_page_size
-from storage.archive import Archive, ArchiveError, FeedbackPage
+from storage.archive import Archive, ArchiveError, FeedbackPage, Interrupt
+from storage.asking import Asking
 from storage.feedback_checks import MOST_AT_ONCE, check_feedback
 from storage.identity import FeedbackRates, caller_of
 from storage.numbers import Numbers
@@ -76,7 +77,7 @@ class Attaching:
         self._numbers.feedback.inc(sum(is_new))
         request_ids = {each.request_id for each in given if each.request_id}
         most = _MOST_CALLS // max(len(request_ids), 10)
-        calls = await asyncio.to_thread(self._archive.calls_of, request_ids, most)
+        calls = await asyncio.to_thread(self._archive.calls_of, request_ids, most, caller.writes_as)
         return [
             v1.AttachedFeedback(
                 feedback_id=each.feedback_id,
@@ -108,8 +109,9 @@ class Attaching:
 class Feedback(v1.FeedbackServiceServicer):
     """Serves the contract's FeedbackService."""
 
-    def __init__(self, archive: Archive, attaching: Attaching, numbers: Numbers) -> None:
+    def __init__(self, archive: Archive, attaching: Attaching, numbers: Numbers, asking: Asking) -> None:
         self._archive = archive
+        self._asking = asking
         self._attaching = attaching
         self._numbers = numbers
 
@@ -142,22 +144,27 @@ class Feedback(v1.FeedbackServiceServicer):
         except InvalidArgumentError as error:
             await abort_invalid(context, error)
         below = None if packed is None else min(int.from_bytes(packed, "big"), (1 << 63) - 1)
-        try:
-            tenant = caller_of(context).tenant
-            page = await asyncio.to_thread(self._page, call_id, request.request_id, below, size, tenant)
-        except ArchiveError as error:
-            await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
+        tenant = caller_of(context).tenant
+        about = (call_id, request.request_id)
+        page = await self._asking.answer(
+            context, lambda interrupt: self._page(about, below, size, tenant, interrupt)
+        )
         follows = "" if page.after is None else tokens.pack(page.after.to_bytes(_NUMBER_BYTES, "big"))
         return v1.ListFeedbackResponse(feedback=page.feedback, next_page_token=follows)
 
     def _page(
-        self, call_id: str, request_id: str, below: int | None, size: int, tenant: str | None
+        self,
+        about: tuple[str, str],
+        below: int | None,
+        size: int,
+        tenant: str | None,
+        interrupt: Interrupt,
     ) -> FeedbackPage:
+        call_id, request_id = about
         if call_id and not request_id:
-            record = self._archive.get(call_id)
-            is_seen = record is not None and tenant in (None, record.tenant)
-            request_id = record.request_id if record is not None and is_seen else ""
-        return self._archive.feedback(call_id, request_id, below, size)
+            record = self._archive.get(call_id, tenant, interrupt)
+            request_id = record.request_id if record is not None else ""
+        return self._archive.feedback(call_id, request_id, below, size, tenant=tenant, interrupt=interrupt)
 
 
 class _Asked:

@@ -15,6 +15,8 @@ from storage.in_flight import CallInFlight
 MOST_WAITING: Final = 10_000
 # And their bytes, as they are encoded.
 MOST_WAITING_BYTES: Final = 32 << 20
+# And those of all listeners; the one with the most is cut off, and loses what waits for it.
+MOST_BYTES: Final = 128 << 20
 
 
 class Listener:
@@ -23,7 +25,7 @@ class Listener:
     def __init__(self) -> None:
         self.is_behind = False
         self._waiting: asyncio.Queue[tuple[v1.Record, int]] = asyncio.Queue(MOST_WAITING)
-        self._bytes = 0
+        self.bytes = 0
 
     @property
     def is_at_end(self) -> bool:
@@ -33,16 +35,23 @@ class Listener:
     async def next(self) -> v1.Record:
         """The next record, once there is one."""
         record, size = await self._waiting.get()
-        self._bytes -= size
+        self.bytes -= size
         return record
 
     def tell(self, record: v1.Record, size: int) -> None:
         """Let it wait; a listener with too much waiting is cut off, but for one record alone."""
-        if self._waiting.full() or (self._bytes and self._bytes + size > MOST_WAITING_BYTES):
+        if self._waiting.full() or (self.bytes and self.bytes + size > MOST_WAITING_BYTES):
             self.is_behind = True
         if not self.is_behind:
             self._waiting.put_nowait((record, size))
-            self._bytes += size
+            self.bytes += size
+
+    def cut_off(self) -> None:
+        """Hear no more, nor what waits."""
+        self.is_behind = True
+        while not self._waiting.empty():
+            self._waiting.get_nowait()
+        self.bytes = 0
 
 
 class Live:
@@ -76,3 +85,5 @@ class Live:
             size = record.ByteSize()
             for listener in self._listeners:
                 listener.tell(record, size)
+            while sum(listener.bytes for listener in self._listeners) > MOST_BYTES:
+                max(self._listeners, key=lambda listener: listener.bytes).cut_off()

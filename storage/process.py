@@ -21,6 +21,7 @@ from infertap import v1
 from infertap.identity import ServerFiles
 from infertap.settings import Address
 from storage.archive import Archive, open_archive
+from storage.asking import Asking
 from storage.config import Settings
 from storage.event_log import log_event
 from storage.feedback import Attaching, Feedback
@@ -75,6 +76,7 @@ class Storage:
         self._access = _open_access(settings, self._numbers)
         rates = FeedbackRates(settings.feedback_per_minute, time.monotonic)
         self._attaching = Attaching(archive, self._numbers, redaction, rates)
+        self._asking = Asking()
         self._live = Live()
         self._in_flight = InFlight()
         self._numbers.watch(self._in_flight)
@@ -109,6 +111,7 @@ class Storage:
         for task in working:
             task.cancel()
         await asyncio.gather(*working, return_exceptions=True)
+        await asyncio.to_thread(self._asking.close)
         self._access.close()
         log_event("storage ended")
 
@@ -131,13 +134,16 @@ class Storage:
             interceptors=[self._access.guard], options=_OPTIONS, maximum_concurrent_rpcs=_MOST_CALLS
         )
         v1.add_RecordServiceServicer_to_server(
-            Records(self._archive, self._live, self._numbers, self._in_flight), server
+            Records(
+                self._archive, self._live, self._numbers, self._in_flight, self._asking, now=self._writer.now
+            ),
+            server,
         )
         v1.add_IngestServiceServicer_to_server(
             Ingest(self._archive, self._writer, self._numbers, self._in_flight, self._live), server
         )
         v1.add_FeedbackServiceServicer_to_server(
-            Feedback(self._archive, self._attaching, self._numbers), server
+            Feedback(self._archive, self._attaching, self._numbers, self._asking), server
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         reflection.enable_server_reflection(
@@ -162,7 +168,7 @@ class Storage:
         listen, certificates = self._settings.web_listen, self._access.certificates
         runner = web.AppRunner(
             make_app(
-                Pages(self._archive, self._in_flight, self._numbers, self._is_ready),
+                Pages(self._archive, self._in_flight, self._numbers, self._asking, self._is_ready),
                 PostedFeedback(self._attaching, self._settings.feedback_origins),
                 self._access.web_guard,
             ),

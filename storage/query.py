@@ -1,10 +1,10 @@
-"""Query: RecordService over the archive and what is in flight: by call id, newest first in pages, live."""
+"""Query: RecordService over the archive and what is in flight: by call id, in pages, live, in figures."""
 
-import asyncio
+import dataclasses
 import time
 import uuid
-from collections.abc import AsyncIterator, Iterable
-from typing import Any, TypeAlias
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import Any, Final, TypeAlias
 
 import grpc
 import grpc.aio
@@ -16,6 +16,8 @@ from infertap.query import (
     PageTokens,
     Query,
     ReadMask,
+    StatsQuery,
+    abort_exhausted,
     abort_invalid,
     is_segment,
     page_in_flight,
@@ -23,24 +25,43 @@ from infertap.query import (
     read_call_id,
     read_page_size,
 )
-from storage.archive import POSITION_BYTES, Archive, ArchiveError, Interrupt, Page, Position
+from storage.archive import Archive, Page, Position
+from storage.asking import Asking
+from storage.export import Export
+from storage.identity import caller_of
 from storage.in_flight import CallInFlight, InFlight
 from storage.live import Live
 from storage.numbers import Numbers
+from storage.places import PLACE_BYTES, Place
 
 # Bytes of feedback in one answer, beside the records: clients of gRPC take 4 MiB unless told otherwise.
-GOT_BYTES = 512 << 10
-LISTED_BYTES = 384 << 10
+GOT_BYTES: Final = 512 << 10
+LISTED_BYTES: Final = 384 << 10
+_STATS_BYTES: Final = 7 << 19
+# A page is short rather than late: its caller gets what was found by half the time it gave.
+_PAGE_SECONDS: Final = 10.0
 Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 
 
 class Records(v1.RecordServiceServicer):
     """Serves what the archive holds, and what is in flight."""
 
-    def __init__(self, archive: Archive, live: Live, numbers: Numbers, in_flight: InFlight) -> None:
+    def __init__(
+        self,
+        archive: Archive,
+        live: Live,
+        numbers: Numbers,
+        in_flight: InFlight,
+        asking: Asking,
+        *,
+        now: Callable[[], int] = time.time_ns,
+    ) -> None:
+        """`now` is the clock that records are stored by."""
         self._archive = archive
+        self._asking = asking
         self._in_flight = in_flight
         self._live = live
+        self._now = now
         self._numbers = numbers
 
     async def GetRecord(self, request: v1.GetRecordRequest, context: Context) -> v1.Record:  # noqa: N802
@@ -51,15 +72,16 @@ class Records(v1.RecordServiceServicer):
             key = read_call_id(request.call_id)
         except InvalidArgumentError as error:
             await abort_invalid(context, error)
+        tenant = caller_of(context).tenant
         # First: a call that ends in between is found as its record.
         in_flight = self._in_flight.find(key)
-        try:
-            record = await asyncio.to_thread(self._archive.get, str(uuid.UUID(bytes=key)))
-        except ArchiveError as error:
-            await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
+        call_id = str(uuid.UUID(bytes=key))
+        record = await self._asking.answer(
+            context, lambda interrupt: self._archive.get(call_id, tenant, interrupt)
+        )
         if record is None and in_flight is not None:
             record = in_flight.shown(time.monotonic_ns())
-        if record is None:
+        if record is None or tenant not in (None, record.tenant):
             await context.abort(grpc.StatusCode.NOT_FOUND, f"no record of call {request.call_id}")
             raise AssertionError("abort returns never")
         await self._join([record], mask, GOT_BYTES, context)
@@ -71,15 +93,17 @@ class Records(v1.RecordServiceServicer):
         """See the contract."""
         self._numbers.queries.labels("ListRecords").inc()
         try:
-            query, mask = Query.of(request.filter), ReadMask(request.read_mask)
-            size, tokens = read_page_size(request.page_size), PageTokens(query, POSITION_BYTES)
-            after = _read_position(tokens, request.page_token)
+            query = Query.of(request.filter, request.order_by, caller_of(context).tenant)
+            mask, size = ReadMask(request.read_mask), read_page_size(request.page_size)
+            tokens = PageTokens(query, PLACE_BYTES)
+            place = Place.unpack(tokens.unpack(request.page_token), self._now())
         except InvalidArgumentError as error:
             await abort_invalid(context, error)
+        query, after = dataclasses.replace(query, as_of_ns=place.as_of_ns), place.after
         response = v1.ListRecordsResponse()
         follows: Position | None = None
         if query.wants_in_flight and (after is None or not after.sequence):
-            found, follows = await self._page_in_flight(query, after, size)
+            found, follows = await self._page_in_flight(query, after, size, context)
             await self._join(found, mask, LISTED_BYTES, context)
             response.records.extend(map(mask.apply, found))
         if query.wants_records and not response.records:
@@ -88,7 +112,7 @@ class Records(v1.RecordServiceServicer):
             response.records.extend(map(mask.apply, self._less_shown(query, page.records)))
             follows = page.after
         if follows is not None:
-            response.next_page_token = tokens.pack(follows.pack())
+            response.next_page_token = tokens.pack(Place(place.as_of_ns, follows).pack())
         return response
 
     async def TailRecords(  # noqa: N802
@@ -97,8 +121,8 @@ class Records(v1.RecordServiceServicer):
         """See the contract."""
         self._numbers.queries.labels("TailRecords").inc()
         try:
-            query, mask = Query.of(request.filter), ReadMask(request.read_mask)
-            backlog = read_backlog(request.backlog)
+            query = Query.of(request.filter, tenant=caller_of(context).tenant)
+            mask, backlog = ReadMask(request.read_mask), read_backlog(request.backlog)
         except InvalidArgumentError as error:
             await abort_invalid(context, error)
         with self._live.listening() as listener, self._numbers.tails.track_inprogress():
@@ -123,19 +147,43 @@ class Records(v1.RecordServiceServicer):
                     await self._join([row], mask, LISTED_BYTES, context, always=True)
                 if query.matches(row):
                     yield mask.apply(row)
-        await context.abort(
-            grpc.StatusCode.RESOURCE_EXHAUSTED, "too slow for what arrives; list from here, or ask for less"
+        await abort_exhausted(context, "tail", "too slow for what arrives; list from here, or ask for less")
+
+    async def ExportRecords(  # noqa: N802
+        self, request: v1.ExportRecordsRequest, context: Context
+    ) -> AsyncIterator[v1.ExportRecordsResponse]:
+        """See the contract."""
+        self._numbers.queries.labels("ExportRecords").inc()
+        try:
+            export = Export.of(request, caller_of(context).tenant, self._now())
+        except InvalidArgumentError as error:
+            await abort_invalid(context, error)
+        async for answer in export.run(self._archive, self._asking, context):
+            yield answer
+
+    async def GetStats(  # noqa: N802
+        self, request: v1.GetStatsRequest, context: Context
+    ) -> v1.GetStatsResponse:
+        """See the contract."""
+        self._numbers.queries.labels("GetStats").inc()
+        try:
+            asked = StatsQuery.of(request, caller_of(context).tenant)
+        except InvalidArgumentError as error:
+            await abort_invalid(context, error)
+        asked = dataclasses.replace(asked, query=dataclasses.replace(asked.query, as_of_ns=self._now()))
+        response = await self._asking.answer(
+            context, lambda interrupt: self._archive.stats(asked, interrupt), is_long=True
         )
+        while response.ByteSize() > _STATS_BYTES:
+            del response.rows[len(response.rows) // 2 :]
+            response.is_cut = True
+        return response
 
     async def _row(self, record: v1.Record, context: Context) -> v1.Record | None:
         """What stands for the call of `record`; a call in flight is shown already, by what was told of it."""
         if not is_segment(record):
             return record
-        try:
-            return await asyncio.to_thread(self._archive.row, record)
-        except ArchiveError as error:
-            await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
-            raise
+        return await self._asking.answer(context, lambda interrupt: self._archive.row(record, interrupt))
 
     async def _join(
         self,
@@ -148,19 +196,17 @@ class Records(v1.RecordServiceServicer):
         """Give the records their feedback, where it is wanted."""
         if not records or not (always or mask.wants("feedback") or mask.wants("feedback_count")):
             return
-        try:
-            await asyncio.to_thread(self._archive.join_feedback, records, most_bytes)
-        except ArchiveError as error:
-            await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
+        await self._asking.answer(
+            context, lambda interrupt: self._archive.join_feedback(records, most_bytes, interrupt)
+        )
 
     async def _page_in_flight(
-        self, query: Query, after: Position | None, size: int
+        self, query: Query, after: Position | None, size: int, context: Context
     ) -> tuple[list[v1.Record], Position | None]:
         """Calls in flight that match, and the position after them: records follow the last of them."""
         below = None if after is None else after.spool_id
-        page = await asyncio.to_thread(
-            page_in_flight, self._in_flight.calls(), time.monotonic_ns(), query, below, size
-        )
+        calls, now = self._in_flight.calls(), time.monotonic_ns()
+        page = await self._asking.answer(context, lambda _: page_in_flight(calls, now, query, below, size))
         if page.after is not None:
             return page.records, _among_calls(page.after)
         return page.records, _among_calls(bytes(16)) if query.wants_records else None
@@ -173,17 +219,13 @@ class Records(v1.RecordServiceServicer):
                 yield record
 
     async def _page(self, query: Query, after: Position | None, size: int, context: Context) -> Page:
-        interrupt = Interrupt()
-
-        def ended(_: object) -> None:
-            interrupt.set()
-
-        context.add_done_callback(ended)  # type: ignore[arg-type]
-        try:
-            return await asyncio.to_thread(self._archive.page, query, after, size, interrupt)
-        except ArchiveError as error:
-            await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
-            raise
+        left = context.time_remaining()
+        return await self._asking.answer(
+            context,
+            lambda interrupt: self._archive.page(query, after, size, interrupt),
+            seconds=_PAGE_SECONDS if left is None else min(left / 2, _PAGE_SECONDS),
+            is_long=bool(query.text),
+        )
 
 
 def _latest(calls: Iterable[CallInFlight]) -> list[CallInFlight]:
@@ -195,9 +237,3 @@ def _latest(calls: Iterable[CallInFlight]) -> list[CallInFlight]:
 def _among_calls(call_id: bytes) -> Position:
     """The position after that call in flight: such have no sequence, which records have from 1."""
     return Position(0, 0, call_id, 0)
-
-
-def _read_position(tokens: PageTokens, token: str) -> Position | None:
-    """Where a page begins; raises InvalidArgumentError for a token that nobody here made."""
-    packed = tokens.unpack(token)
-    return None if packed is None else Position.unpack(packed)

@@ -18,7 +18,6 @@ PAGE_MOST: Final = 1000
 BACKLOG_MOST: Final = 1000
 _VERSION: Final = b"\x01"
 _TOKEN_MOST: Final = 512
-_FIELD: Final = "page_token"
 
 
 def read_page_size(asked: int) -> int:
@@ -52,9 +51,12 @@ class Digested(Protocol):
 
 
 class PageTokens:
-    """Packs and unpacks the tokens of one query. `position_bytes` is how long the server's positions are."""
+    """Packs and unpacks the tokens of one query. `position_bytes` is how long the server's positions are;
+    `field` is where a request has its token.
+    """
 
-    def __init__(self, query: Digested, position_bytes: int) -> None:
+    def __init__(self, query: Digested, position_bytes: int, field: str = "page_token") -> None:
+        self._field = field
         self._head = _VERSION + query.digest
         self._size = len(self._head) + position_bytes
 
@@ -68,9 +70,9 @@ class PageTokens:
             return None
         raw = _decoded(token) if len(token) <= _TOKEN_MOST else b""
         if len(raw) != self._size or not raw.startswith(_VERSION):
-            raise InvalidArgumentError(_FIELD, "not a token of this service")
+            raise InvalidArgumentError(self._field, "not a token of this service")
         if not raw.startswith(self._head):
-            raise InvalidArgumentError(_FIELD, "from a list with another filter; begin again without it")
+            raise InvalidArgumentError(self._field, "from a list with another filter or order; begin again without it")
         return raw[len(self._head) :]
 
 

@@ -1,22 +1,33 @@
 """App: the HTTP routes, and what every answer carries."""
 
 import asyncio
+import dataclasses
 import time
 import uuid
 from collections.abc import Awaitable, Callable
 from importlib.resources import files
-from typing import Final
+from typing import Final, TypeVar
 
 from aiohttp import web
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from infertap import v1
-from infertap.query import InvalidArgumentError, PageTokens, Query, page_in_flight, read_call_id
-from storage.archive import POSITION_BYTES, Archive, ArchiveError, Interrupt, Page, Position
+from infertap.query import (
+    LATEST_FIRST,
+    InvalidArgumentError,
+    PageTokens,
+    Query,
+    page_in_flight,
+    read_call_id,
+)
+from storage.archive import Archive, ArchiveError, Interrupt, Page
+from storage.asking import Asking, TookTooLongError, TooManyQuestionsError
 from storage.identity import SHOWN, WebGuard, caller_of
 from storage.in_flight import InFlight
 from storage.numbers import Numbers
+from storage.places import PLACE_BYTES, Place
 from storage.web import shown
+from storage.web.asked import Asked
 from storage.web.posted_feedback import MOST_BODY_BYTES, PostedFeedback
 
 _ROWS: Final = 100
@@ -35,6 +46,7 @@ _HEADERS: Final = {
     "Cache-Control": "no-store",
 }
 
+R = TypeVar("R")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -42,9 +54,15 @@ class Pages:
     """The pages, over one archive and what is in flight."""
 
     def __init__(
-        self, archive: Archive, in_flight: InFlight, numbers: Numbers, is_ready: Callable[[], bool]
+        self,
+        archive: Archive,
+        in_flight: InFlight,
+        numbers: Numbers,
+        asking: Asking,
+        is_ready: Callable[[], bool],
     ) -> None:
         self._archive = archive
+        self._asking = asking
         self._in_flight = in_flight
         self._numbers = numbers
         self._is_ready = is_ready
@@ -74,16 +92,16 @@ class Pages:
         return await self._table(request, "rows.html")
 
     async def _table(self, request: web.Request, template: str) -> web.Response:
-        asked = shown.Asked.of(request.query)
+        asked = Asked.of(request.query)
         fault, page, token = "", Page([], None), ""
         try:
-            query = Query.of(asked.filter(), tenant=caller_of(request).tenant)
-            tokens = PageTokens(query, POSITION_BYTES)
-            packed = tokens.unpack(asked.page)
+            query = Query.of(asked.filter(), asked.order_by, caller_of(request).tenant)
+            tokens = PageTokens(query, PLACE_BYTES)
+            place = Place.unpack(tokens.unpack(asked.page), time.time_ns())
             if query.wants_records:
-                page = await self._page(query, Position.unpack(packed) if packed else None)
-            token = tokens.pack(page.after.pack()) if page.after else ""
-            if not packed:
+                page = await self._page(query, place)
+            token = tokens.pack(Place(place.as_of_ns, page.after).pack()) if page.after else ""
+            if place.after is None and query.order == LATEST_FIRST:
                 page.records[:0] = await self._open_calls(query)
         except InvalidArgumentError as error:
             fault = str(error)
@@ -93,13 +111,14 @@ class Pages:
         response[SHOWN] = len(page.records)
         return response
 
-    async def _page(self, query: Query, after: Position | None) -> Page:
-        interrupt = Interrupt()
-        timer = asyncio.get_running_loop().call_later(_QUERY_SECONDS, interrupt.set)
-        try:
-            return await asyncio.to_thread(self._archive.page, query, after, _ROWS, interrupt)
-        finally:
-            timer.cancel()
+    async def _page(self, query: Query, place: Place) -> Page:
+        # The first page shows whatever is there.
+        query = query if place.after is None else dataclasses.replace(query, as_of_ns=place.as_of_ns)
+        return await self._asking.ask(
+            lambda interrupt: self._archive.page(query, place.after, _ROWS, interrupt),
+            seconds=_QUERY_SECONDS,
+            is_long=bool(query.text),
+        )
 
     async def _open_calls(self, query: Query) -> list[v1.Record]:
         """The latest calls in flight, or just lost, that match: they stand above the records."""
@@ -115,16 +134,20 @@ class Pages:
         except InvalidArgumentError:
             return self._render("missing.html", 404, call_id=call_id[:100])
         in_flight = self._in_flight.find(uuid.UUID(call_id).bytes)
-        record: v1.Record | None = await asyncio.to_thread(self._archive.get, call_id)
+        tenant = caller_of(request).tenant
+        record = await self._ask(lambda interrupt: self._archive.get(call_id, tenant, interrupt))
         if record is None and in_flight is not None:
             record = in_flight.shown(time.monotonic_ns())
-        tenant = caller_of(request).tenant
         if record is None or tenant not in (None, record.tenant):
             return self._render("missing.html", 404, call_id=call_id)
-        await asyncio.to_thread(self._archive.join_feedback, [record], _FEEDBACK_BYTES)
+        found = [record]
+        await self._ask(lambda interrupt: self._archive.join_feedback(found, _FEEDBACK_BYTES, interrupt))
         response = self._render("call.html", 200, record=record)
         response[SHOWN] = 1
         return response
+
+    async def _ask(self, read: Callable[[Interrupt], R]) -> R:
+        return await self._asking.ask(read, seconds=_QUERY_SECONDS)
 
     async def static(self, request: web.Request) -> web.Response:
         """The style sheet and the script."""
@@ -163,6 +186,10 @@ async def _secure(request: web.Request, handler: Handler) -> web.StreamResponse:
         raise
     except ArchiveError:
         response = web.Response(status=503, text="the archive can't be read now\n")
+    except TookTooLongError as error:
+        response = web.Response(status=503, text=f"{error}\n")
+    except TooManyQuestionsError:
+        response = web.Response(status=503, text="too many questions wait already; ask again later\n")
     response.headers.update(_HEADERS)
     return response
 

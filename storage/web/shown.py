@@ -1,4 +1,4 @@
-"""Shown: how values of a record look on the page, and what a person asks for in the address. Pure.
+"""Shown: how values of a record look on the page. Pure.
 
 What comes from outside is text here, and escaped by the templates; control characters are made visible.
 """
@@ -6,11 +6,8 @@ What comes from outside is text here, and escaped by the templates; control char
 import contextlib
 import json
 import unicodedata
-from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
-from urllib.parse import urlencode
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -19,38 +16,6 @@ from infertap.names import name_of
 
 _BODY_MOST: Final = 200_000
 _KEPT: Final = "\n\t"
-_STATES: Final = {
-    "INFERENCING": v1.INFERENCING,
-    "COMPLETED": v1.COMPLETED,
-    "FAILED": v1.FAILED,
-    "CANCELLED": v1.CANCELLED,
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What the address asks for."""
-
-    state: str = ""
-    model: str = ""
-    path: str = ""
-    text: str = ""
-    page: str = ""
-
-    @classmethod
-    def of(cls, query: Mapping[str, str]) -> "Asked":
-        """From the address' query; what is unknown is passed over."""
-        return cls(**{name: query.get(name, "").strip() for name in cls.__slots__})
-
-    def filter(self) -> v1.RecordFilter:
-        """As the API would be asked."""
-        states = [_STATES[self.state]] if self.state in _STATES else []
-        return v1.RecordFilter(states=states, model=self.model, path=self.path, text=self.text)
-
-    def address(self, page: str = "") -> str:
-        """The query that asks for the same, from that page on."""
-        asked = {"state": self.state, "model": self.model, "path": self.path, "text": self.text, "page": page}
-        return urlencode({name: value for name, value in asked.items() if value})
 
 
 def time(timestamp: Timestamp) -> str:

@@ -13,6 +13,7 @@ import pytest
 from infertap import v1
 from infertap.query import Query
 from storage.archive import Archive, Interrupt, open_archive
+from storage.asking import Asking
 from storage.feedback import Attaching, Feedback
 from storage.in_flight import InFlight
 from storage.live import Live
@@ -58,15 +59,17 @@ class Served:
 
 async def serve(directory: Path, redaction: TextRedaction | None) -> AsyncIterator[Served]:
     archive, numbers, live = open_archive(str(directory / "archive"), 256 << 20), Numbers(), Live()
+    asking = Asking()
     server = grpc.aio.server()
-    v1.add_RecordServiceServicer_to_server(Records(archive, live, numbers, InFlight()), server)
+    v1.add_RecordServiceServicer_to_server(Records(archive, live, numbers, InFlight(), asking), server)
     attaching = Attaching(archive, numbers, redaction)
-    v1.add_FeedbackServiceServicer_to_server(Feedback(archive, attaching, numbers), server)
+    v1.add_FeedbackServiceServicer_to_server(Feedback(archive, attaching, numbers, asking), server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
         yield Served(archive, live, channel)
     await server.stop(0)
+    asking.close()
     archive.close()
 
 

@@ -10,10 +10,12 @@ import pytest
 
 from infertap import v1
 from infertap.query import PageTokens, Query
-from storage.archive import POSITION_BYTES, Position, open_archive
+from storage.archive import Position, open_archive
+from storage.asking import Asking
 from storage.in_flight import InFlight
 from storage.live import Live
 from storage.numbers import Numbers
+from storage.places import PLACE_BYTES, Place
 from storage.query import Records
 
 if TYPE_CHECKING:
@@ -39,13 +41,15 @@ async def records(
     """A service over three records."""
     archive = open_archive(str(tmp_path / "archive"), 256 << 20)
     archive.append([making.entry(sequence) for sequence in (1, 2, 3)], NOW)
+    asking = Asking()
     server = grpc.aio.server()
-    v1.add_RecordServiceServicer_to_server(Records(archive, live, Numbers(), in_flight), server)
+    v1.add_RecordServiceServicer_to_server(Records(archive, live, Numbers(), in_flight, asking), server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
         yield v1.RecordServiceStub(channel)
     await server.stop(0)
+    asking.close()
     archive.close()
 
 
@@ -66,7 +70,9 @@ async def test_pages(records: v1.RecordServiceStub) -> None:
 
 async def test_forged_token(records: v1.RecordServiceStub) -> None:
     """A token of the right shape that says what no record can is refused by its field."""
-    forged = PageTokens(Query(), POSITION_BYTES).pack(Position(1, 1, b"s" * 16, (1 << 64) - 1).pack())
+    forged = PageTokens(Query(), PLACE_BYTES).pack(
+        Place(NOW, Position(1, 1, b"s" * 16, (1 << 64) - 1)).pack()
+    )
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await records.ListRecords(v1.ListRecordsRequest(page_token=forged))
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT

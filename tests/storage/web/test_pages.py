@@ -11,12 +11,14 @@ from aiohttp import web
 
 from infertap import v1
 from infertap.query import PageTokens, Query
-from storage.archive import POSITION_BYTES, Position, open_archive
+from storage.archive import Position, open_archive
+from storage.asking import Asking
 from storage.feedback import Attaching
+from storage.identity import Access, AccessFiles
 from storage.in_flight import InFlight
 from storage.numbers import Numbers
+from storage.places import PLACE_BYTES, Place
 from storage.redaction import open_redaction
-from storage.identity import Access, AccessFiles
 from storage.web import Pages, PostedFeedback, make_app
 
 if TYPE_CHECKING:
@@ -33,10 +35,11 @@ class Site:
     def __init__(self, directory: Path) -> None:
         self.archive = open_archive(str(directory), 256 << 20)
         self.is_ready = True
+        self.asking = Asking()
         self.in_flight = InFlight()
         numbers = Numbers()
         app = make_app(
-            Pages(self.archive, self.in_flight, numbers, lambda: self.is_ready),
+            Pages(self.archive, self.in_flight, numbers, self.asking, lambda: self.is_ready),
             PostedFeedback(Attaching(self.archive, numbers, open_redaction({})), ORIGINS),
             Access(AccessFiles(), lambda *_: None).web_guard,
         )
@@ -54,6 +57,7 @@ class Site:
     async def stop(self) -> None:
         await self.session.close()
         await self.runner.cleanup()
+        self.asking.close()
         self.archive.close()
 
 
@@ -159,7 +163,9 @@ async def test_hostile_questions(site: Site) -> None:
     status, page, _ = await site.get("/?page=nonsense")
     assert status == 400
     assert "page_token: not a token" in page
-    forged = PageTokens(Query(), POSITION_BYTES).pack(Position(1, 1, b"s" * 16, (1 << 64) - 1).pack())
+    forged = PageTokens(Query(), PLACE_BYTES).pack(
+        Place(NOW, Position(1, 1, b"s" * 16, (1 << 64) - 1)).pack()
+    )
     status, page, _ = await site.get(f"/?page={forged}")
     assert status == 400
     assert "page_token: not a token" in page
@@ -176,7 +182,7 @@ async def test_health(site: Site) -> None:
 
 def test_states_have_names() -> None:
     """Every state that the form offers is one of the contract's."""
-    from storage.web.shown import Asked
+    from storage.web.asked import Asked
 
     for state in ("INFERENCING", "COMPLETED", "FAILED", "CANCELLED"):
         assert list(Asked(state=state).filter().states) == [v1.State.Value(state)]

@@ -11,11 +11,12 @@ import pytest
 from aiohttp import web
 
 from storage.archive import Archive, open_archive
+from storage.asking import Asking
 from storage.feedback import Attaching
+from storage.identity import Access, AccessFiles
 from storage.in_flight import InFlight
 from storage.numbers import Numbers
 from storage.redaction import open_redaction
-from storage.identity import Access, AccessFiles
 from storage.web import Pages, PostedFeedback, make_app
 
 APP = "https://app.example.com"
@@ -44,7 +45,8 @@ class Door:
 
 async def serve(directory: Path, *origins: str) -> AsyncIterator[Door]:
     archive, numbers = open_archive(str(directory / "archive"), 256 << 20), Numbers()
-    pages = Pages(archive, InFlight(), numbers, lambda: True)
+    asking = Asking()
+    pages = Pages(archive, InFlight(), numbers, asking, lambda: True)
     attaching = Attaching(archive, numbers, open_redaction({}))
     guard = Access(AccessFiles(), lambda *_: None).web_guard
     runner = web.AppRunner(make_app(pages, PostedFeedback(attaching, origins), guard), access_log=None)
@@ -53,6 +55,7 @@ async def serve(directory: Path, *origins: str) -> AsyncIterator[Door]:
     async with aiohttp.ClientSession(f"http://127.0.0.1:{runner.addresses[0][1]}") as session:
         yield Door(archive, session)
     await runner.cleanup()
+    asking.close()
     archive.close()
 
 
