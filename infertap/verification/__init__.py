@@ -21,6 +21,7 @@ from infertap.verification.entries import (
     write_entry,
     write_log,
 )
+from infertap.verification.heads import SignedHeads, read_heads
 from infertap.verification.leaves import (
     DELETION,
     GAP,
@@ -31,6 +32,7 @@ from infertap.verification.leaves import (
     LogId,
     record_hash,
 )
+from infertap.verification.ledger import Ledger
 from infertap.verification.merkle import (
     EMPTY_ROOT,
     Frontier,
@@ -43,6 +45,7 @@ from infertap.verification.merkle import (
     node_hash,
     root_of,
 )
+from infertap.verification.report import Report, Wrong
 from infertap.verification.signed_note import (
     NoteError,
     PrivateKey,
@@ -53,6 +56,7 @@ from infertap.verification.signed_note import (
     read_public_key,
     sign_note,
 )
+from infertap.verification.verifier import Verifier
 
 __all__ = [
     "DELETION",
@@ -67,14 +71,19 @@ __all__ = [
     "Envelope",
     "Frontier",
     "Leaf",
+    "Ledger",
     "LogId",
     "LoggedEntry",
     "NoteError",
     "PrivateKey",
     "ProofError",
     "PublicKey",
+    "Report",
+    "SignedHeads",
     "Statement",
     "Tombstone",
+    "Verifier",
+    "Wrong",
     "check_consistency",
     "check_inclusion",
     "consistency_proof",
@@ -84,6 +93,7 @@ __all__ = [
     "node_hash",
     "open_checkpoint",
     "open_note",
+    "read_heads",
     "read_line",
     "read_private_key",
     "read_public_key",
