@@ -9,14 +9,16 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from infertap.settings import describe
-from storage import config
+from storage import config, migrate
 from storage.archive import ArchiveError
 from storage.process import StartError, run
 
 _USAGE = """\
 usage: python -m storage [--help]
+       python -m storage migrate [--cluster NAME] [--print]
 
-Keeps the records of sidecars and serves them. It has no arguments; settings are environment variables:
+Keeps the records of sidecars and serves them; `migrate` makes the tables of a ClickHouse archive. Settings
+are environment variables:
 """
 
 
@@ -28,6 +30,8 @@ def help_text() -> str:
 def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> int:
     """Run storage; returns its exit status."""
     given = sys.argv[1:] if arguments is None else arguments
+    if given[:1] == ["migrate"]:
+        return migrate.main(given[1:], environ)
     if given:
         wanted = given[0] in ("-h", "--help")
         print(help_text() if wanted else _USAGE, end="", file=sys.stdout if wanted else sys.stderr)

@@ -42,7 +42,14 @@ class Settings:
         "INFERTAP_ARCHIVE",
         "/var/lib/infertap/archive",
         text,
-        "Directory of the embedded archive, used by one storage.",
+        "Directory of the embedded archive, used by one storage; or `clickhouse://user@host:port/database`,"
+        " used by any number (docs/scaling.md).",
+    )
+    archive_password_file: str | None = setting(
+        "INFERTAP_ARCHIVE_PASSWORD_FILE",
+        "",
+        optional_text,
+        "Holds the password for ClickHouse; better there than in `INFERTAP_ARCHIVE`.",
     )
     archive_memory_bytes: int = setting(
         "INFERTAP_ARCHIVE_MEMORY_BYTES",

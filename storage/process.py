@@ -20,11 +20,14 @@ from grpc_reflection.v1alpha import reflection
 from infertap import v1
 from infertap.identity import ServerFiles
 from infertap.settings import Address
-from storage.archive import Archive, open_archive
+from storage.archive import Archive, ArchiveError, SharedArchive, describe_location, open_archive
 from storage.asking import Asking
+from storage.audit import Audit, Auditing, KeyFileError
+from storage.auditing import open_auditing
 from storage.config import Settings
 from storage.event_log import log_event
 from storage.feedback import Attaching, Feedback
+from storage.following import Following
 from storage.identity import Access, AccessFiles, FeedbackRates, UnusableFileError
 from storage.in_flight import InFlight
 from storage.ingest import Ingest
@@ -33,12 +36,13 @@ from storage.numbers import Numbers
 from storage.query import Records
 from storage.redaction import TextRedaction, open_redaction
 from storage.web import CannotListenError, Pages, PostedFeedback, listen_web, make_app
-from storage.writer import Writer
+from storage.writer import Writer, take_all
 
 _SERVICES: Final = (
     v1.ListRecordsRequest.DESCRIPTOR.file.services_by_name["RecordService"].full_name,
     v1.IngestRequest.DESCRIPTOR.file.services_by_name["IngestService"].full_name,
     v1.AttachFeedbackRequest.DESCRIPTOR.file.services_by_name["FeedbackService"].full_name,
+    v1.ListSpoolsRequest.DESCRIPTOR.file.services_by_name["AuditService"].full_name,
 )
 _MOST_CALLS: Final = 1000
 _DRAIN_SECONDS: Final = 5.0
@@ -80,7 +84,14 @@ class Storage:
         self._live = Live()
         self._in_flight = InFlight()
         self._numbers.watch(self._in_flight)
-        self._writer = Writer(archive, self._live, self._numbers, self._in_flight)
+        self._following: Following | None = None
+        told = self._live
+        if isinstance(archive, SharedArchive):
+            # Whoever stored a record, this tells of it.
+            self._following, told = Following(archive, self._live), Live()
+        self._auditing = _open_auditing(settings, archive, self._numbers)
+        check = take_all if self._auditing is None else self._auditing.check
+        self._writer = Writer(archive, told, self._numbers, self._in_flight, check=check)
         self._health = health.aio.HealthServicer()
         self._stop = asyncio.Event()
 
@@ -91,6 +102,9 @@ class Storage:
             loop.add_signal_handler(number, self._stop.set)
         acts = (self._writer.run(), self._sweep(), self._access.watch())
         working = [asyncio.create_task(act) for act in acts]
+        if self._following is not None:
+            working.append(asyncio.create_task(self._following.run()))
+        auditing = None if self._auditing is None else asyncio.create_task(self._auditing.run())
         server, port = await self._serve_grpc()
         runner, web_server = await self._serve_web()
         web_port = web_server.sockets[0].getsockname()[1]
@@ -98,7 +112,7 @@ class Storage:
             "storage started",
             listen=str(Address(self._settings.listen.host, port)),
             web=str(Address(self._settings.web_listen.host, web_port)),
-            archive=self._settings.archive,
+            archive=describe_location(self._settings.archive),
             **self._access.describe(),
         )
         self._say_who_may_call()
@@ -112,6 +126,10 @@ class Storage:
             task.cancel()
         await asyncio.gather(*working, return_exceptions=True)
         await asyncio.to_thread(self._asking.close)
+        if auditing is not None:
+            # Last, so that what it signs at the end is all that was kept.
+            auditing.cancel()
+            await asyncio.gather(auditing, return_exceptions=True)
         self._access.close()
         log_event("storage ended")
 
@@ -140,8 +158,18 @@ class Storage:
             server,
         )
         v1.add_IngestServiceServicer_to_server(
-            Ingest(self._archive, self._writer, self._numbers, self._in_flight, self._live), server
+            Ingest(
+                self._archive,
+                self._writer,
+                self._numbers,
+                self._in_flight,
+                self._live,
+                spools=None if self._auditing is None else self._auditing.spools,
+            ),
+            server,
         )
+        if self._auditing is not None:
+            v1.add_AuditServiceServicer_to_server(Audit(self._auditing, ArchiveError), server)
         v1.add_FeedbackServiceServicer_to_server(
             Feedback(self._archive, self._attaching, self._numbers, self._asking), server
         )
@@ -200,6 +228,13 @@ def _open_access(settings: Settings, numbers: Numbers) -> Access:
         raise StartError(f"INFERTAP_ACCESS_LOG_FILE: {error.filename}: {error.strerror}") from None
 
 
+def _open_auditing(settings: Settings, archive: Archive, numbers: Numbers) -> Auditing | None:
+    try:
+        return open_auditing(settings, archive, numbers)
+    except KeyFileError as error:
+        raise StartError(f"INFERTAP_AUDIT_KEY_FILE: {error}") from None
+
+
 def _open_redaction(environ: Mapping[str, str]) -> TextRedaction | None:
     try:
         redaction = open_redaction(environ)
@@ -217,7 +252,9 @@ def run(settings: Settings, environ: Mapping[str, str]) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     os.umask(0o077)  # what the engine writes is nobody else's to read
     redaction = _open_redaction(environ)
-    archive = open_archive(settings.archive, settings.archive_memory_bytes)
+    archive = open_archive(
+        settings.archive, settings.archive_memory_bytes, settings.archive_password_file or ""
+    )
     try:
         asyncio.run(Storage(settings, archive, redaction).run())
     finally:

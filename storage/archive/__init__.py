@@ -15,8 +15,9 @@ from storage.archive.entries import (
     Stored,
 )
 from storage.archive.interface import Archive, ArchiveError, Interrupt
-from storage.archive.opening import open_archive
+from storage.archive.opening import describe_location, open_archive
 from storage.archive.ranges import Range, RangeSet
+from storage.archive.shared import SharedArchive
 from storage.archive.removals import (
     BY_AGE,
     BY_REQUEST,
@@ -57,11 +58,13 @@ __all__ = [
     "Range",
     "RangeSet",
     "RecordEntry",
+    "SharedArchive",
     "Retention",
     "SnapshotFile",
     "Stored",
     "Tombstone",
     "Usage",
+    "describe_location",
     "open_archive",
     "record_values",
 ]

@@ -5,7 +5,7 @@ tables are made beforehand (`infertap storage migrate`; see clickhouse_tables): 
 another version, the archive isn't opened.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Container, Sequence
 from contextlib import AbstractContextManager
 
 from infertap import v1
@@ -77,9 +77,9 @@ class ClickhouseArchive:
         """See Archive."""
         return self._reading.page(query, after, size, interrupt)
 
-    def arrived(self, since_ns: int, most: int) -> list[Stored]:
+    def arrived(self, since_ns: int, known: Container[tuple[bytes, int]], most: int) -> list[Stored]:
         """See SharedArchive."""
-        return self._reading.arrived(since_ns, most)
+        return self._reading.arrived(since_ns, known, most)
 
     def count(self, query: Query, interrupt: Interrupt) -> int:
         """See Archive."""

@@ -7,7 +7,7 @@ stand side by side in every order, and are taken once (LIMIT 1 BY).
 """
 
 import dataclasses
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Container, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -32,6 +32,8 @@ _ITEM_BYTES: Final = 64
 _STORED: Final = "start_ns, spool_id, sequence, stored_ns, tenant, record"
 # Rows of a call in segments that are read at a time.
 _SEGMENTS_AT_ONCE: Final = 64
+# Rows of the last seconds that are looked through for what is new.
+_MOST_ARRIVED: Final = 200_000
 _LAST_NS: Final = (1 << 63) - 1
 
 
@@ -127,15 +129,18 @@ class Reading:
 
     # -- what arrives
 
-    def arrived(self, since_ns: int, most: int) -> list[Stored]:
+    def arrived(self, since_ns: int, known: Container[tuple[bytes, int]], most: int) -> list[Stored]:
         """See SharedArchive."""
         rows = self._connection.rows(
-            f"SELECT {_STORED} FROM {self._database}.records WHERE stored_ns >= {{since:Int64}} "
+            f"SELECT start_ns, spool_id, sequence FROM {self._database}.records "
+            "WHERE stored_ns >= {since:Int64} "
             "AND toYYYYMMDD(fromUnixTimestamp64Nano(stored_ns, 'UTC')) >= {day:UInt32} "
             "ORDER BY stored_ns, spool_id, sequence LIMIT 1 BY spool_id, sequence LIMIT {most:UInt32}",
-            {"since": since_ns, "day": _day_number(since_ns), "most": most},
+            {"since": since_ns, "day": _day_number(since_ns), "most": _MOST_ARRIVED},
         )
-        return list(map(_stored, rows))
+        positions = [Position(row[0], *row) for row in rows if (row[1], row[2]) not in known]
+        found = self.stored(positions[:most], None) if positions else {}
+        return sorted(found.values(), key=lambda each: each.stored_ns)
 
     # -- pages
 
@@ -178,7 +183,9 @@ class Reading:
             for value, start_ns, spool_id, sequence, segment in rows
         ]
 
-    def stored(self, keys: Sequence[_Key], interrupt: Interrupt) -> dict[tuple[bytes, int], Stored]:
+    def stored(
+        self, positions: Sequence[Position], interrupt: Interrupt | None
+    ) -> dict[tuple[bytes, int], Stored]:
         """The records of these rows."""
         rows = self._connection.rows(
             f"SELECT {_STORED} FROM {self._database}.records "
@@ -186,9 +193,9 @@ class Reading:
             "FROM (SELECT arrayJoin({keys:Array(Tuple(Int64, String, UInt64))}) AS key)) "
             "AND start_ns >= {first:Int64} AND start_ns <= {last:Int64} LIMIT 1 BY spool_id, sequence",
             {
-                "keys": [(k.position.start_ns, k.position.spool_id.hex(), k.position.sequence) for k in keys],
-                "first": min(key.position.start_ns for key in keys),
-                "last": max(key.position.start_ns for key in keys),
+                "keys": [(each.start_ns, each.spool_id.hex(), each.sequence) for each in positions],
+                "first": min(each.start_ns for each in positions),
+                "last": max(each.start_ns for each in positions),
             },
             interrupt,
         )
@@ -235,7 +242,7 @@ class _Filling:
         while keys and not self._interrupt.is_set:
             small = min(_PAGE_BYTES * self._read_rows // max(self._read_bytes, 1), _STEP_ROWS)
             now, keys = keys[: max(small, _FIRST_ROWS)], keys[max(small, _FIRST_ROWS) :]
-            stored = self._reading.stored(now, self._interrupt)
+            stored = self._reading.stored([key.position for key in now], self._interrupt)
             for key in now:
                 row = stored.get((key.position.spool_id, key.position.sequence))
                 if row is not None and self._is_full_with(row):

@@ -1,11 +1,18 @@
 """Opening: the engine that a setting names."""
 
+import re
 from pathlib import Path
 
-from storage.archive.duckdb_archive import DuckdbArchive
+from storage.archive.duckdb_archive import DuckdbArchive, part_bytes_for, tell_nobody
+from storage.archive.duckdb_opening import Tell
 from storage.archive.interface import Archive, ArchiveError
 
 CLICKHOUSE = "clickhouse://"
+
+
+def describe_location(location: str) -> str:
+    """`location` without the password that it may hold."""
+    return re.sub(rf"^({CLICKHOUSE}[^:@/]*):.*@", r"\1@", location)
 
 
 def open_archive(location: str, memory_bytes: int, password_file: str = "") -> Archive:
