@@ -88,7 +88,7 @@ bench-redaction: $(STAMP) ## recall and false positives of every class in every 
 	@$(BIN)/python -m bench.redaction $(BENCH)
 
 .PHONY: bench-recorder
-bench-recorder: $(STAMP) ## records a second into the durable spool, on one core (40 s; BENCH=--brief)
+bench-recorder: $(STAMP) ## records a second into the durable spool, on one core; the relay beside (2 minutes; BENCH=--brief)
 	@$(BIN)/python -m bench.recorder $(BENCH)
 
 .PHONY: test-kubernetes

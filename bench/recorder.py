@@ -3,8 +3,8 @@
     python -m bench.recorder [--seconds 5] [--rounds 3] [--brief] [--spool DIRECTORY] [--out FILE]
 
 The recorder's own pipeline, all classes on, alone on core 0; a relay's packets come through the socket pair
-from a process on core 1 that sends all the time. A record counts once its commit is on the disk. What a
-saturated recorder costs the relay beside it is in the figures of bench.relay, where it always records.
+from a process on core 1 that sends all the time. A record counts once its commit is on the disk. And how much
+slower a relay on a core of its own answers beside a saturated recorder than beside an idle one: bench.beside.
 Writes bench/results/recorder.json.
 """
 
@@ -18,13 +18,15 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Final
 
+from bench.beside import SCENARIO as BESIDE
+from bench.beside import beside
 from bench.results import Results, Row, Run, medians, this_machine, write
 from sidecar import collecting, config
 from sidecar.counters import CounterPage
@@ -46,6 +48,10 @@ BARS: Final[Mapping[str, tuple[float, float]]] = {
     "json_1k": (5000, 10000),
     "openai_stream_200": (500, 1000),
 }
+# Each round of bench.beside; there are many of them.
+_BESIDE_SECONDS: Final = 2.0
+# p99 of a relay's calls beside a saturated recorder over that beside an idle one.
+MOST_RATIO: Final = 1.1
 _RUN_ID: Final = b"bench of recorder"[:16]
 # Until the sender has its calls.
 _PATIENCE_SECONDS: Final = 30.0
@@ -76,8 +82,12 @@ def main() -> int:
     for scenario in SCENARIOS:
         figures = [_round(scenario, seconds, asked.spool) for _ in range(rounds)]
         rows += medians(scenario.name, "infertap", figures)
+    times = 1 if asked.brief else 2 * rounds + 1
+    found = beside(times, min(seconds, _BESIDE_SECONDS), _run_pipeline, _send_streams)
+    for system, pairs in found.items():
+        rows += medians(BESIDE, system, pairs)
     now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-    runs = {scenario.name: Run(now, seconds, rounds) for scenario in SCENARIOS}
+    runs = {name: Run(now, seconds, rounds) for name in (*(each.name for each in SCENARIOS), BESIDE)}
     results = Results(this_machine(), now, {}, runs, (), tuple(rows))
     write(out, results)
     print("\n".join([*verdicts(results), f"written to {out}"]))
@@ -106,6 +116,13 @@ def verdicts(results: Results) -> list[str]:
             lines.append(
                 f"{scenario}: {value:,.0f} records/s (bar {bar:,.0f}, beyond {beyond:,.0f}): {stands}"
             )
+    ratio = results.value(BESIDE, "infertap", "p99_ratio")
+    if ratio is not None:
+        stands = "reached" if ratio <= MOST_RATIO else "short"
+        lines.append(
+            f"{BESIDE}: p99 {ratio:.2f} x that beside an idle one (bar {MOST_RATIO}), "
+            f"direct {results.value(BESIDE, 'direct', 'p99_ratio') or 0:.2f} x: {stands}"
+        )
     return lines
 
 
@@ -130,22 +147,13 @@ def _measure(scenario: Scenario, seconds: float, parent: Path | None, answer: Co
     """Be the recorder."""
     relay_end, recorder_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     sender = multiprocessing.get_context("fork").Process(
-        target=_send, args=(scenario, relay_end), daemon=True
+        target=_send_from_other_core, args=(scenario, relay_end), daemon=True
     )
     sender.start()
     os.sched_setaffinity(0, {_RECORDER_CORE})
     with tempfile.TemporaryDirectory(prefix="infertap-bench-", dir=parent) as directory:
         spool = Spool.open(Path(directory), _SPOOL_BYTES, ring=True)
-        books = Books.open(_RUN_ID, 1, {})
-        pipeline = Pipeline(
-            [recorder_end],
-            CounterPage.create(1),
-            Conversion(config.read({}), None, _RUN_ID),
-            spool,
-            books=books,
-            in_flight=InFlight(),
-            on_commit=lambda: None,
-        )
+        pipeline = _pipeline([recorder_end], CounterPage.create(1), spool)
         collecting.settle()
         working = threading.Thread(target=pipeline.run)
         working.start()
@@ -154,6 +162,32 @@ def _measure(scenario: Scenario, seconds: float, parent: Path | None, answer: Co
         pipeline.stop()
         working.join()
         spool.close()
+
+
+def _pipeline(ends: Sequence[socket.socket], page: CounterPage, spool: Spool) -> Pipeline:
+    return Pipeline(
+        ends,
+        page,
+        Conversion(config.read({}), None, _RUN_ID),
+        spool,
+        books=Books.open(_RUN_ID, len(ends), {}),
+        in_flight=InFlight(),
+        on_commit=lambda: None,
+    )
+
+
+def _run_pipeline(ends: Sequence[socket.socket], page: CounterPage, directory: Path) -> None:
+    """Be the recorder beside a relay, until ended."""
+    spool = Spool.open(directory, _SPOOL_BYTES, ring=True)
+    pipeline = _pipeline(ends, page, spool)
+    collecting.settle()
+    working = threading.Thread(target=pipeline.run)
+    working.start()
+    working.join()
+
+
+def _send_streams(sock: socket.socket) -> None:
+    _send(SCENARIOS[1], sock)
 
 
 def _rates(spool: Spool, seconds: float) -> dict[str, float]:
@@ -170,9 +204,13 @@ def _rates(spool: Spool, seconds: float) -> dict[str, float]:
     }
 
 
+def _send_from_other_core(scenario: Scenario, sock: socket.socket) -> None:
+    os.sched_setaffinity(0, {_SENDER_CORE})
+    _send(scenario, sock)
+
+
 def _send(scenario: Scenario, sock: socket.socket) -> None:
     """Be a relay that has calls without end."""
-    os.sched_setaffinity(0, {_SENDER_CORE})
     rng = random.Random(scenario.name)
     calls = [scenario.make(rng) for _ in range(_VARIETY)]
     waiting: list[bytes] = []

@@ -33,6 +33,8 @@ UNITS: Final = {
     "added_event_delay_p99_us": "us",
     "p50_stopped_us": "us",
     "p99_stopped_us": "us",
+    "p50_idle_us": "us",
+    "p99_idle_us": "us",
     "p99_ratio": "1",
     "cpu_us_per_request": "us",
     "relay_cpu_us_per_request": "us",

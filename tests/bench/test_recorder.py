@@ -1,12 +1,15 @@
 """The measure of the recorder: its calls, and a run for a moment."""
 
 import json
+import multiprocessing
 import os
 import random
 
 import pytest
 
 from bench import recorder
+from bench.beside import SCENARIO as BESIDE
+from bench.beside import beside
 from bench.recorder import SCENARIOS, Scenario, verdicts
 from bench.results import Results, Row
 
@@ -34,10 +37,26 @@ def test_round(scenario: Scenario) -> None:
     assert figures["cpu_us_per_request"] > 0
 
 
+@pytest.mark.skipif(not {0, 1} <= os.sched_getaffinity(0), reason="it pins to cores 0 and 1")
+def test_beside() -> None:
+    """A pair of rounds measures relay and upstream beside an idle and a saturated recorder, and all ends."""
+    before = os.sched_getaffinity(0)
+    found = beside(1, 0.2, recorder._run_pipeline, recorder._send_streams)
+    assert set(found) == {"direct", "infertap"}
+    for (pair,) in found.values():
+        assert pair["p99_ratio"] == pair["p99_us"] / pair["p99_idle_us"]
+        assert pair["p50_us"] > 0
+    assert os.sched_getaffinity(0) == before
+    assert os.sched_getscheduler(0) == os.SCHED_OTHER
+    assert not multiprocessing.active_children()
+
+
 def test_verdicts() -> None:
     """A bar is reached, or not."""
     rows = [
         Row(name, "infertap", "records_per_second", value, "1/s", value, value)
         for name, value in (("json_1k", 5000.0), ("openai_stream_200", 499.0))
     ]
-    assert [line.rpartition(": ")[2] for line in verdicts(Results(rows=tuple(rows)))] == ["reached", "short"]
+    rows += [Row(BESIDE, system, "p99_ratio", 1.2, "1", 1.2, 1.2) for system in ("infertap", "direct")]
+    stands = [line.rpartition(": ")[2] for line in verdicts(Results(rows=tuple(rows)))]
+    assert stands == ["reached", "short", "short"]
