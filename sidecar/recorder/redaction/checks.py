@@ -129,13 +129,39 @@ for _ in range(7):
     _PERMUTED.append(bytes(_PERMUTED[-1][each] for each in (1, 5, 7, 6, 2, 8, 3, 0, 9, 4)))
 
 
+_GROUPED_AADHAAR: Final = 14
+
+
+class _Products(dict[bytes, int]):
+    """Of groups of four digits that end at that place: one element of the group for all four."""
+
+    def __init__(self, place: int) -> None:
+        super().__init__()
+        self._place = place
+
+    def __missing__(self, digits: bytes) -> int:
+        product = 0
+        for place, digit in enumerate(reversed(digits.translate(PLAIN)), self._place):
+            product = _PRODUCTS[product][_PERMUTED[place & 7][digit]]
+        self[digits] = product
+        return product
+
+
+# Permutations come round every eight digits: the first and the last group of twelve are alike.
+_AT_ENDS: Final = _Products(0)
+_IN_MIDDLE: Final = _Products(4)
+
+
 def is_aadhaar(candidate: bytes) -> bool:
     """India's number: Verhoeff's check digit, and no palindrome (UIDAI). Of a table each third group asks."""
-    digits = digits_of(candidate).translate(PLAIN)
-    check = 0
-    for place, digit in enumerate(reversed(digits)):
-        check = _PRODUCTS[check][_PERMUTED[place & 7][digit]]
-    return check == 0 and digits != digits[::-1]
+    if len(candidate) == _GROUPED_AADHAAR:
+        first, middle, last = candidate[:4], candidate[5:9], candidate[10:]
+    else:
+        first, middle, last = candidate[:4], candidate[4:8], candidate[8:]
+    # The product of a group's elements may be taken group by group.
+    if _PRODUCTS[_PRODUCTS[_AT_ENDS[last]][_IN_MIDDLE[middle]]][_AT_ENDS[first]]:
+        return False
+    return first != last[::-1] or middle != middle[::-1]
 
 
 def is_token(candidate: bytes) -> bool:

@@ -1,7 +1,13 @@
 """Findings: what was masked, by class and place. Never the value."""
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
+from operator import attrgetter
+
+from sidecar.recorder.redaction.spans import Span
+
+_kind = attrgetter("kind")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +30,11 @@ class Findings:
     def add(self, kind: str, where: str) -> None:
         """One more of class `kind` in `where`."""
         self._counts[kind, where] += 1
+
+    def add_spans(self, spans: Iterable[Span], where: str) -> None:
+        """One more for each of `spans`."""
+        for kind, count in Counter(map(_kind, spans)).items():
+            self._counts[kind, where] += count
 
     def add_all(self, others: "Findings") -> None:
         """Those of `others` too."""

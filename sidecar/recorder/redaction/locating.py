@@ -1,9 +1,9 @@
 """Locating: where a shape's pattern matches in a text.
 
 Pure. RE2 finds matches: its time is linear in the text whatever the text is. It is asked for whole matches
-first, which its automaton tells by itself, and for the part that counts only of these, as groups cost many times
-more. Where matches stand close to each other each costs less with Python's engine, which is used there for
-patterns whose matches are short: what it tries again is bounded by that.
+first, which its automaton tells by itself, and for the part that counts only of these, as groups cost many
+times more. Where matches stand close to each other each costs less with Python's engine, which is used there
+for patterns whose matches are short: what it tries again is bounded by that.
 """
 
 import re
@@ -19,7 +19,7 @@ _GROUP: Final = "(?P<it>"
 _NOTHING_AHEAD: Final = re.compile(r"(?:\(\?s\)|\\b)?\(\?P<it>")
 _BYTE_AHEAD: Final = re.compile(r"\(\?:\^\|\[\^[^\]]*\]\)\(\?P<it>")
 _TOKEN: Final = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|[()]|[^()\[\\]+", re.DOTALL)
-# So many are asked of RE2 before Python's engine is, where there is one in so many bytes, for a window of so many.
+# So many are asked of RE2. Where there is one in so many bytes Python's engine is asked, for a window of bytes.
 _FEW: Final = 32
 _DENSE_BYTES: Final = 48
 _WINDOW: Final = 4 << 10

@@ -1,6 +1,7 @@
 """Masks: what stands in place of a value that was found, by what the policy says of its class."""
 
 from collections.abc import Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from sidecar.recorder.redaction.spans import Span
@@ -19,6 +20,11 @@ def mask(kind: str) -> str:
     return f"<{kind}>"
 
 
+@cache
+def _plain(kind: str) -> bytes:
+    return mask(kind).encode()
+
+
 class Masks:
     """Masks by class: `mask` (by type), `hash`, `drop`, `last4`."""
 
@@ -28,7 +34,9 @@ class Masks:
 
     def of(self, span: Span) -> bytes:
         """What stands in place of `span`. Without a key what would be hashed is masked."""
-        action = self._actions.get(span.kind, "mask")
+        action = self._actions.get(span.kind)
+        if action is None:
+            return _plain(span.kind)
         if action == "drop":
             return b""
         if action == "hash" and self._key is not None and span.value:

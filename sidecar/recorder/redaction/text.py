@@ -22,8 +22,7 @@ class TextRedaction:
         spans = self._finder.spans(data)
         if not spans:
             return data
-        for span in spans:
-            findings.add(span.kind, where)
+        findings.add_spans(spans, where)
         return self._masked(data, spans)
 
     def text(self, text: str, where: str, findings: Findings) -> str:
@@ -44,8 +43,7 @@ class TextRedaction:
             for span in self._finder.spans(words + data)
             if span.start >= ahead
         ]
-        for span in spans:
-            findings.add(span.kind, where)
+        findings.add_spans(spans, where)
         if spans:
             data = self._masked(data, spans)
         return data.decode("utf-8", "replace")
@@ -56,8 +54,7 @@ class TextRedaction:
         """
         pieces = [part.encode("utf-8", "replace") for part in parts]
         spans = spans_over(self._finder, pieces)
-        for span in spans:
-            findings.add(span.kind, where)
+        findings.add_spans(spans, where)
         if not spans:
             return list(parts)
         redacted = []
@@ -72,8 +69,8 @@ class TextRedaction:
     def _masked(self, data: bytes, spans: Sequence[Span]) -> bytes:
         out: list[bytes] = []
         copied = 0
-        for span in spans:
-            out += (data[copied : span.start], self._masks.of(span))
+        for span, mask in zip(spans, map(self._masks.of, spans), strict=True):
+            out += (data[copied : span.start], mask)
             copied = span.end
         out.append(data[copied:])
         return b"".join(out)
