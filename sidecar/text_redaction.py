@@ -27,6 +27,10 @@ class TextRedaction:
         with self._lock:
             return self._redactor.text(text, "", findings), _counts(findings)
 
+    def keyed_hash(self, text: str) -> str:
+        """`text` as records have users and sessions: `hmac:KEYID:…`; empty without a key."""
+        return self._redactor.keyed_hash(text.encode("utf-8", "replace"))
+
     def document(self, text: str, content_type: str) -> tuple[str | None, dict[str, int]]:
         """The same for a document, by what it is; None where it can't be read, and so must not be kept."""
         findings = Findings()

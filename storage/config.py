@@ -20,6 +20,8 @@ from infertap.settings import (
     switch,
     text,
 )
+from storage.archive import ModelRule, Retention
+from storage.setting_values import read_ages, read_sizes
 
 _MIB = 1 << 20
 # RFC 6454, section 6.2, as browsers send it.
@@ -56,6 +58,24 @@ class Settings:
         "512MiB",
         size_bytes(64 * _MIB, 1 << 44),
         "How much memory the archive's engine may use.",
+    )
+    archive_disk_bytes: int | None = setting(
+        "INFERTAP_ARCHIVE_DISK_BYTES",
+        "off",
+        off_or(size_bytes(64 * _MIB, 1 << 60)),
+        "What the embedded archive may take on disk, logs and drafts included: the earliest records go.",
+    )
+    retention_age: tuple[ModelRule, ...] = setting(
+        "INFERTAP_RETENTION_AGE",
+        "off",
+        read_ages,
+        "How long records are kept after they were stored: `90d`, or by model `llama*=30d,*=90d`.",
+    )
+    retention_bytes: tuple[ModelRule, ...] = setting(
+        "INFERTAP_RETENTION_BYTES",
+        "off",
+        read_sizes,
+        "How many bytes of records are kept, the earliest go: `200GiB`, or by model `llama*=10GiB,*=200GiB`.",
     )
     listen: Address = setting(
         "INFERTAP_STORAGE_LISTEN",
@@ -129,6 +149,11 @@ class Settings:
         read_origins,
         "Web origins whose pages may send feedback (CORS), such as `https://app.example.com`; `*` for all.",
     )
+
+    @property
+    def retention(self) -> Retention:
+        """What is to be kept."""
+        return Retention(self.retention_age, self.retention_bytes, self.archive_disk_bytes)
 
     def __post_init__(self) -> None:
         if not self.archive:

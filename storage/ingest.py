@@ -22,6 +22,7 @@ from infertap import v1
 from infertap.query import InvalidArgumentError, abort_invalid
 from storage.archive import Archive, ArchiveError, Entry, GapEntry, RecordEntry
 from storage.audit import Spools
+from storage.forgetting import Forgetting, forget_messages
 from storage.identity import caller_of
 from storage.in_flight import InFlight
 from storage.live import Live
@@ -42,8 +43,8 @@ _FIRST_NS: Final = 0
 _LAST_NS: Final = (1 << 63) - 1
 _NANOS: Final = 1_000_000_000
 
-# A batch that is being written, or what is told of calls in flight, or of the spool.
-_UnderWay: TypeAlias = asyncio.Task[list[v1.IngestResponse]] | v1.InFlight | v1.Heartbeat
+# A batch that is being written, what is told of calls in flight or of the spool, or what the spool is told.
+_UnderWay: TypeAlias = asyncio.Task[list[v1.IngestResponse]] | v1.InFlight | v1.Heartbeat | v1.Forget
 Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 
 
@@ -68,6 +69,7 @@ class Ingest(v1.IngestServiceServicer):
         live: Live,
         *,
         spools: Spools | None = None,
+        forgetting: Forgetting | None = None,
     ) -> None:
         self._archive = archive
         self._writer = writer
@@ -76,6 +78,7 @@ class Ingest(v1.IngestServiceServicer):
         self._live = live
         # Who is told of spools; None where heartbeats are not taken.
         self._spools = spools
+        self._forgetting = forgetting or Forgetting()
 
     async def Ingest(  # noqa: N802
         self, requests: AsyncIterator[v1.IngestRequest], context: Context
@@ -120,6 +123,19 @@ class Ingest(v1.IngestServiceServicer):
     ) -> AsyncIterator[v1.IngestResponse]:
         """Answers in the order of the batches, several of which are being written at a time."""
         under_way: asyncio.Queue[_UnderWay | None] = asyncio.Queue(_MOST_UNDER_WAY)
+        with self._forgetting.listening(spool_id, under_way):
+            for each in forget_messages(await asyncio.to_thread(self._archive.forgotten, spool_id)):
+                yield v1.IngestResponse(forget=each)
+            async for response in self._answers_to(spool_id, stream, requests, under_way):
+                yield response
+
+    async def _answers_to(
+        self,
+        spool_id: bytes,
+        stream: int,
+        requests: AsyncIterator[v1.IngestRequest],
+        under_way: "asyncio.Queue[_UnderWay | None]",
+    ) -> AsyncIterator[v1.IngestResponse]:
         reading = asyncio.create_task(self._read(spool_id, requests, under_way))
         try:
             while (each := await under_way.get()) is not None:
@@ -130,6 +146,9 @@ class Ingest(v1.IngestServiceServicer):
                 if isinstance(each, v1.Heartbeat):
                     if self._spools is not None:
                         self._spools.heard(spool_id, each, time.time_ns())
+                    continue
+                if isinstance(each, v1.Forget):
+                    yield v1.IngestResponse(forget=each)
                     continue
                 for response in await each:
                     yield response

@@ -23,6 +23,9 @@ class TextRedaction(Protocol):
     def text(self, text: str) -> tuple[str, dict[str, int]]:
         """`text` redacted."""
 
+    def keyed_hash(self, text: str) -> str:
+        """A user id or the like as records have it; empty where there is no key."""
+
     def document(self, text: str, content_type: str) -> tuple[str | None, dict[str, int]]:
         """A document redacted by what it is; None where it can't be read."""
 

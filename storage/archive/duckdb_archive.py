@@ -37,8 +37,15 @@ from storage.archive.interface import ArchiveError, Interrupt
 from storage.archive.ranges import Range
 from storage.archive.removals import Damage, Deletion, Expired, Matched, Retention, SnapshotFile, Usage
 
-# How large a file of records gets, about: what is rewritten or dropped at once.
+# How large a file of records gets, about: what is rewritten or dropped at once. Several are read faster than
+# many; but dropping one of few frees much more than is needed.
 PART_BYTES: Final = 512 << 20
+_PARTS_OF_LIMIT: Final = 32
+
+
+def part_bytes_for(disk_bytes: int | None) -> int:
+    """How large files are to get where the archive is to be kept under so much."""
+    return PART_BYTES if disk_bytes is None else min(PART_BYTES, disk_bytes // _PARTS_OF_LIMIT)
 
 
 def tell_nobody(event: str, **facts: object) -> None:
@@ -141,7 +148,7 @@ class DuckdbArchive:
     def stats(self, asked: StatsQuery, interrupt: Interrupt) -> v1.GetStatsResponse:
         """See Archive."""
         with self._reading.all_parts(interrupt) as (cursor, parts):
-            return read_stats(cursor, parts, asked)
+            return read_stats(cursor, parts, asked, interrupt)
 
     def calls_of(
         self,

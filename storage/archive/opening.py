@@ -15,10 +15,21 @@ def describe_location(location: str) -> str:
     return re.sub(rf"^({CLICKHOUSE}[^:@/]*):.*@", r"\1@", location)
 
 
-def open_archive(location: str, memory_bytes: int, password_file: str = "") -> Archive:
-    """The archive at `location`, a directory or clickhouse://…; raises ArchiveError if it can't be used."""
+def open_archive(
+    location: str,
+    memory_bytes: int,
+    password_file: str = "",
+    *,
+    disk_bytes: int | None = None,
+    tell: Tell = tell_nobody,
+) -> Archive:
+    """The archive at `location`, a directory or clickhouse://…; raises ArchiveError if it can't be used.
+
+    `disk_bytes` is what a directory is to be kept under, by which its files are made large or small; `tell`
+    hears of what takes long or was found.
+    """
     if not location.startswith(CLICKHOUSE):
-        return DuckdbArchive.open(Path(location), memory_bytes)
+        return DuckdbArchive.open(Path(location), memory_bytes, tell, part_bytes_for(disk_bytes))
     # An extra that few install.
     from storage.archive.clickhouse_archive import ClickhouseArchive  # noqa: PLC0415
     from storage.archive.clickhouse_location import read_location  # noqa: PLC0415

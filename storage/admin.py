@@ -1,0 +1,161 @@
+"""Admin: AdminService: deletes on request, backs up, tells what the archive takes.
+
+It promises: a deletion that its caller gives up ends after the step under way; a raw user id is hashed at
+once, and neither logged nor told in an error.
+"""
+
+import asyncio
+import dataclasses
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Final, NoReturn, TypeAlias, TypeVar
+
+import grpc
+import grpc.aio
+
+import infertap
+from infertap import v1
+from infertap.query import InvalidArgumentError, Query, abort_invalid
+from storage.archive import BY_REQUEST, SCHEMA_VERSION, Archive, ArchiveError, Interrupt
+from storage.backup import read_files
+from storage.event_log import log_event
+from storage.forgetting import Forgetting
+from storage.identity import caller_of
+from storage.numbers import Numbers
+from storage.redaction import TextRedaction
+
+_LONGEST_USER: Final = 4096
+Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
+R = TypeVar("R")
+
+
+class Admin(v1.AdminServiceServicer):
+    """Serves the contract's AdminService."""
+
+    def __init__(
+        self,
+        archive: Archive,
+        forgetting: Forgetting,
+        numbers: Numbers,
+        redaction: TextRedaction | None,
+        limit_bytes: int | None,
+    ) -> None:
+        """`limit_bytes`: what the archive is kept under on disk."""
+        self._archive = archive
+        self._forgetting = forgetting
+        self._numbers = numbers
+        self._redaction = redaction
+        self._limit_bytes = limit_bytes
+
+    async def DeleteRecords(  # noqa: N802
+        self, request: v1.DeleteRecordsRequest, context: Context
+    ) -> v1.DeleteRecordsResponse:
+        """See the contract."""
+        try:
+            query, user = self._asked(request)
+        except InvalidArgumentError as error:
+            await abort_invalid(context, error)
+        query = dataclasses.replace(query, tenant=caller_of(context).tenant)
+        if request.dry_run:
+            matched = await _while_asked(context, lambda interrupt: self._archive.matched(query, interrupt))
+            return v1.DeleteRecordsResponse(
+                records=matched.records,
+                feedback=matched.feedback,
+                record_bytes=matched.record_bytes,
+                user=user,
+            )
+        now_ns = time.time_ns()
+        deletion = await _while_asked(
+            context, lambda interrupt: self._archive.delete(query, BY_REQUEST, now_ns, interrupt)
+        )
+        await self._forgetting.tell(deletion.spools)
+        self._numbers.deleted.inc(deletion.records)
+        log_event("records deleted", records=deletion.records, feedback=deletion.feedback, by=_who(context))
+        return v1.DeleteRecordsResponse(records=deletion.records, feedback=deletion.feedback, user=user)
+
+    def _asked(self, request: v1.DeleteRecordsRequest) -> tuple[Query, str]:
+        """What is to be deleted, and the user as recorded where a raw one was given."""
+        query, user = Query.of(request.filter), ""
+        if request.raw_user:
+            if query.user:
+                raise InvalidArgumentError("raw_user", "the filter says a user already")
+            user = self._hashed(request.raw_user)
+            query = dataclasses.replace(query, user=user)
+        if query == Query():
+            raise InvalidArgumentError("filter", "says nothing; what everything matches deletes nothing")
+        return query, user
+
+    def _hashed(self, raw_user: str) -> str:
+        hashed = self._redaction.keyed_hash(raw_user) if self._redaction else ""
+        if len(raw_user) > _LONGEST_USER:
+            raise InvalidArgumentError("raw_user", f"longer than {_LONGEST_USER} characters")
+        if not hashed:
+            raise InvalidArgumentError("raw_user", "storage has no hash key (INFERTAP_HASH_KEY_FILE)")
+        return hashed
+
+    async def BackupArchive(  # noqa: N802
+        self,
+        request: v1.BackupArchiveRequest,  # noqa: ARG002
+        context: Context,
+    ) -> AsyncIterator[v1.BackupArchiveResponse]:
+        """See the contract."""
+        await _demand_all(context)
+        contents = v1.BackupContents(schema_version=SCHEMA_VERSION, infertap_version=infertap.__version__)
+        contents.time.GetCurrentTime()
+        snapshot = self._archive.snapshot()
+        try:
+            files = await asyncio.to_thread(snapshot.__enter__)
+        except ArchiveError as error:
+            await _unavailable(context, error)
+        try:
+            for each in files:
+                contents.files.add(name=each.name, size_bytes=each.size_bytes)
+            yield v1.BackupArchiveResponse(contents=contents)
+            async for chunk in read_files(files):
+                yield v1.BackupArchiveResponse(chunk=chunk)
+        finally:
+            await asyncio.shield(asyncio.to_thread(snapshot.__exit__, None, None, None))
+        log_event("archive backed up", files=len(files), by=_who(context))
+
+    async def GetArchive(  # noqa: N802
+        self,
+        request: v1.GetArchiveRequest,  # noqa: ARG002
+        context: Context,
+    ) -> v1.Archive:
+        """See the contract."""
+        await _demand_all(context)
+        usage = await _while_asked(context, lambda _: self._archive.usage())
+        answer = v1.Archive(
+            disk_bytes=usage.disk_bytes, limit_bytes=self._limit_bytes or 0, files=usage.files
+        )
+        for each in await _while_asked(context, lambda _: self._archive.damages()):
+            damaged = answer.damaged.add(name=each.name, kept_as=each.kept_as, why=each.why)
+            damaged.found_at.FromNanoseconds(each.found_ns)
+        return answer
+
+
+async def _while_asked(context: Context, act: Callable[[Interrupt], R]) -> R:
+    """What `act` gives, in a thread; told to end when the call is given up."""
+    interrupt = Interrupt()
+    try:
+        return await asyncio.to_thread(act, interrupt)
+    except ArchiveError as error:
+        await _unavailable(context, error)
+    except asyncio.CancelledError:
+        interrupt.set()
+        raise
+
+
+async def _demand_all(context: Context) -> None:
+    """What concerns the whole archive is for whoever may see all of it."""
+    if caller_of(context).tenant is not None:
+        await context.abort(grpc.StatusCode.PERMISSION_DENIED, "only for callers that see all tenants")
+
+
+async def _unavailable(context: Context, error: ArchiveError) -> NoReturn:
+    await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
+    raise AssertionError("abort returns never")
+
+
+def _who(context: Context) -> str:
+    return caller_of(context).name

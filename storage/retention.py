@@ -1,0 +1,48 @@
+"""Retention: keeps the archive as old and as large as the settings say, and tells how large it is.
+
+Touches the archive, in a thread, and the clock. It promises: one bounded step at a time, between which
+records come in; what fails is tried again.
+"""
+
+import asyncio
+import time
+from typing import Final
+
+from storage.archive import Archive, ArchiveError, Retention
+from storage.event_log import log_event
+from storage.numbers import Numbers
+
+# Between two looks at an archive that is as it should be, and between two steps.
+_LOOK_SECONDS: Final = 1.0
+_STEP_SECONDS: Final = 0.01
+
+
+class Retaining:
+    """The task that does it."""
+
+    def __init__(self, archive: Archive, retention: Retention, numbers: Numbers) -> None:
+        self._archive = archive
+        self._retention = retention
+        self._numbers = numbers
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            is_more = False
+            try:
+                is_more = await asyncio.to_thread(self.step)
+            except ArchiveError as error:
+                self._numbers.failed_expiries.inc()
+                log_event("retention failed", why=str(error))
+            await asyncio.sleep(_STEP_SECONDS if is_more else _LOOK_SECONDS)
+
+    def step(self) -> bool:
+        """One step; whether there is more to do. Raises ArchiveError."""
+        expired = self._archive.expire(self._retention, time.time_ns())
+        usage = self._archive.usage()
+        self._numbers.archive_bytes.set(usage.disk_bytes)
+        self._numbers.damaged_files.set(usage.damaged_files)
+        if expired.is_more:
+            self._numbers.expired.inc(expired.records)
+            log_event("records expired", records=expired.records, freed_bytes=expired.freed_bytes)
+        return expired.is_more
