@@ -70,6 +70,29 @@ VALUES: dict[str, dict[str, Any]] = {
             "settings": {"redactRulesFile": "/etc/infertap/rules/rules.toml"},
         },
     },
+    "identity": {
+        "example": {"enabled": True},
+        "storage": {
+            "tls": {"secretName": "storage-tls", "clientCertificates": True},
+            "identities": {"secretName": "storage-identities"},
+            "hashKeySecret": {"name": "infertap-hash-key"},
+            "mounts": [{"name": "rules", "mountPath": "/etc/infertap/rules", "configMap": {"name": "rules"}}],
+            "redactRulesFile": "/etc/infertap/rules/rules.toml",
+        },
+        "sidecar": {
+            "storageAccess": {
+                "tlsSecret": "sidecar-tls",
+                "clientCertificate": True,
+                "serverName": "storage.example",
+                "tokenSecret": {"name": "sidecar-token"},
+            }
+        },
+    },
+    "mesh": {
+        "example": {"enabled": True},
+        "storage": {"identities": {"secretName": "storage-identities"}},
+        "sidecar": {"storageAccess": {"tokenSecret": {"name": "sidecar-token"}}},
+    },
     "sidecars only": {"storage": {"enabled": False}, "example": {"enabled": True}},
 }
 
@@ -179,6 +202,55 @@ def test_files_that_settings_name(chart: Any) -> None:
     volumes = one(documents, "Deployment")["spec"]["template"]["spec"]["volumes"]
     assert {"name": "infertap-rules", "configMap": {"name": "rules"}} in volumes
     assert {"name": "infertap-tls", "secret": {"secretName": "tls"}} in volumes
+
+
+def storage_of(documents: list[dict[str, Any]]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Storage's pod and container."""
+    pod = one(documents, "StatefulSet")["spec"]["template"]["spec"]
+    return pod, pod["containers"][0]
+
+
+def check_files_are_mounted(pod: dict[str, Any], container: dict[str, Any]) -> None:
+    """Every file that the environment names lies under a mount, read-only, whose volume the pod has."""
+    volumes = {each["name"] for each in pod["volumes"]}
+    mounts = {each["mountPath"]: each for each in container["volumeMounts"]}
+    files = [value for value in environment(container).values() if value.startswith("/etc/infertap/")]
+    assert files
+    for file in files:
+        mount = mounts[file.rpartition("/")[0]]
+        assert mount["readOnly"]
+        assert mount["name"] in volumes
+
+
+def test_identity_on_both_sides(chart: Any) -> None:
+    """With Secrets storage has TLS, client certificates and identities, and the sidecar shows its own."""
+    documents = render(chart, VALUES["identity"])
+    pod, container = storage_of(documents)
+    check_files_are_mounted(pod, container)
+    variables = environment(container)
+    assert variables["INFERTAP_SERVER_TLS_CERT_FILE"] == "/etc/infertap/tls/tls.crt"
+    assert variables["INFERTAP_SERVER_CLIENT_CA_FILE"] == "/etc/infertap/tls/ca.crt"
+    assert variables["INFERTAP_IDENTITIES_FILE"] == "/etc/infertap/identities/identities.toml"
+    assert variables["INFERTAP_HASH_KEY_FILE"] == "/etc/infertap/hash-key/key"
+    assert "INFERTAP_INSECURE" not in variables
+    for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+        assert container[probe]["httpGet"]["scheme"] == "HTTPS"
+    check_files_are_mounted(one(documents, "Deployment")["spec"]["template"]["spec"], sidecar_of(documents))
+    variables = environment(sidecar_of(documents))
+    assert variables["INFERTAP_STORAGE_TLS_CA_FILE"] == "/etc/infertap/storage-tls/ca.crt"
+    assert variables["INFERTAP_STORAGE_TLS_SERVER_NAME"] == "storage.example"
+    assert variables["INFERTAP_STORAGE_TOKEN_FILE"] == "/etc/infertap/storage-token/token"
+    assert "INFERTAP_INSECURE" not in variables
+
+
+@pytest.mark.parametrize("name", ["defaults", "mesh"])
+def test_without_tls_it_is_said(chart: Any, name: str) -> None:
+    """Without TLS storage is told that something else protects it, and by default a network policy does."""
+    documents = render(chart, VALUES[name])
+    _, container = storage_of(documents)
+    assert environment(container)["INFERTAP_INSECURE"] == "on"
+    assert container["readinessProbe"]["httpGet"]["scheme"] == "HTTP"
+    assert one(documents, "NetworkPolicy")["spec"]["policyTypes"] == ["Ingress", "Egress"]
 
 
 def test_the_spool_cannot_evict_the_pod(chart: Any) -> None:

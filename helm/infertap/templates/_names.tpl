@@ -41,6 +41,36 @@ seccompProfile:
   type: RuntimeDefault
 {{- end }}
 
+{{- /* Files of storage that answer who is who: environment. */ -}}
+{{- define "infertap.storage.access" -}}
+{{- if .tls.secretName }}
+- name: INFERTAP_SERVER_TLS_CERT_FILE
+  value: /etc/infertap/tls/tls.crt
+- name: INFERTAP_SERVER_TLS_KEY_FILE
+  value: /etc/infertap/tls/tls.key
+{{- if .tls.clientCertificates }}
+- name: INFERTAP_SERVER_CLIENT_CA_FILE
+  value: /etc/infertap/tls/ca.crt
+{{- end }}
+{{- end }}
+{{- if .identities.secretName }}
+- name: INFERTAP_IDENTITIES_FILE
+  value: /etc/infertap/identities/{{ .identities.key }}
+{{- end }}
+{{- if not (and .tls.secretName .identities.secretName) }}
+- name: INFERTAP_INSECURE
+  value: "on"
+{{- end }}
+{{- if .hashKeySecret.name }}
+- name: INFERTAP_HASH_KEY_FILE
+  value: /etc/infertap/hash-key/{{ .hashKeySecret.key }}
+{{- end }}
+{{- with .redactRulesFile }}
+- name: INFERTAP_REDACT_RULES_FILE
+  value: {{ . | quote }}
+{{- end }}
+{{- end }}
+
 {{- /* Settings to environment: camelCase names, whole numbers kept whole, lists joined. Takes the map. */ -}}
 {{- define "infertap.environment" -}}
 {{- range $name, $value := . -}}

@@ -47,6 +47,9 @@ infertap.dev/sidecar: "true"
     - name: INFERTAP_STORAGE
       value: {{ . | quote }}
     {{- end }}
+    {{- with include "infertap.sidecar.access" $sidecar.storageAccess }}
+    {{- . | trim | nindent 4 }}
+    {{- end }}
     {{- if $sidecar.hashKeySecret.name }}
     - name: INFERTAP_HASH_KEY_FILE
       value: /etc/infertap/hash-key/{{ $sidecar.hashKeySecret.key }}
@@ -83,9 +86,40 @@ infertap.dev/sidecar: "true"
     {{- if $sidecar.hashKeySecret.name }}
     - {name: infertap-hash-key, mountPath: /etc/infertap/hash-key, readOnly: true}
     {{- end }}
+    {{- if $sidecar.storageAccess.tlsSecret }}
+    - {name: infertap-storage-tls, mountPath: /etc/infertap/storage-tls, readOnly: true}
+    {{- end }}
+    {{- if $sidecar.storageAccess.tokenSecret.name }}
+    - {name: infertap-storage-token, mountPath: /etc/infertap/storage-token, readOnly: true}
+    {{- end }}
     {{- range $sidecar.mounts }}
     - {name: infertap-{{ .name }}, mountPath: {{ .mountPath }}, readOnly: true}
     {{- end }}
+{{- end }}
+
+{{- define "infertap.sidecar.access" -}}
+{{- if .tlsSecret }}
+- name: INFERTAP_STORAGE_TLS_CA_FILE
+  value: /etc/infertap/storage-tls/ca.crt
+{{- if .clientCertificate }}
+- name: INFERTAP_STORAGE_TLS_CERT_FILE
+  value: /etc/infertap/storage-tls/tls.crt
+- name: INFERTAP_STORAGE_TLS_KEY_FILE
+  value: /etc/infertap/storage-tls/tls.key
+{{- end }}
+{{- with .serverName }}
+- name: INFERTAP_STORAGE_TLS_SERVER_NAME
+  value: {{ . | quote }}
+{{- end }}
+{{- end }}
+{{- if .tokenSecret.name }}
+- name: INFERTAP_STORAGE_TOKEN_FILE
+  value: /etc/infertap/storage-token/{{ .tokenSecret.key }}
+{{- if not .tlsSecret }}
+- name: INFERTAP_INSECURE
+  value: "on"
+{{- end }}
+{{- end }}
 {{- end }}
 
 {{- define "infertap.sidecar.volumes" -}}
@@ -95,6 +129,14 @@ infertap.dev/sidecar: "true"
 {{- if $sidecar.hashKeySecret.name }}
 - name: infertap-hash-key
   secret: {secretName: {{ $sidecar.hashKeySecret.name }}, defaultMode: 0444}
+{{- end }}
+{{- with $sidecar.storageAccess.tlsSecret }}
+- name: infertap-storage-tls
+  secret: {secretName: {{ . }}, defaultMode: 0444}
+{{- end }}
+{{- if $sidecar.storageAccess.tokenSecret.name }}
+- name: infertap-storage-token
+  secret: {secretName: {{ $sidecar.storageAccess.tokenSecret.name }}, defaultMode: 0444}
 {{- end }}
 {{- range $sidecar.mounts }}
 - name: infertap-{{ .name }}
