@@ -22,9 +22,11 @@ from infertap.query import (
     Measured,
     Query,
     StatsQuery,
+    Tally,
     stats_row,
 )
 from storage.archive.duckdb_conditions import Clause, call_conditions, conditions, row_conditions
+from storage.archive.interface import ArchiveError, Interrupt
 
 _WEIGHT: Final = (
     "CASE WHEN sampling_fraction > 0 AND sampling_fraction <= 1 "
@@ -86,14 +88,14 @@ def count_calls(cursor: "duckdb.DuckDBPyConnection", parts: Sequence[str], query
 
 
 def read_stats(
-    cursor: "duckdb.DuckDBPyConnection", parts: Sequence[str], asked: StatsQuery
+    cursor: "duckdb.DuckDBPyConnection", parts: Sequence[str], asked: StatsQuery, interrupt: Interrupt
 ) -> v1.GetStatsResponse:
-    """See Archive.stats; `parts` are the attached files. Raises duckdb.Error."""
+    """See Archive.stats; `parts` are the attached files. Raises duckdb.Error and ArchiveError."""
     if not parts:
-        return v1.GetStatsResponse()
+        return Tally(asked).answer()
     cursor.execute("BEGIN TRANSACTION READ ONLY")
     try:
-        return _Counting(cursor, asked, _calls(parts, asked.query)).answer()
+        return _Counting(cursor, asked, _calls(parts, asked.query), interrupt).answer()
     finally:
         with contextlib.suppress(duckdb.Error):
             cursor.execute("ROLLBACK")
@@ -124,6 +126,7 @@ class _Counting:
     cursor: "duckdb.DuckDBPyConnection"
     asked: StatsQuery
     calls: Clause
+    interrupt: Interrupt
 
     def answer(self) -> v1.GetStatsResponse:
         """The rows, those with the most calls first."""
@@ -143,14 +146,14 @@ class _Counting:
     def _counted(self) -> list[tuple[Any, ...]]:
         """Each group with its counts, and when the first and the last of all calls started."""
         by = ", ".join(self._names)
-        return self.cursor.execute(
+        return self._run(
             f"SELECT {by}{',' if by else ''} count(*), sum({_WEIGHT}) AS weight, "  # noqa: S608
             f"sum({_WEIGHT}) FILTER (state = {v1.FAILED}), sum({_WEIGHT}) FILTER (state = {v1.CANCELLED}), "
             f"min(min(start_ns)) OVER (), max(max(start_ns)) OVER () FROM ({self._grouped}) "
             f"{'GROUP BY ' + by if by else ''} ORDER BY {', '.join(['weight DESC', *self._names])} "
             f"LIMIT {self.asked.most + 1:d}",
             self.calls.values,
-        ).fetchall()
+        )
 
     def _measured(self, name: str, kept: Sequence[tuple[Any, ...]] | None) -> dict[tuple[Any, ...], Measured]:
         """The figures of one measure, by group; of those kept only, where others are left out."""
@@ -164,7 +167,7 @@ class _Counting:
             values += [[row[place] for row in kept] for place in range(len(names))]
         within = f"PARTITION BY {', '.join(names)}" if names else ""
         shares = ", ".join(f"min(top) FILTER (reached >= {share} * total)" for share in SHARES)
-        rows = self.cursor.execute(
+        rows = self._run(
             f"WITH buckets AS (SELECT {by} floor(ln({name}::DOUBLE + 1) * {FINENESS})::INTEGER AS bucket, "  # noqa: S608
             f"sum({_WEIGHT}) AS weight, max({name}) AS top, sum({_WEIGHT} * {name}) AS total_value "
             f"FROM ({self._grouped}) WHERE {where} GROUP BY {by} bucket), "
@@ -173,8 +176,13 @@ class _Counting:
             f"SELECT {by} any_value(total), sum(total_value), max(top), {shares} FROM running "
             f"{'GROUP BY ' + ', '.join(names) if names else ''}",
             values,
-        ).fetchall()
+        )
         return {row[: len(names)]: _figures(row[len(names) :]) for row in rows if row[len(names)]}
+
+    def _run(self, statement: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+        if self.interrupt.is_set:  # between two statements there is nothing to interrupt
+            raise ArchiveError("the query was ended")
+        return self.cursor.execute(statement, values).fetchall()
 
     @property
     def _names(self) -> list[str]:
