@@ -22,7 +22,7 @@ _COMMIT_BYTES: Final = 16 << 20
 _Batch = tuple[Sequence[Entry], "asyncio.Future[None]"]
 
 
-def _take_all(_: Sequence[Entry], __: int) -> None:
+def take_all(_: Sequence[Entry], __: int) -> None:
     """No check."""
 
 
@@ -36,7 +36,7 @@ class Writer:
         numbers: Numbers,
         in_flight: InFlight,
         *,
-        check: Callable[[Sequence[Entry], int], None] = _take_all,
+        check: Callable[[Sequence[Entry], int], None] = take_all,
     ) -> None:
         """`check` is called in the writer's thread with entries about to be kept, and the time; it may
         raise ArchiveError.

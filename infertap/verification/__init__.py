@@ -22,6 +22,7 @@ from infertap.verification.entries import (
     write_log,
 )
 from infertap.verification.heads import SignedHeads, read_heads
+from infertap.verification.inclusion import Inclusion, check_claim
 from infertap.verification.leaves import (
     DELETION,
     GAP,
@@ -45,7 +46,7 @@ from infertap.verification.merkle import (
     node_hash,
     root_of,
 )
-from infertap.verification.report import Report, Wrong
+from infertap.verification.report import Finding, Report, Wrong
 from infertap.verification.signed_note import (
     NoteError,
     PrivateKey,
@@ -69,7 +70,9 @@ __all__ = [
     "RECORD",
     "Checkpoint",
     "Envelope",
+    "Finding",
     "Frontier",
+    "Inclusion",
     "Leaf",
     "Ledger",
     "LogId",
@@ -84,6 +87,7 @@ __all__ = [
     "Tombstone",
     "Verifier",
     "Wrong",
+    "check_claim",
     "check_consistency",
     "check_inclusion",
     "consistency_proof",

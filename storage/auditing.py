@@ -1,0 +1,73 @@
+"""Auditing: the audit over the archive that storage opened, as its settings say."""
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from infertap import v1
+from infertap.verification import LogId
+from storage.archive import Archive
+from storage.audit import AuditArchive, Auditing, Signing, Sources, read_keys
+from storage.config import Settings
+from storage.event_log import log_event
+from storage.numbers import Numbers
+
+
+@runtime_checkable
+class Audited(Protocol):
+    """An archive whose engine keeps the audit's logs."""
+
+    on_drop: Callable[[str, str], object]
+
+    @property
+    def audit(self) -> AuditArchive:
+        """What the audit reads and writes."""
+
+    def heads(self) -> Mapping[LogId, tuple[int, bytes]]:
+        """Size and root of each log that this process writes."""
+
+
+def open_auditing(settings: Settings, archive: Archive, numbers: Numbers) -> Auditing | None:
+    """The audit of `archive`; None where its engine keeps no logs. Raises KeyFileError and ArchiveError."""
+    keys = read_keys(settings.audit_key_file) if settings.audit_key_file else []
+    if not isinstance(archive, Audited):
+        return None
+
+    def told(finding: v1.Finding) -> None:
+        kind = v1.Finding.Kind.Name(finding.kind).lower()
+        numbers.findings.labels(kind).inc()
+        log_event(
+            "audit finding",
+            kind=kind,
+            spool_id=finding.spool_id.hex(),
+            first=finding.first,
+            last=finding.last,
+            detail=finding.detail,
+        )
+
+    directory = Path(settings.checkpoint_dir) if settings.checkpoint_dir else None
+    auditing = Auditing(
+        Sources(archive.audit, archive.heads, archive.received),
+        Signing(keys, directory, settings.checkpoint_seconds),
+        log_event,
+        told,
+    )
+    numbers.watch_spools(lambda: auditing.spools.listed(None, time.time_ns()))
+    if auditing.checkpointing.can_sign:
+        archive.on_drop = _Dropping(archive.audit, auditing)
+    else:
+        log_event("nothing is signed", why="INFERTAP_AUDIT_KEY_FILE is not set")
+    return auditing
+
+
+class _Dropping:
+    """Called before a file of records goes: states what it held."""
+
+    def __init__(self, archive: AuditArchive, auditing: Auditing) -> None:
+        self._archive = archive
+        self._auditing = auditing
+
+    def __call__(self, _: str, part: str) -> None:
+        logs = [each for each in self._archive.logs() if each.part == part]
+        self._auditing.checkpointing.drop(logs, time.time_ns())
