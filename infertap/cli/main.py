@@ -38,13 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from infertap.demo import run_demo  # noqa: PLC0415  (imports nothing before it is asked for)
 
         return run_demo(once=read.once)
-    if read.command == "feedback":
-        from infertap.cli.feedback import run_feedback  # noqa: PLC0415
-
-        return run_feedback(read)
-    from infertap.cli.records import run_records  # noqa: PLC0415
-
-    return run_records(read)
+    if read.command in ("audit", "verify"):
+        return _run_audit(read)
+    return _run_asking(read)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -65,11 +61,37 @@ def _parser() -> argparse.ArgumentParser:
     )
     demo = commands.add_parser("demo", help="run the main job for real, on this machine")
     demo.add_argument("--once", action="store_true", help="end by itself once everything has been shown")
+    from infertap.cli.audit_options import add_audit, add_verify  # noqa: PLC0415
     from infertap.cli.options import add_feedback, add_records  # noqa: PLC0415
 
     add_records(commands.add_parser("records", help="fetch records"))
     add_feedback(commands.add_parser("feedback", help="say what became known of a call afterwards"))
+    add_audit(commands.add_parser("audit", help="keys, checkpoints, spools, and what was found wrong"))
+    add_verify(commands.add_parser("verify", help="hold what is kept against what was signed"))
     return parser
+
+
+def _run_asking(read: argparse.Namespace) -> int:
+    if read.command == "feedback":
+        from infertap.cli.feedback import run_feedback  # noqa: PLC0415
+
+        return run_feedback(read)
+    from infertap.cli.records import run_records  # noqa: PLC0415
+
+    return run_records(read)
+
+
+def _run_audit(read: argparse.Namespace) -> int:
+    if importlib.util.find_spec("cryptography") is None:
+        print("infertap audit needs another package: pip install 'infertap[audit]'", file=sys.stderr)
+        return 2
+    if read.command == "verify":
+        from infertap.cli.verify import run_verify  # noqa: PLC0415
+
+        return run_verify(read)
+    from infertap.cli.audit import run_audit  # noqa: PLC0415
+
+    return run_audit(read)
 
 
 def _become(module: str, arguments: list[str]) -> int:

@@ -18,14 +18,14 @@ def add_records(parser: argparse.ArgumentParser) -> None:
     """Add the commands under `records`."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     listing = actions.add_parser("list", help="records that match, newest first")
-    _add_common(listing)
+    add_common(listing)
     _add_filters(listing)
     listing.add_argument("--limit", type=_positive, default=50, metavar="N", help="at most so many (50)")
     getting = actions.add_parser("get", help="one record in full")
-    _add_common(getting)
+    add_common(getting)
     getting.add_argument("call_id", metavar="CALL_ID", help="the call's id")
     tailing = actions.add_parser("tail", help="records as they arrive")
-    _add_common(tailing)
+    add_common(tailing)
     _add_filters(tailing)
     tailing.add_argument("--backlog", type=_backlog, default=10, metavar="N", help="begin with so many (10)")
 
@@ -34,7 +34,7 @@ def add_feedback(parser: argparse.ArgumentParser) -> None:
     """Add the commands under `feedback`."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     adding = actions.add_parser("add", help="give feedback to a call, or to all calls of a request id")
-    _add_common(adding)
+    add_common(adding)
     _add_subject(adding, required=True)
     group = adding.add_argument_group("what is said of it, at least one")
     group.add_argument("--rating", type=float, metavar="NUMBER")
@@ -54,7 +54,7 @@ def add_feedback(parser: argparse.ArgumentParser) -> None:
     adding.add_argument("--source", default="", metavar="NAME", help="who or what gives it")
     adding.add_argument("--time", type=read_time, metavar="TIME", help="when it was given; else now")
     listing = actions.add_parser("list", help="what was given, latest first")
-    _add_common(listing)
+    add_common(listing)
     _add_subject(listing, required=False)
     listing.add_argument("--limit", type=_positive, default=50, metavar="N", help="at most so many (50)")
 
@@ -65,7 +65,8 @@ def _add_subject(parser: argparse.ArgumentParser, *, required: bool) -> None:
     subject.add_argument("--request-id", default="", metavar="ID")
 
 
-def _add_common(parser: argparse.ArgumentParser) -> None:
+def add_common(parser: argparse.ArgumentParser) -> None:
+    """Add where to ask, how to be let in, and --json."""
     parser.add_argument(
         "--address",
         metavar="HOST:PORT",

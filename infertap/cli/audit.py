@@ -1,0 +1,151 @@
+"""Audit: keys, checkpoints, spools, findings and exports, as `infertap audit` shows and writes them."""
+
+import argparse
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from google.protobuf.json_format import MessageToJson
+from google.protobuf.message import Message
+
+from infertap import v1
+from infertap.audit import AuditClient, AuditError, entry_of
+from infertap.cli.progress import Progress
+from infertap.cli.verify import UnusableError, connect, read_keys, tell
+from infertap.rendering import visible
+from infertap.verification import (
+    Inclusion,
+    LogId,
+    NoteError,
+    PublicKey,
+    check_claim,
+    make_key,
+    read_private_key,
+    write_entry,
+    write_log,
+)
+
+
+def run_audit(read: argparse.Namespace) -> int:
+    """Run `infertap audit …`; returns the exit status."""
+    try:
+        if read.action == "key":
+            return _key(Path(read.file), read.name)
+        with connect(read) as client:
+            return _ask(client, read)
+    except (AuditError, UnusableError) as error:
+        return tell(visible(str(error)))
+    except NoteError as error:
+        return tell(f"{read.action}: {error}")
+    except OSError as error:
+        return tell(f"{error.filename}: {error.strerror}")
+
+
+def _ask(client: AuditClient, read: argparse.Namespace) -> int:
+    if read.action == "spools":
+        _show(client.spools(read.wrong), spool_line, read.json, "no spools")
+    elif read.action == "findings":
+        _show(client.findings(), finding_line, read.json, "nothing was found wrong as it came in")
+    elif read.action == "checkpoint":
+        made = client.make_checkpoint() if read.make else client.checkpoint()
+        print(made.note, end="")
+    elif read.action == "proof":
+        _prove(client, read.call_id, read_keys(read.key))
+    else:
+        _export(client, Path(read.directory), read.first_day, read.last_day)
+    return 0
+
+
+def _key(file: Path, name: str) -> int:
+    """Print the public keys in a key file; first add a new one where there is a name for it."""
+    if name:
+        line = make_key(name).secret() + "\n"
+        handle = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        with open(handle, "w", encoding="ascii") as opened:
+            opened.write(line)
+    lines = file.read_text(encoding="ascii", errors="replace").splitlines()
+    for line in lines:
+        if line.strip() and not line.startswith("#"):
+            print(read_private_key(line.strip()).public)
+    return 0
+
+
+def _show(messages: Iterable[Message], line_of: object, as_json: bool, nothing: str) -> None:
+    is_empty = True
+    for message in messages:
+        is_empty = False
+        print(_json(message) if as_json else line_of(message))  # type: ignore[operator]
+    if is_empty and not as_json:
+        print(nothing)
+
+
+def _json(message: Message) -> str:
+    return MessageToJson(message, preserving_proto_field_name=True, indent=None, ensure_ascii=True)
+
+
+def spool_line(spool: v1.Spool) -> str:
+    """How a spool stands, in words."""
+    name = visible(f"{spool.namespace}/{spool.pod}/{spool.container}")
+    facts = [f"{spool.received} received"]
+    if spool.pending:
+        gone = spool.state in (v1.Spool.VANISHED, v1.Spool.QUARANTINED)
+        facts.append(f"{spool.pending} {'never sent' if gone else 'to be sent'}")
+    if spool.dead_lettered:
+        facts.append(f"{spool.dead_lettered} dead letters")
+    if spool.missing:
+        facts.append(f"{spool.missing} missing")
+    if spool.quarantined:
+        facts.append("an unreadable spool lies beside it")
+    state = v1.Spool.State.Name(spool.state).lower()
+    return (
+        f"{spool.spool_id.hex()}  {state:<11}  {spool.last_seen.ToJsonString()}  {name}  {', '.join(facts)}"
+    )
+
+
+def finding_line(finding: v1.Finding) -> str:
+    """A finding, in words."""
+    kind = v1.Finding.Kind.Name(finding.kind).lower().replace("_", " ")
+    where = f"spool {finding.spool_id.hex()}, " if finding.spool_id else ""
+    if finding.first:
+        where += f"{finding.first} to {finding.last}: "
+    return f"{finding.found_at.ToJsonString()}  {kind}: {where}{visible(finding.detail)}"
+
+
+def _export(client: AuditClient, directory: Path, first_day: str, last_day: str) -> None:
+    """Write an audit export into a new directory."""
+    directory.mkdir(parents=True)
+    (directory / "checkpoint").write_text(client.checkpoint().note, encoding="utf-8")
+    with (directory / "heads.jsonl").open("wb") as heads:
+        for statement in client.statements():
+            heads.write((statement if len(statement) != 32 else statement.hex().encode()) + b"\n")
+    with (directory / "logs.jsonl").open("w", encoding="utf-8") as logs, Progress("entries") as progress:
+        for each in client.entries(first_day, last_day):
+            if isinstance(each, LogId):
+                logs.write(write_log(each))
+            else:
+                logs.write(write_entry(each))
+                progress.add()
+    print(f"exported to {directory}", file=sys.stderr)
+
+
+def _prove(client: AuditClient, call_id: str, keys: list[PublicKey]) -> None:
+    proof = client.inclusion_proof(call_id)
+    claim = Inclusion(
+        entry=entry_of(proof.entry),
+        log=LogId(proof.log.tenant, proof.log.day, proof.log.log),
+        path=list(proof.path),
+        statement=proof.statement.data,
+        statement_index=proof.statement_index,
+        statement_path=list(proof.statement_path),
+        note=proof.checkpoint.note,
+    )
+    try:
+        statement = check_claim(claim, keys)
+    except ValueError as error:
+        raise AuditError(f"the proof does not hold: {error}") from None
+    leaf = claim.entry.leaf
+    print(f"record    spool {leaf.spool_id.hex()}, sequence {leaf.first}, hash {leaf.hash.hex()}")
+    print(f"leaf      {claim.entry.index} of log {claim.log}, which had {statement.size} leaves")
+    print(f"signed    {proof.checkpoint.made_at.ToJsonString()} by {claim.note.splitlines()[0]}")
+    print("it holds")

@@ -1,0 +1,206 @@
+"""Verify: holds an export, or a running storage, against what was signed, and says what is wrong.
+
+Exit status: 0 everything holds, 1 something is wrong, 2 it could not be verified.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final, TextIO
+
+from infertap.audit import AuditClient, AuditError
+from infertap.cli.progress import Progress
+from infertap.client import ADDRESS_SETTING, DEFAULT_ADDRESS
+from infertap.connection import AccessError, Connection
+from infertap.rendering import visible
+from infertap.verification import (
+    Ledger,
+    LoggedEntry,
+    LogId,
+    NoteError,
+    PublicKey,
+    Report,
+    Verifier,
+    read_heads,
+    read_line,
+    read_public_key,
+)
+
+# A record of three MiB in base64, and some more.
+_MOST_LINE: Final = 8 << 20
+_MOST_FILE: Final = 1 << 20
+_SHOWN: Final = 100
+
+
+class UnusableError(Exception):
+    """What was given can't be used; the message says why."""
+
+
+def run_verify(read: argparse.Namespace) -> int:
+    """Run `infertap verify …`; returns the exit status."""
+    try:
+        keys = _trusted(read)
+        report = _verify_export(read, keys) if read.export else _verify_storage(read, keys)
+    except (AuditError, UnusableError) as error:
+        return tell(visible(str(error)))
+    except OSError as error:
+        return tell(f"{error.filename}: {error.strerror}")
+    show(report)
+    return 0 if report.is_good else 1
+
+
+def _trusted(read: argparse.Namespace) -> list[PublicKey]:
+    if not read.key and not read.unsigned:
+        raise UnusableError("--key: whose signature counts? (or --unsigned, to look at chains only)")
+    return read_keys(read.key)
+
+
+def tell(what: str) -> int:
+    """Say why it could not be done; returns the exit status."""
+    print(f"infertap: {what}", file=sys.stderr)
+    return 2
+
+
+def connect(read: argparse.Namespace) -> AuditClient:
+    """The client that the options ask for. Raises AuditError."""
+    access = ("ca_file", "cert_file", "key_file", "server_name", "token_file")
+    try:
+        connection = Connection.of(
+            read.address or os.environ.get(ADDRESS_SETTING) or DEFAULT_ADDRESS,
+            **{name: getattr(read, name) for name in access},
+        )
+    except AccessError as error:
+        raise AuditError(str(error)) from None
+    return AuditClient(connection)
+
+
+def read_keys(given: Sequence[str] | None) -> list[PublicKey]:
+    """Public keys, each as text or in a file with one a line. Raises UnusableError."""
+    found: list[PublicKey] = []
+    for each in given or ():
+        lines = [each] if "+" in each else _read(Path(each)).splitlines()
+        try:
+            found += [read_public_key(line) for line in lines if line.strip()]
+        except NoteError as error:
+            raise UnusableError(f"--key {each}: {error}") from None
+    return found
+
+
+def _verify_export(read: argparse.Namespace, keys: list[PublicKey]) -> Report:
+    export = Path(read.export)
+    own = export / "checkpoint"
+    notes = _notes(read.checkpoint) or ([_read(own)] if keys and own.exists() else [])
+    report = Report()
+    statements = list(_statements(export / "heads.jsonl"))
+    heads = read_heads(notes, keys, statements, report)
+    lines = export / "logs.jsonl"
+    with lines.open(encoding="utf-8", newline="\n") as file, Ledger() as ledger:
+        verifier = Verifier(heads, report, ledger, _range(read))
+        with Progress("bytes", lines.stat().st_size) as progress:
+            for each in _lines(file, progress):
+                _give(verifier, each)
+        verifier.end()
+    return report
+
+
+def _verify_storage(read: argparse.Namespace, keys: list[PublicKey]) -> Report:
+    report = Report()
+    with connect(read) as client, Ledger() as ledger:
+        notes = _notes(read.checkpoint)
+        if keys:
+            notes.append(client.checkpoint().note)
+        heads = read_heads(notes, keys, list(client.statements()), report)
+        covers = _range(read)
+        total = sum(heads.size(log) for log in heads.roots if covers(log) and log not in heads.dropped)
+        verifier = Verifier(heads, report, ledger, covers)
+        with Progress("entries", total) as progress:
+            for each in client.entries(read.first_day, read.last_day):
+                _give(verifier, each)
+                progress.add()
+        verifier.end()
+    return report
+
+
+def _give(verifier: Verifier, each: LogId | LoggedEntry) -> None:
+    if isinstance(each, LogId):
+        verifier.begin(each)
+    else:
+        verifier.take(each)
+
+
+class _Range:
+    """The days that are looked at."""
+
+    def __init__(self, first_day: str, last_day: str) -> None:
+        self._first, self._last = first_day, last_day
+
+    def __call__(self, log: LogId) -> bool:
+        return self._first <= log.day and (not self._last or log.day <= self._last)
+
+
+def _range(read: argparse.Namespace) -> _Range:
+    return _Range(read.first_day, read.last_day)
+
+
+def _notes(given: Sequence[str] | None) -> list[str]:
+    """The checkpoints in files, and in files of directories. Raises UnusableError."""
+    files: list[Path] = []
+    for each in map(Path, given or ()):
+        files += sorted(each.glob("checkpoint*")) if each.is_dir() else [each]
+    return [_read(each) for each in files if each.suffix != ".new"]
+
+
+def _read(path: Path) -> str:
+    try:
+        with path.open(encoding="utf-8") as file:
+            return file.read(_MOST_FILE)
+    except UnicodeDecodeError:
+        raise UnusableError(f"{path}: not text") from None
+
+
+def _statements(path: Path) -> Iterator[bytes]:
+    """Statements as they are hashed; where a line holds a hash alone, that."""
+    with path.open("rb") as file:
+        for line in file:
+            said = line.removesuffix(b"\n")
+            yield said if said.startswith(b"{") else _hash(path, said)
+
+
+def _hash(path: Path, said: bytes) -> bytes:
+    try:
+        hashed = bytes.fromhex(said.decode("ascii"))
+    except ValueError:
+        hashed = b""
+    if len(hashed) != 32:
+        raise UnusableError(f"{path}: not the log of heads")
+    return hashed
+
+
+def _lines(file: TextIO, progress: Progress) -> Iterator[LogId | LoggedEntry]:
+    number = 0
+    while line := file.readline(_MOST_LINE):
+        number += 1
+        progress.add(len(line))
+        try:
+            yield read_line(line)
+        except ValueError as error:
+            raise UnusableError(f"{file.name}, line {number}: {error}") from None
+
+
+def show(report: Report) -> None:
+    """Print what was looked at, what is wrong, and what can't be told."""
+    seen = report.seen
+    looked_at = ("records", "tombstones", "gaps", "deletions", "spools", "logs", "checkpoints")
+    print("looked at: " + ", ".join(f"{seen[name]:,} {name}" for name in looked_at))
+    for finding in report.findings[:_SHOWN]:
+        print(f"WRONG  {visible(str(finding))}")
+    more = sum(report.wrong.values()) - min(len(report.findings), _SHOWN)
+    if more > 0:
+        print(f"WRONG  and {more:,} more")
+    for spool_id, sequence in sorted(report.first_bad.items()):
+        print(f"first bad sequence of spool {spool_id.hex()}: {sequence}")
+    for sentence in report.untold:
+        print(f"can't be told: {sentence}")
+    print("everything that is signed holds" if report.is_good else "NOT as it was signed")
