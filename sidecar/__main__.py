@@ -7,9 +7,12 @@ Exit status 0 after a drain, 2 with one line for each fault where the settings o
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 
+from infertap.faults import tell_without_text
 from infertap.settings import describe
 from sidecar import config, hash_key, parent, tls
+from sidecar.event_log import log_event
 
 _USAGE = """\
 usage: python -m sidecar [--help]
@@ -38,4 +41,5 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os
 
 
 if __name__ == "__main__":
+    tell_without_text(partial(log_event, "parent"))
     sys.exit(main())

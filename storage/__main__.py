@@ -8,9 +8,11 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 
+from infertap.faults import tell_without_text
 from infertap.settings import describe
 from storage import config, migrate
 from storage.archive import ArchiveError
+from storage.event_log import log_event
 from storage.process import StartError, run
 
 _USAGE = """\
@@ -48,4 +50,5 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os
 
 
 if __name__ == "__main__":
+    tell_without_text(log_event)
     sys.exit(main())

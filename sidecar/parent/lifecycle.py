@@ -17,7 +17,7 @@ from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import Final
 
-from sidecar import core_files
+from infertap import core_files
 from sidecar.account import Account, draw_up
 from sidecar.config import Settings
 from sidecar.event_log import log_event

@@ -2,7 +2,9 @@
 
 import os
 import sys
+from functools import partial
 
+from infertap.faults import tell_without_text
 from sidecar import config
 from sidecar.event_log import log_event
 from sidecar.hash_key import HashKeyError
@@ -14,6 +16,7 @@ from sidecar.spool import SpoolError
 
 def main() -> int:
     """Read what the parent hands over and the settings, and run the recorder; returns the exit status."""
+    tell_without_text(partial(log_event, "recorder"))
     inheritance = read_arguments(sys.argv[1:])
     try:
         return 0 if run(config.read(os.environ), inheritance) else 1

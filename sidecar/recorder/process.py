@@ -22,10 +22,10 @@ from typing import Any, Final
 import uvloop
 
 import infertap
-from infertap import v1
+from infertap import core_files, v1
 from infertap.connection import Connection
 from infertap.identity import ServerFiles
-from sidecar import collecting, core_files
+from sidecar import collecting
 from sidecar.account import draw_up, terms
 from sidecar.api import Api, ApiFiles, CannotServeError
 from sidecar.config import Settings

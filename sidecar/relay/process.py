@@ -19,7 +19,8 @@ from typing import Final
 
 import uvloop
 
-from sidecar import collecting, core_files
+from infertap import core_files
+from sidecar import collecting
 from sidecar.account import close_books
 from sidecar.compiled import is_compiled
 from sidecar.config import Route, Settings

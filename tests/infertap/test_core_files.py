@@ -9,21 +9,24 @@ import pytest
 
 _SCRIPT = """
 import json, resource, sys
-from sidecar import core_files
+from infertap import core_files
 resource.setrlimit(resource.RLIMIT_CORE, tuple(json.loads(sys.argv[1])))
 core_files.forbid()
 core_files.forbid()
-print(json.dumps(resource.getrlimit(resource.RLIMIT_CORE)), flush=True)
+import ctypes
+dumpable = ctypes.CDLL(None).prctl(3, 0, 0, 0, 0)
+print(json.dumps([*resource.getrlimit(resource.RLIMIT_CORE), dumpable]), flush=True)
 import os
 os.abort()
 """
 
 
 @pytest.mark.parametrize(
-    ("before", "after"), [((-1, -1), [1, 1]), ((0, 4096), [1, 1]), ((0, 0), [0, 0]), ((1, 1), [1, 1])]
+    ("before", "after"),
+    [((-1, -1), [1, 1, 1]), ((0, 4096), [1, 1, 1]), ((0, 0), [0, 0, 0]), ((1, 1), [1, 1, 1])],
 )
 def test_no_core(tmp_path: object, before: tuple[int, int], after: list[int]) -> None:
-    """Whatever the limit was, it is the one that dumps nothing, or the 0 that can't be raised."""
+    """Whatever the limit was, it is the one that dumps nothing; where it stays 0 nobody may dump it."""
     command = [sys.executable, "-c", _SCRIPT, json.dumps(before)]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, cwd=str(tmp_path), env=os.environ | {"PYTHONPATH": os.getcwd()}
