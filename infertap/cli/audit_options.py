@@ -67,6 +67,6 @@ def _add_days(parser: argparse.ArgumentParser) -> None:
 
 def _day(text: str) -> str:
     try:
-        return date.fromisoformat(text).isoformat()
+        return date.fromisoformat(text).isoformat() if text else ""
     except ValueError:
         raise argparse.ArgumentTypeError("expected a day such as 2026-11-21 (UTC)") from None

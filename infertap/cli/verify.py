@@ -4,6 +4,7 @@ Exit status: 0 everything holds, 1 something is wrong, 2 it could not be verifie
 """
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -47,7 +48,10 @@ def run_verify(read: argparse.Namespace) -> int:
         return tell(visible(str(error)))
     except OSError as error:
         return tell(f"{error.filename}: {error.strerror}")
-    show(report)
+    if read.json:
+        print(as_json(report))
+    else:
+        show(report)
     return 0 if report.is_good else 1
 
 
@@ -187,6 +191,29 @@ def _lines(file: TextIO, progress: Progress) -> Iterator[LogId | LoggedEntry]:
             yield read_line(line)
         except ValueError as error:
             raise UnusableError(f"{file.name}, line {number}: {error}") from None
+
+
+def as_json(report: Report) -> str:
+    """The report as one JSON object; of the findings at most a thousand."""
+    findings = [
+        {
+            "wrong": finding.wrong,
+            "spool_id": finding.spool_id.hex(),
+            "first": finding.first,
+            "last": finding.last,
+            "detail": finding.detail,
+        }
+        for finding in report.findings
+    ]
+    said = {
+        "holds": report.is_good,
+        "looked_at": dict(report.seen),
+        "wrong": dict(report.wrong),
+        "first_bad": {spool_id.hex(): sequence for spool_id, sequence in report.first_bad.items()},
+        "findings": findings,
+        "untold": report.untold,
+    }
+    return json.dumps(said)
 
 
 def show(report: Report) -> None:

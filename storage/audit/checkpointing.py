@@ -163,16 +163,16 @@ class Checkpointing:
 
     # -- signing
 
-    def make(self, now_ns: int) -> v1.Checkpoint:
-        """State what has grown, and sign; the latest checkpoint again where nothing has. Raises ArchiveError,
-        and OSError where the directory can't be written; needs a key.
+    def make(self, now_ns: int) -> v1.Checkpoint | None:
+        """State what has grown, and sign; the latest checkpoint again where nothing has, None where nothing
+        ever was. Raises ArchiveError, and OSError where the directory can't be written; needs a key.
         """
         with self._lock:
             heads = sorted(self._heads().items(), key=lambda each: str(each[0]))
             grown = [(log, head) for log, head in heads if self._has_grown(log, head[0])]
             self._append([state(HEAD, log, head, now_ns) for log, head in grown])
             latest = self.latest()
-            if latest is not None and latest.size == self._tree.size and not grown:
+            if not self._tree.size or (latest is not None and latest.size == self._tree.size):
                 return latest
             checkpoint = Checkpoint(self._keys[0].name, self._tree.size, self._tree.root())
             note = sign_checkpoint(checkpoint, self._keys)

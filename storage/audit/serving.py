@@ -73,7 +73,8 @@ class Audit(v1.AuditServiceServicer):
         checkpointing = self._auditing.checkpointing
         if not checkpointing.can_sign:
             await _refuse(context, "storage has no key to sign with: INFERTAP_AUDIT_KEY_FILE")
-        return await self._do(context, lambda: checkpointing.make(time.time_ns()))
+        made = await self._do(context, lambda: checkpointing.make(time.time_ns()))
+        return made if made is not None else await _refuse(context, "there is nothing to sign yet")
 
     async def GetCheckpoint(  # noqa: N802
         self, request: v1.GetCheckpointRequest, context: Context
