@@ -1,12 +1,14 @@
-"""Records: RecordService over the spool: by call id, newest first page by page, and live."""
+"""Records: RecordService over the spool: by call id, page by page, live, all, and in figures."""
 
 import asyncio
 import contextlib
+import dataclasses
 import struct
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable
-from typing import Any, Final, TypeAlias, TypeVar
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Any, Final, TypeAlias
 
 import grpc
 import grpc.aio
@@ -14,35 +16,42 @@ import grpc.aio
 from infertap import v1
 from infertap.query import (
     InvalidArgumentError,
+    Order,
     PageTokens,
     Query,
     ReadMask,
+    StatsQuery,
+    Tally,
+    TooManyFiguresError,
+    abort_exhausted,
     abort_invalid,
-    is_segment,
-    join_segments,
     page_in_flight,
     read_backlog,
     read_call_id,
     read_page_size,
 )
+from sidecar.api.walking import STEP, Walking
 from sidecar.in_flight import CallInFlight, InFlight
-from sidecar.spool import Spool, Spooled, SpoolError
+from sidecar.spool import Spool
 
-# A position is the sequence of the last record looked at: what comes later does not move it. Among calls in
-# flight, which have none, it is 0 and the call id of the last one shown.
-_POSITION: Final = struct.Struct(">Q16s")
+# A position is the latest sequence there was when the list began, and that of the last record looked at: what
+# comes later moves neither. Among calls in flight, which have none, the second is 0, and the call id of the
+# last one shown follows.
+_POSITION: Final = struct.Struct(">QQ16s")
 _NO_CALL: Final = bytes(16)
-# Records that are looked at in one step, between which others have their turn.
-_STEP: Final = 200
 # A page is also full when the next record would make it weigh more (clients of gRPC take 4 MiB unless told
 # otherwise; a record alone is at most 3 MiB), and when it took so long: then it may be short.
 _PAGE_BYTES: Final = 7 << 19
 _PAGE_SECONDS: Final = 5.0
+_EXPORTED: Final = 1000
 # What a record costs on a page beside its own bytes.
 _ITEM_BYTES: Final = 8
 _TAIL_SECONDS: Final = 1.0
+_LAST: Final = (1 << 63) - 1
+_ORDER: Final = (
+    "a sidecar lists in the order of recording: start_time, or start_time desc; ask storage for others"
+)
 
-R = TypeVar("R")
 Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 
 
@@ -51,6 +60,7 @@ class Records(v1.RecordServiceServicer):
 
     def __init__(self, spool: Spool, in_flight: InFlight) -> None:
         self._spool = spool
+        self._walking = Walking(spool)
         self._in_flight = in_flight
         self._news = asyncio.Event()
 
@@ -67,8 +77,8 @@ class Records(v1.RecordServiceServicer):
             await abort_invalid(context, error)
         # First: a call that ends in between is found as its record.
         in_flight = self._in_flight.find(key, time.monotonic_ns())
-        spooled = await self._ask(context, self._spool.find, key)
-        if spooled is not None and (row := await self._row(context, spooled)) is not None:
+        spooled = await self._walking.ask(context, self._spool.find, key)
+        if spooled is not None and (row := await self._walking.row(context, spooled)) is not None:
             return mask.apply(row)
         if in_flight is None:
             await context.abort(
@@ -81,23 +91,23 @@ class Records(v1.RecordServiceServicer):
     ) -> v1.ListRecordsResponse:
         """See the contract."""
         try:
-            query, mask = Query.of(request.filter), ReadMask(request.read_mask)
+            query, mask = _read_query(request), ReadMask(request.read_mask)
             size, tokens = read_page_size(request.page_size), PageTokens(query, _POSITION.size)
-            position = tokens.unpack(request.page_token)
+            position = _read_position(tokens, request.page_token)
         except InvalidArgumentError as error:
             await abort_invalid(context, error)
-        below, below_call = (0, None) if position is None else _POSITION.unpack(position)
+        as_of, beyond, below_call = position or (await self._walking.latest(context), 0, None)
         page = v1.ListRecordsResponse()
         after: tuple[int, bytes] | None = None
-        if query.wants_in_flight and not below:
+        if query.wants_in_flight and not beyond:
             found, after = await self._page_in_flight(query, mask, below_call, size)
             page.records.extend(found)
         if query.wants_records and not page.records:
-            found, last = await self._page(query, mask, below or None, size, context)
+            found, last = await self._page(query, mask, (beyond, as_of, size), context)
             page.records.extend(found)
             after = (last, _NO_CALL) if last else None
         if after is not None:
-            page.next_page_token = tokens.pack(_POSITION.pack(*after))
+            page.next_page_token = tokens.pack(_POSITION.pack(as_of, *after))
         return page
 
     async def TailRecords(  # noqa: N802
@@ -110,11 +120,10 @@ class Records(v1.RecordServiceServicer):
         except InvalidArgumentError as error:
             await abort_invalid(context, error)
         spool_id = self._spool.spool_id
-        latest = await self._ask(context, self._spool.newest_first, None, 1)
-        after = latest[0].sequence if latest else 0
-        for sequence in reversed(await self._latest(query, backlog, after + 1, context)):
-            earlier = await self._ask(context, self._spool.get, sequence)
-            if earlier is not None and (row := await self._row(context, earlier)) is not None:
+        after = await self._walking.latest(context)
+        for sequence in reversed(await self._latest(query, backlog, after, context)):
+            earlier = await self._walking.ask(context, self._spool.get, sequence)
+            if earlier is not None and (row := await self._walking.row(context, earlier)) is not None:
                 yield mask.apply(row)
         turn = -1
         while True:
@@ -127,14 +136,56 @@ class Records(v1.RecordServiceServicer):
             turn = appeared[-1].turn if appeared else max(turn, 0)
             if spool_id != self._spool.spool_id:  # a new spool, whose sequences begin again
                 spool_id, after = self._spool.spool_id, 0
-            step = await self._ask(context, self._spool.oldest_first, after, _STEP)
+            step = await self._walking.ask(context, self._spool.oldest_first, after, STEP)
             for spooled in step:
                 after = spooled.sequence
-                row = await self._row(context, spooled)
+                row = await self._walking.row(context, spooled)
                 if row is not None and not row.is_continued and query.matches(row):
                     yield mask.apply(row)
             if not step:
                 await _any_of(news, _TAIL_SECONDS)
+
+    async def ExportRecords(  # noqa: N802
+        self, request: v1.ExportRecordsRequest, context: Context
+    ) -> AsyncIterator[v1.ExportRecordsResponse]:
+        """See the contract; how many there are is not known before they have been looked through."""
+        try:
+            query, mask = Query.of(request.filter), ReadMask(request.read_mask)
+            tokens = PageTokens(_Exported(query), _POSITION.size, "resume_token")
+            position = _read_position(tokens, request.resume_token)
+        except InvalidArgumentError as error:
+            await abort_invalid(context, error)
+        as_of, beyond, _ = position or (await self._walking.latest(context), 0, None)
+        ascending = dataclasses.replace(query, order=Order("start_time", is_descending=False))
+        is_over = False
+        while not is_over:
+            found, last = await self._page(ascending, mask, (beyond, as_of, _EXPORTED), context)
+            is_over, beyond = not last, last or as_of
+            token = tokens.pack(_POSITION.pack(as_of, beyond, _NO_CALL))
+            yield v1.ExportRecordsResponse(records=found, resume_token=token)
+
+    async def GetStats(  # noqa: N802
+        self, request: v1.GetStatsRequest, context: Context
+    ) -> v1.GetStatsResponse:
+        """See the contract; RESOURCE_EXHAUSTED where the spool holds more than can be counted in time."""
+        try:
+            asked = StatsQuery.of(request)
+        except InvalidArgumentError as error:
+            await abort_invalid(context, error)
+        tally, until = Tally(asked), _page_end(context)
+        as_of = await self._walking.latest(context)
+        earliest: v1.Record | None = None
+        async for step in self._walking.back(context, asked.query, as_of + 1, as_of):
+            rows = [looked.row for looked in step if looked.row is not None]
+            try:
+                for row in rows:
+                    tally.add(row)
+            except TooManyFiguresError:
+                await abort_exhausted(context, "group_by", "more figures than a sidecar counts; ask storage")
+            earliest = rows[-1] if rows else earliest
+            if asyncio.get_running_loop().time() >= until:
+                await abort_exhausted(context, "filter.start_time", _too_early(earliest))
+        return tally.answer()
 
     async def _page_in_flight(
         self, query: Query, mask: ReadMask, below: bytes | None, size: int
@@ -149,67 +200,43 @@ class Records(v1.RecordServiceServicer):
         return found, (0, _NO_CALL) if query.wants_records else None
 
     async def _page(
-        self, query: Query, mask: ReadMask, below: int | None, size: int, context: Context
+        self, query: Query, mask: ReadMask, place: tuple[int, int, int], context: Context
     ) -> tuple[list[v1.Record], int]:
-        """At most `size` records that match, and the sequence below which the next page begins; 0 for the
-        last.
+        """Records that match, and the sequence beyond which the next page begins; 0 for the last.
+
+        `place`: the sequence beyond which this one begins, 0 for the first; as of which it is; how many.
         """
         found: list[v1.Record] = []
-        weight = 0
-        until = _page_end(context)
-        while step := await self._ask(context, self._spool.newest_first, below, _STEP):
-            for spooled in step:
-                row = await self._row(context, spooled)
-                if row is not None and query.matches(row) and not self._is_shown(query, row):
-                    record = mask.apply(row)
+        beyond, as_of, size = place
+        weight, until = 0, _page_end(context)
+        walk = self._walking.back if query.order.is_descending else self._walking.forth
+        begin = beyond or (as_of + 1 if query.order.is_descending else 0)
+        async for step in walk(context, query, begin, as_of):
+            for looked in step:
+                if looked.row is not None and not self._is_shown(query, looked.row):
+                    record = mask.apply(looked.row)
                     weight += record.ByteSize() + _ITEM_BYTES
                     if found and weight > _PAGE_BYTES:
-                        return found, spooled.sequence + 1
+                        return found, beyond
                     found.append(record)
-                    if len(found) == size:
-                        return found, spooled.sequence
-                below = spooled.sequence
+                beyond = looked.sequence
+                if len(found) == size:
+                    return found, beyond
             if asyncio.get_running_loop().time() >= until:
-                return found, below or 0
+                return found, beyond
         return found, 0
 
-    async def _latest(self, query: Query, count: int, below: int, context: Context) -> list[int]:
+    async def _latest(self, query: Query, count: int, as_of: int, context: Context) -> list[int]:
         """Sequences of the latest `count` records that match, descending."""
         found: list[int] = []
         until = _page_end(context)
-        while len(found) < count and asyncio.get_running_loop().time() < until:
-            step = await self._ask(context, self._spool.newest_first, below, _STEP)
-            if not step:
+        if not count:
+            return found
+        async for step in self._walking.back(context, query, as_of + 1, as_of):
+            found += [each.sequence for each in step if each.row is not None and not each.row.is_continued]
+            if len(found) >= count or asyncio.get_running_loop().time() >= until:
                 break
-            for spooled in step:
-                row = await self._row(context, spooled)
-                if row is not None and not row.is_continued and query.matches(row):
-                    found.append(spooled.sequence)
-            below = step[-1].sequence
         return found[:count]
-
-    async def _ask(self, context: Context, read: Callable[..., R], *arguments: object) -> R:
-        try:
-            return await asyncio.to_thread(read, *arguments)
-        except SpoolError:
-            await context.abort(grpc.StatusCode.UNAVAILABLE, "the spool can't be read now")
-            raise
-
-    async def _row(self, context: Context, spooled: Spooled) -> v1.Record | None:
-        """What stands for a call in lists: its record, or its segments joined where this is the latest of
-        them; None where another one stands for it.
-        """
-        record = self._served(spooled)
-        if not is_segment(record):
-            return record
-        key = uuid.UUID(record.call_id).bytes
-        latest = await self._ask(context, self._spool.find, key)
-        if latest is not None and latest.sequence != spooled.sequence:
-            return None
-        return await self._ask(context, self._joined, key)
-
-    def _joined(self, key: bytes) -> v1.Record | None:
-        return join_segments(map(self._served, self._spool.find_all(key)))
 
     def _is_shown(self, query: Query, row: v1.Record) -> bool:
         """Whether a call that goes on is shown among those in flight, as it stands now."""
@@ -224,12 +251,35 @@ class Records(v1.RecordServiceServicer):
         record.spool_id = self._spool.spool_id
         return record
 
-    def _served(self, spooled: Spooled) -> v1.Record:
-        """The record, with what only its server knows."""
-        record = v1.Record.FromString(spooled.record)
-        record.sequence = spooled.sequence
-        record.spool_id = self._spool.spool_id
-        return record
+
+class _Exported:
+    """What is exported, for tokens: no list goes on where an export ended."""
+
+    def __init__(self, query: Query) -> None:
+        self.digest = bytes(each ^ 0xFF for each in query.digest)
+
+
+def _read_query(request: v1.ListRecordsRequest) -> Query:
+    query = Query.of(request.filter, request.order_by)
+    if query.order.key != "start_time":
+        raise InvalidArgumentError("order_by", _ORDER)
+    return query
+
+
+def _read_position(tokens: PageTokens, token: str) -> tuple[int, int, bytes] | None:
+    """As of which sequence a list is, beyond which it goes on, and below which call; None for a new one."""
+    packed = tokens.unpack(token)
+    if packed is None:
+        return None
+    as_of, beyond, call = _POSITION.unpack(packed)
+    return min(as_of, _LAST - 1), min(beyond, _LAST), call
+
+
+def _too_early(earliest: v1.Record | None) -> str:
+    if earliest is None:
+        return "more records than can be looked through in time; ask for a later time, or ask storage"
+    reached = datetime.fromtimestamp(earliest.timing.start.seconds, UTC)
+    return f"counted back to {reached:%Y-%m-%dT%H:%M:%SZ} in time; ask for what started after, or ask storage"
 
 
 async def _any_of(news: asyncio.Event, seconds: float) -> None:
