@@ -60,7 +60,7 @@ class DuckdbArchive:
         self._directory = directory
         self._lock = lock
         self._opened = opened
-        self._reading = Reading(opened.connection, opened.parts)
+        self._reading = Reading(opened.connection, opened.parts, opened.examining.suspect)
         self._removing = Removing(opened, self._reading)
 
     @classmethod

@@ -22,6 +22,8 @@ _KINDS: Final = (
     duckdb.InternalException,
     duckdb.FatalException,
 )
+# A checksum that differs has no kind of its own.
+_CORRUPT: Final = "corrupt database file"
 # What a sound file may meet with: a disk that is full or failing, a limit, an engine of another version.
 _NO_DAMAGE: Final = (
     "No space left",
@@ -48,7 +50,9 @@ class DamagedError(Exception):
 def is_damage(error: "duckdb.Error") -> bool:
     """Whether that says of a file that its content is wrong."""
     text = str(error).lower()
-    return isinstance(error, _KINDS) and not any(each.lower() in text for each in _NO_DAMAGE)
+    if any(each.lower() in text for each in _NO_DAMAGE):
+        return False
+    return isinstance(error, _KINDS) or _CORRUPT in text
 
 
 def damaged(path: Path, error: "duckdb.Error") -> Exception:
@@ -56,12 +60,16 @@ def damaged(path: Path, error: "duckdb.Error") -> Exception:
     return DamagedError(path, said(error)) if is_damage(error) else error
 
 
-def set_aside(path: Path, found_ns: int, why: str) -> Damage:
-    """Rename the log of that file, or the file where it has none. Raises OSError."""
+def set_aside(path: Path, found_ns: int, why: str, *, whole: bool = False) -> Damage:
+    """Rename the log of that file, or the file where it has none; with `whole` both. Raises OSError."""
     wal = path.with_name(path.name + WAL)
-    chosen = wal if wal.exists() and wal.stat().st_size else path
-    kept_as = f"{PREFIX}{found_ns}-{chosen.name}"
-    chosen.rename(path.with_name(kept_as))
+    has_log = wal.exists() and wal.stat().st_size > 0
+    if has_log:
+        wal.rename(path.with_name(f"{PREFIX}{found_ns}-{wal.name}"))
     wal.unlink(missing_ok=True)
+    chosen = path if whole or not has_log else wal
+    kept_as = f"{PREFIX}{found_ns}-{chosen.name}"
+    if chosen == path:
+        path.rename(path.with_name(kept_as))
     sync_directory(path.parent)
     return Damage(chosen.name, kept_as, found_ns, why)

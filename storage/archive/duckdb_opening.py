@@ -18,6 +18,7 @@ from storage.archive.columns import SCHEMA_VERSION
 from storage.archive.duckdb_audit import AuditTables
 from storage.archive.duckdb_checkpoints import Checkpoints
 from storage.archive.duckdb_damage import DamagedError, damaged, set_aside
+from storage.archive.duckdb_examining import Examining
 from storage.archive.duckdb_feedback import FeedbackTable, feedback_path
 from storage.archive.duckdb_files import NEW, REWRITTEN, connect, quoted, remove
 from storage.archive.duckdb_kept import FILE as KEPT_FILE
@@ -50,6 +51,7 @@ class Opened:
     feedback: FeedbackTable
     audit: AuditTables
     writing: Writing
+    examining: Examining
 
     def close(self) -> None:
         """Let all files go."""
@@ -97,7 +99,8 @@ def _open_all(
         audit = AuditTables.open(connection, directory, lambda: [(part.name, part.day) for part in parts.all])
     writing = Writing(connection, parts, kept)
     writing.recall()
-    return Opened(connection, checkpoints, parts, kept, feedback, audit, writing)
+    examining = Examining(connection, parts, kept, writing, tell)
+    return Opened(connection, checkpoints, parts, kept, feedback, audit, writing, examining)
 
 
 def _clear(directory: Path) -> None:
@@ -131,23 +134,23 @@ def _attach_parts(connection: "duckdb.DuckDBPyConnection", parts: Parts, tell: T
 
 
 def _take_up(connection: "duckdb.DuckDBPyConnection", part: Part) -> int:
-    """Attach the file; its version. Raises ArchiveError where that is newer than this code."""
+    """Attach the file; its version."""
     connection.execute(f"ATTACH '{quoted(part.path)}' AS {part.name}")
-    try:
-        return version_of(connection, part.name)
-    except NewerSchemaError as error:
-        raise ArchiveError(f"{part.path.name} was {error}") from None
+    return version_of(connection, part.name)
 
 
 def _look_over(connection: "duckdb.DuckDBPyConnection", part: Part) -> None:
-    """Read what a start needs of a file, and the ends of its records."""
-    connection.execute(f"SELECT count(*), max(last) FROM {part.name}.received").fetchone()  # noqa: S608
-    connection.execute(f"SELECT count(*), max(stored_ns) FROM {part.name}.records").fetchone()  # noqa: S608
+    """Read what a start needs of a file: the rest may be many gigabytes, and is looked at when it is read."""
+    ranges = f"bit_xor(hash(spool_id, first, last, is_gap)) FROM {part.name}.received"
+    connection.execute(f"SELECT {ranges}").fetchone()
 
 
 @contextlib.contextmanager
 def _looking_at(path: Path) -> Iterator[None]:
+    """What opening that file may meet with. Raises ArchiveError where it is newer than this code."""
     try:
         yield
+    except NewerSchemaError as error:
+        raise ArchiveError(f"{path.name} was {error}") from None
     except duckdb.Error as error:
         raise damaged(path, error) from None

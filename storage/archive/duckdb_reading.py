@@ -1,7 +1,7 @@
 """Reading: records out of the DuckDB engine, over all files, while it writes."""
 
 import contextlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 import duckdb
 
@@ -19,8 +19,15 @@ from storage.archive.interface import ArchiveError, Interrupt
 class Reading:
     """Answers queries, each with a cursor of its own. Safe from any thread."""
 
-    def __init__(self, connection: "duckdb.DuckDBPyConnection", parts: Parts) -> None:
+    def __init__(
+        self,
+        connection: "duckdb.DuckDBPyConnection",
+        parts: Parts,
+        suspect: Callable[["duckdb.Error"], object],
+    ) -> None:
+        """`suspect` hears of every error that a query meets with."""
         self._connection = connection
+        self._suspect = suspect
         self._parts = parts
 
     @contextlib.contextmanager
@@ -37,6 +44,7 @@ class Reading:
         except duckdb.InterruptException:
             raise ArchiveError("the query was ended") from None
         except duckdb.Error as error:
+            self._suspect(error)
             raise ArchiveError(said(error)) from None
 
     @contextlib.contextmanager

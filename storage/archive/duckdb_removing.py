@@ -149,6 +149,8 @@ class Removing:
         try:
             with _told():
                 self._opened.parts.tend()
+                if self._opened.examining.look():
+                    return Expired(is_more=True)
                 return self._fit_disk(retention) or self._expire_share(retention, now_ns) or Expired()
         finally:
             self.lock.release()

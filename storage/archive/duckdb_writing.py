@@ -64,6 +64,10 @@ class Writing:
 
     def recall(self) -> None:
         """Read again what has been received, from all files. Raises duckdb.Error."""
+        with self._lock:
+            self._spools = self._recalled()
+
+    def _recalled(self) -> dict[bytes, Received]:
         spools: dict[bytes, Received] = {}
         for spool_id, first, last, is_gap in self._kept.received():
             spools.setdefault(spool_id, Received()).add(first, last, is_gap)
@@ -75,7 +79,7 @@ class Writing:
         for spool_id, ranges in self._kept.all_forgotten().items():
             for first, last in ranges:
                 spools.setdefault(spool_id, Received()).add(first, last, False)
-        self._spools = spools
+        return spools
 
     def received_in(self, part: Part) -> Mapping[bytes, Received]:
         """What one file says that it has received. Raises duckdb.Error."""
@@ -174,6 +178,11 @@ class Writing:
         with self._lock:
             self._parts.stop_filling(part)
         self._parts.settle(part)
+
+    def give_up(self, part: Part) -> None:
+        """Never write to that file again, whatever it has."""
+        with self._lock:
+            self._parts.stop_filling(part)
 
     # -- the audit's logs
 
