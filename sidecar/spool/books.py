@@ -46,8 +46,11 @@ class Books:
     expired: int = 0
 
     def pack(self) -> bytes:
-        """The value on disk."""
-        body = _BODY.pack(*astuple(self))
+        """The value on disk; raises BooksError for counts that no sound file leads to."""
+        try:
+            body = _BODY.pack(*astuple(self))
+        except struct.error:
+            raise BooksError("a count below zero") from None
         return _PREFIX.pack(crc32(_version_bytes(FORMAT_VERSION) + body), FORMAT_VERSION) + body
 
     @classmethod

@@ -29,3 +29,7 @@ class SpoolForked(SpoolError):
 
     The spool has taken a new id already; connect again under `spool_id`.
     """
+
+
+class UnsoundError(Exception):
+    """The file's structure can't be trusted. Only within the room: the file is set aside for it."""

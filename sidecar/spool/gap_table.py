@@ -11,11 +11,12 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from sidecar.spool.entries import Gap
+from sidecar.spool.errors import UnsoundError
+from sidecar.spool.range_table import U64, read_u64
 
 if TYPE_CHECKING:
     import lmdb
 
-_U64: Final = struct.Struct(">Q")
 _VALUE: Final = struct.Struct(">QB")
 
 
@@ -29,13 +30,18 @@ class GapTable:
     def at_or_after(self, sequence: int) -> Gap | None:
         """The gap that holds `sequence`, else the first one after it; uncut."""
         before = (
-            self._cursor.prev() if self._cursor.set_range(_U64.pack(sequence + 1)) else self._cursor.last()
+            self._cursor.prev() if self._cursor.set_range(U64.pack(sequence + 1)) else self._cursor.last()
         )
         if before:
             found = self._here()
             if found.last >= sequence:
                 return found
-        return self._here() if self._cursor.set_range(_U64.pack(sequence + 1)) else None
+        if not self._cursor.set_range(U64.pack(sequence + 1)):
+            return None
+        found = self._here()
+        if found.first <= sequence:
+            raise UnsoundError("gaps are out of order")
+        return found
 
     def within(self, first: int, last: int) -> Iterator[Gap]:
         """The gaps that overlap `first` to `last`, uncut, ascending. The table may change meanwhile."""
@@ -66,15 +72,20 @@ class GapTable:
 
     def _put(self, gap: Gap) -> None:
         value = _VALUE.pack(gap.last, len(gap.last_hash)) + gap.last_hash + gap.reason.encode("ascii")
-        self._cursor.put(_U64.pack(gap.first), value)
+        self._cursor.put(U64.pack(gap.first), value)
 
     def _delete(self, first: int) -> None:
-        if self._cursor.set_key(_U64.pack(first)):
+        if self._cursor.set_key(U64.pack(first)):
             self._cursor.delete()
 
     def _here(self) -> Gap:
         value = self._cursor.value()
+        if len(value) < _VALUE.size:
+            raise UnsoundError("a gap that is cut short")
         last, hash_bytes = _VALUE.unpack_from(value)
         split = _VALUE.size + hash_bytes
         reason = value[split:].decode("ascii", "replace")
-        return Gap(_U64.unpack(self._cursor.key())[0], last, value[_VALUE.size : split], reason)
+        first = read_u64(self._cursor.key())
+        if last < first:  # damaged; who walks on from `last` would walk for ever
+            raise UnsoundError("a gap that ends before it begins")
+        return Gap(first, last, value[_VALUE.size : split], reason)

@@ -10,12 +10,21 @@ import struct
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
+from sidecar.spool.errors import UnsoundError
 from sidecar.spool.ranges import Range
 
 if TYPE_CHECKING:
     import lmdb
 
 U64: Final = struct.Struct(">Q")
+
+
+def read_u64(found: bytes) -> int:
+    """The number that a key or value begins with; raises UnsoundError where it is too short."""
+    if len(found) < U64.size:
+        raise UnsoundError("a key or value that is cut short")
+    number: int = U64.unpack_from(found)[0]
+    return number
 
 
 class RangeTable:
@@ -34,7 +43,12 @@ class RangeTable:
             found = self._here()
             if found[1] >= sequence:
                 return found
-        return self._here() if self._cursor.set_range(U64.pack(sequence + 1)) else None
+        if not self._cursor.set_range(U64.pack(sequence + 1)):
+            return None
+        found = self._here()
+        if found[0] <= sequence:
+            raise UnsoundError("ranges are out of order")
+        return found
 
     def within(self, first: int, last: int) -> Iterator[Range]:
         """The ranges that overlap `first` to `last`, uncut, ascending. The table may change meanwhile."""
@@ -65,4 +79,7 @@ class RangeTable:
             self._cursor.delete()
 
     def _here(self) -> Range:
-        return U64.unpack(self._cursor.key())[0], U64.unpack(self._cursor.value())[0]
+        first, last = read_u64(self._cursor.key()), read_u64(self._cursor.value())
+        if last < first:  # damaged; who walks on from `last` would walk for ever
+            raise UnsoundError("a range that ends before it begins")
+        return first, last

@@ -3,12 +3,16 @@
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from sidecar.spool.entries import Spooled
 from sidecar.spool.envelope import DamagedError, read_head, unseal
-from sidecar.spool.range_table import U64
+from sidecar.spool.errors import UnsoundError
+from sidecar.spool.range_table import U64, read_u64
 from sidecar.spool.tables import Transaction
+
+if TYPE_CHECKING:
+    import lmdb
 
 ROW_KEY: Final = struct.Struct(">QH")
 _SEQUENCE_BYTES: Final = 8
@@ -27,7 +31,7 @@ def sequences(txn: Transaction, first: int) -> Iterator[int]:
     cursor = txn.cursor("rows")
     position = first
     while cursor.set_range(ROW_KEY.pack(position, 0)):
-        found: int = U64.unpack_from(cursor.key())[0]
+        found = _sequence_from(cursor, position)
         yield found
         position = found + 1
 
@@ -37,8 +41,11 @@ def sequences_below(txn: Transaction, below: int) -> Iterator[int]:
     cursor = txn.cursor("rows")
     position = below
     while cursor.prev() if cursor.set_range(ROW_KEY.pack(position, 0)) else cursor.last():
-        position = U64.unpack_from(cursor.key())[0]
-        yield position
+        found = read_u64(cursor.key())
+        if found >= position:
+            raise UnsoundError("rows are out of order")
+        yield found
+        position = found
 
 
 def pending(txn: Transaction, first: int) -> Iterator[int]:
@@ -48,7 +55,7 @@ def pending(txn: Transaction, first: int) -> Iterator[int]:
     acked = txn.acked.at_or_after(first)
     position = first
     while cursor.set_range(ROW_KEY.pack(position, 0)):
-        found: int = U64.unpack_from(cursor.key())[0]
+        found = _sequence_from(cursor, position)
         if acked is not None and found > acked[1]:
             acked = txn.acked.at_or_after(found)
         if acked is not None and acked[0] <= found:
@@ -57,6 +64,14 @@ def pending(txn: Transaction, first: int) -> Iterator[int]:
         if not (any_dead and is_dead(txn, found)):
             yield found
         position = found + 1
+
+
+def _sequence_from(cursor: "lmdb.Cursor[bytes]", position: int) -> int:
+    """The sequence under the cursor; one before `position` in a damaged file would have us walk for ever."""
+    found = read_u64(cursor.key())
+    if found < position:
+        raise UnsoundError("rows are out of order")
+    return found
 
 
 def is_dead(txn: Transaction, sequence: int) -> bool:
@@ -88,7 +103,7 @@ def find(txn: Transaction, key: bytes) -> int | None:
     if not (cursor.prev() if cursor.set_range(beyond) else cursor.last()):
         return None
     found = cursor.key()
-    return U64.unpack(found[len(key) :])[0] if found.startswith(key) else None
+    return read_u64(found[len(key) :]) if found.startswith(key) else None
 
 
 def find_all(txn: Transaction, key: bytes) -> list[int]:
@@ -97,7 +112,7 @@ def find_all(txn: Transaction, key: bytes) -> list[int]:
     found: list[int] = []
     is_there = cursor.set_range(key)
     while is_there and cursor.key().startswith(key):
-        found.append(U64.unpack(cursor.key()[len(key) :])[0])
+        found.append(read_u64(cursor.key()[len(key) :]))
         is_there = cursor.next()
     return found
 
@@ -114,11 +129,11 @@ def hash_told_by_others(txn: Transaction, sequence: int) -> bytes:
 
 
 def remove(txn: Transaction, sequence: int) -> Removed:
-    """Delete a row with what points to it."""
+    """Delete a row, or what is left of it, with what points to it."""
     cursor = txn.cursor("rows")
-    if not cursor.set_key(ROW_KEY.pack(sequence, 0)):
-        return Removed(0, b"")
     prefix = U64.pack(sequence)
+    if not (cursor.set_range(prefix) and cursor.key().startswith(prefix)):
+        return Removed(0, b"")
     try:
         head = read_head(sequence, cursor.value())
         txn.delete("keys", head.key + prefix)

@@ -8,6 +8,7 @@ act, as one transaction or a few, and the quota.
 import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -17,7 +18,7 @@ from sidecar.spool import eviction, rows, settlement
 from sidecar.spool.directory import SpoolDirectory
 from sidecar.spool.entries import Gap, SpoolAccount, Spooled
 from sidecar.spool.envelope import HEAD_BYTES, KEY_BYTES, SALT_BYTES, DamagedError, seal
-from sidecar.spool.errors import SpoolFailed, SpoolForked, SpoolFull
+from sidecar.spool.errors import SpoolFailed, SpoolForked, SpoolFull, UnsoundError
 from sidecar.spool.range_table import U64
 from sidecar.spool.ranges import Range
 from sidecar.spool.spool_file import SpoolFile
@@ -35,6 +36,10 @@ _DAMAGED_AT_ONCE: Final = 64
 # After so long the file has shown that it can be used.
 _TRUST_SECONDS: Final = 60.0
 _NO_NOTES: Final[Mapping[bytes, bytes]] = MappingProxyType({})
+
+
+class _TooLarge(SpoolFull):
+    """No eviction would make room for this batch."""
 
 
 class Spool:
@@ -89,9 +94,11 @@ class Spool:
         with self._file.writer():
             attempt = 0
             while True:
-                self._make_room(records)
                 try:
+                    self._make_room(records)
                     return self._append_once(records, notes)
+                except _TooLarge:
+                    raise
                 except SpoolFull:
                     if not self._squeeze(attempt):
                         raise
@@ -131,6 +138,7 @@ class Spool:
 
         Nothing is marked: lease again from an earlier sequence to send again. Damaged rows become gaps here.
         """
+        given_up: list[int] = []
         while True:
             leased: list[Spooled | Gap] = []
             damaged: list[int] = []
@@ -149,7 +157,10 @@ class Spool:
             if not damaged:
                 return leased
             with self._file.writing() as txn:
+                if damaged == given_up:
+                    raise UnsoundError("damaged rows that can't be found again")
                 settlement.give_up_damaged(txn, damaged)
+            given_up = damaged
 
     def notes(self) -> dict[bytes, bytes]:
         """All notes."""
@@ -228,7 +239,7 @@ class Spool:
                 incoming = sum(txn.tables.bytes_for(len(record)) for _, record in records)
                 limit = int(self._ceiling_bytes(txn.tables) * _FILL)
                 if incoming > limit // 2:
-                    raise SpoolFull(
+                    raise _TooLarge(
                         "the batch is larger than the spool's quota, or the disk's room, can take"
                     )
                 excess = txn.live_bytes() + incoming - limit
@@ -246,12 +257,15 @@ class Spool:
         return min(self._quota_bytes, file_bytes + free_bytes)
 
     def _squeeze(self, attempt: int) -> bool:
-        """After a full map: give freed pages the commit they need, evict a little; False to give up."""
-        with self._file.writing() as txn:
-            too_full = txn.live_bytes() > self._quota_bytes * _SQUEEZE
-            evicted = eviction.evict(txn, self._ring, 0) if too_full else 0
+        """After a full map: let go of dead readers' pages, give freed ones the commit they need, evict a
+        little; False to give up.
+        """
+        self._file.check_readers()
+        evicted = 0
+        with suppress(SpoolFull), self._file.writing() as txn:
+            if txn.live_bytes() > self._quota_bytes * _SQUEEZE:
+                evicted = eviction.evict(txn, self._ring, 0)
             txn.put("meta", b"squeezed", U64.pack(time.time_ns()))
-            txn.tables.env.reader_check()
         return bool(evicted) or attempt < _SQUEEZES_WITHOUT_EVICTION
 
     # -- transactions

@@ -18,9 +18,9 @@ import lmdb
 from sidecar.spool.books import Books, BooksError
 from sidecar.spool.directory import SpoolDirectory
 from sidecar.spool.envelope import NO_HASH
-from sidecar.spool.errors import SpoolError, SpoolFailed, SpoolFull
+from sidecar.spool.errors import SpoolError, SpoolFailed, SpoolFull, UnsoundError
 from sidecar.spool.gate import Gate
-from sidecar.spool.tables import DATA_FILE, Tables, Transaction, UnsoundError, open_tables, require_sound
+from sidecar.spool.tables import DATA_FILE, Tables, Transaction, open_tables, require_sound
 
 # The file itself is wrong, as against the disk or the moment.
 _UNSOUND: Final = (
@@ -32,8 +32,9 @@ _UNSOUND: Final = (
     BooksError,
     UnsoundError,
 )
-# LMDB refuses all further work; or the root of a table can't be read, which only opening tells.
+# LMDB refuses all further work; or the root of a table can't be read, which opening will tell.
 _UNREADABLE: Final = (lmdb.PanicError, lmdb.BadTxnError)
+_UNSOUND_AT_OPENING: Final = (*_UNSOUND, lmdb.BadTxnError)
 
 
 class SpoolFile:
@@ -151,12 +152,19 @@ class SpoolFile:
     def _open(self) -> None:
         try:
             try:
-                self._tables, self.books = self._try_file()
-            except _UNSOUND as error:
+                self._tables, self.books = self._try_file_twice()
+            except _UNSOUND_AT_OPENING as error:
                 self._directory.set_aside(DATA_FILE, str(error))
                 self._tables, self.books = self._try_file()
         except (lmdb.Error, BooksError, UnsoundError, OSError) as error:
             raise SpoolFailed(f"spool in {self._directory.path}: {error}") from None
+
+    def _try_file_twice(self) -> tuple[Tables, Books]:
+        """A disk that misreads once must not cost what is unsent: to LMDB, a short read is no LMDB file."""
+        try:
+            return self._try_file()
+        except _UNSOUND_AT_OPENING:
+            return self._try_file()
 
     def _try_file(self) -> tuple[Tables, Books]:
         tables = open_tables(self._directory.path, self._quota_bytes)

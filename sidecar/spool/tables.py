@@ -31,6 +31,7 @@ from lmdb.verify import VerifyError, verify
 
 from sidecar.spool.books import Books
 from sidecar.spool.envelope import HEAD_BYTES
+from sidecar.spool.errors import UnsoundError
 from sidecar.spool.gap_table import GapTable
 from sidecar.spool.range_table import RangeTable
 
@@ -126,10 +127,6 @@ def require_sound(file: Path) -> None:
         raise UnsoundError(str(error)) from None
     if problems:
         raise UnsoundError(problems[0])
-
-
-class UnsoundError(Exception):
-    """The file's structure can't be trusted."""
 
 
 class Transaction:

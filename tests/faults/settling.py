@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from tests.journeys.conftest import Sidecar, Storage
 
 _METRIC = re.compile(r"^(\w+)(?:\{(.*)\})? (\S+)$", re.MULTILINE)
+# The forwarder's pauses grow to half a minute while storage is away, or the spool fails.
+_REST_SECONDS = 75.0
 LOST_IN_SPOOL = ("evicted_unacked", "dead_lettered", "corrupt", "expired")
 
 
@@ -101,7 +103,8 @@ def _rest(sidecar: "Sidecar", is_sent: bool) -> dict[str, Any]:
             and each["hand_over"]["in_transit"] == 0
             and (each["spool"]["pending"] == 0 or not is_sent)
             and each["balanced"]
-        )
+        ),
+        _REST_SECONDS,
     )
 
 

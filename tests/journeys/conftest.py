@@ -188,7 +188,9 @@ class Sidecar:
         """The account of law 4."""
         return dict(json.loads(self.get("/account")[1]))
 
-    def await_account(self, claim: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    def await_account(
+        self, claim: Callable[[dict[str, Any]], bool], seconds: float = WAIT_SECONDS
+    ) -> dict[str, Any]:
         """The first account of which `claim` holds."""
         latest: dict[str, Any] = {}
 
@@ -198,7 +200,7 @@ class Sidecar:
             return claim(latest)
 
         try:
-            await_true(holds, "account")
+            await_true(holds, "account", seconds)
         except AssertionError:
             raise AssertionError(f"account stays {latest}") from None
         return latest

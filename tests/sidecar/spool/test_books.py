@@ -1,5 +1,7 @@
 """The spool's own numbers on disk."""
 
+from dataclasses import replace
+
 import pytest
 
 from sidecar.spool.books import Books, BooksError
@@ -32,3 +34,9 @@ def test_damage() -> None:
     for damaged in (None, b"", packed[:-1], packed + b"x", *changed):
         with pytest.raises(BooksError):
             Books.unpack(damaged)
+
+
+def test_count_below_zero() -> None:
+    """Counts that can't be are not written: a damaged file led to them."""
+    with pytest.raises(BooksError, match="below zero"):
+        replace(BOOKS, pending=-1).pack()

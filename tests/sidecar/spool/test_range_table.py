@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import lmdb
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sidecar.spool.errors import UnsoundError
 from sidecar.spool.range_table import RangeTable
 from sidecar.spool.ranges import tidy
 
@@ -34,3 +36,16 @@ def test_against_a_set(
             each for each in expected if each[0] <= high and each[1] >= low
         ]
         assert table.at_or_after(low) == next((each for each in expected if each[1] >= low), None)
+
+
+def test_damaged_range(tmp_path: Path) -> None:
+    """A range that ends before it begins is told, where walking on from its end would never end."""
+    with lmdb.open(str(tmp_path), map_size=1 << 20) as env, env.begin(write=True) as txn:
+        table = RangeTable(txn.cursor())
+        table.add(5, 9)
+        txn.put((20).to_bytes(8), (10).to_bytes(8))
+        with pytest.raises(UnsoundError, match="ends before it begins"):
+            list(table.within(0, 100))
+        txn.put((20).to_bytes(8), b"short")
+        with pytest.raises(UnsoundError, match="cut short"):
+            list(table.within(0, 100))
