@@ -5,11 +5,13 @@ tables are made beforehand (`infertap storage migrate`; see clickhouse_tables): 
 another version, the archive isn't opened.
 """
 
-from collections.abc import Collection, Container, Sequence
+from collections.abc import Callable, Collection, Container, Mapping, Sequence
 from contextlib import AbstractContextManager
 
 from infertap import v1
 from infertap.query import Query, StatsQuery
+from infertap.verification import LogId
+from storage.archive.clickhouse_audit import AuditTables
 from storage.archive.clickhouse_connection import Connection
 from storage.archive.clickhouse_feedback import FeedbackTable, subject_of_call, subject_of_request
 from storage.archive.clickhouse_location import Location
@@ -35,6 +37,10 @@ class ClickhouseArchive:
         self._statistics = Statistics(connection)
         self._feedback = FeedbackTable(connection)
         self._removing = Removing(connection, self._writing)
+        # What the audit reads and writes.
+        self.audit = AuditTables(connection)
+        # Called with a day's name, twice, before its records go; see storage.auditing.
+        self.on_drop: Callable[[str, str], object] = _drop_untold
 
     @classmethod
     def open(cls, location: Location, memory_bytes: int) -> "ClickhouseArchive":
@@ -60,6 +66,10 @@ class ClickhouseArchive:
     def append(self, entries: Sequence[Entry], stored_ns: int) -> list[RecordEntry]:
         """See Archive. Where it raises, some of the entries may be seen; sent again, each is seen once."""
         return self._writing.append(entries, stored_ns)
+
+    def heads(self) -> Mapping[LogId, tuple[int, bytes]]:
+        """Size and root of each log that this process writes."""
+        return self._writing.heads()
 
     # -- reading
 
@@ -142,7 +152,7 @@ class ClickhouseArchive:
 
     def expire(self, retention: Retention, now_ns: int) -> Expired:
         """See Archive. Ages are the table's TTL, which the server follows by itself: they are not counted."""
-        return self._removing.expire(retention, now_ns)
+        return self._removing.expire(retention, now_ns, self.on_drop)
 
     def usage(self) -> Usage:
         """See Archive. In place of files: parts."""
@@ -155,3 +165,7 @@ class ClickhouseArchive:
     def snapshot(self) -> AbstractContextManager[Sequence[SnapshotFile]]:
         """ClickHouse has a way of its own: raises ArchiveError that says so."""
         raise ArchiveError("ClickHouse is backed up by its own BACKUP DATABASE; see docs/scaling.md")
+
+
+def _drop_untold(_: str, __: str) -> None:
+    """Nobody wants to know."""

@@ -6,21 +6,20 @@ parts are rewritten without them. Whoever writes one of these records at that ve
 (see clickhouse_writing).
 
 Retention is the server's: ages are the table's TTL, told to it where they differ from what it was told last.
-What a rule allows in bytes, and the whole in bytes, is looked at here: days are dropped, the earliest stored
-first.
+When all of a day has passed its age, or there is too much, the day goes as a whole, with its leaves, after
+the audit has stated what it held. A record that a rule for some models lets expire earlier leaves no tombstone.
 """
 
 import dataclasses
-import datetime
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from infertap.query import Query
 from storage.archive.clickhouse_conditions import Conditions
 from storage.archive.clickhouse_connection import Connection
 from storage.archive.clickhouse_tables import META, REQUESTS, TOMBSTONES, beneath
-from storage.archive.clickhouse_writing import Writing
+from storage.archive.clickhouse_writing import Writing, day_of
 from storage.archive.interface import ArchiveError, Interrupt
 from storage.archive.ranges import Range, RangeSet
 from storage.archive.removals import BY_REQUEST, Deletion, Expired, Matched, Retention, Usage
@@ -31,6 +30,7 @@ _STEP_RECORDS: Final = 5_000
 _MUTATION_SECONDS: Final = 600
 _POLL_SECONDS: Final = 0.05
 _SECOND_NS: Final = 1_000_000_000
+_NO_LIMIT: Final = 1 << 63
 # All segments of the calls that match, wherever they begin.
 _MATCHING: Final = """
 SELECT tenant, spool_id, sequence, previous_hash, hash, start_ns FROM {database}.records
@@ -62,10 +62,11 @@ _WAITING: Final = """
 SELECT count(), countIf(latest_fail_reason <> '') FROM {mutations}
 WHERE database = '{database}' AND table IN ('records', 'records_local') AND NOT is_done
 """
-_PARTS: Final = """
-SELECT partition_id, sum(bytes_on_disk), sum(rows) FROM {parts}
-WHERE database = '{database}' AND table IN ('records', 'records_local') AND active
-GROUP BY partition_id ORDER BY partition_id
+_DAYS: Final = """
+SELECT toString(toDate(parseDateTimeBestEffort(replaceAll(partition, '''', '')))) AS day,
+    sum(if(table LIKE 'records%', rows, 0)), sum(bytes_on_disk) FROM {parts}
+WHERE database = '{database}' AND table IN ('records', 'records_local', 'leaves', 'leaves_local') AND active
+GROUP BY day ORDER BY day
 """
 _USAGE: Final = "SELECT sum(bytes_on_disk), count() FROM {parts} WHERE database = '{database}' AND active"
 
@@ -81,6 +82,14 @@ class _Row(NamedTuple):
     start_ns: int
 
 
+class _Day(NamedTuple):
+    """What was stored on a day."""
+
+    name: str
+    records: int
+    disk_bytes: int
+
+
 class Removing:
     """Deletes and lets expire. Safe from any thread."""
 
@@ -89,7 +98,6 @@ class Removing:
         self._writing = writing
         self._database = connection.location.database
         self._cluster = connection.location.cluster
-        self._limit_bytes: int | None = None
 
     # -- by request
 
@@ -191,12 +199,20 @@ class Removing:
 
     # -- by retention
 
-    def expire(self, retention: Retention, now_ns: int) -> Expired:
-        """See Archive."""
-        self._limit_bytes = retention.disk_bytes
+    def expire(self, retention: Retention, now_ns: int, on_drop: Callable[[str, str], object]) -> Expired:
+        """See Archive. `on_drop` is called with a day before all that was stored on it is dropped."""
         self._tell_ages(retention, now_ns)
         self._writing.compact(now_ns)
-        return self._drop_day(retention)
+        days = self._days()
+        aged = [day for day in days if day.name < _first_day(retention, now_ns)]
+        beyond = sum(day.disk_bytes for day in days) - _limit_bytes(retention)
+        if not aged and (beyond <= 0 or len(days) < 2):
+            return Expired()
+        day = days[0]
+        on_drop(day.name, day.name)
+        for table, partition in (("records", day.name.replace("-", "")), ("leaves", day.name)):
+            self._connection.command(f"ALTER TABLE {self._beneath(table)} DROP PARTITION '{partition}'")
+        return Expired(day.records, day.disk_bytes, is_more=len(aged) > 1 or beyond > day.disk_bytes)
 
     def _tell_ages(self, retention: Retention, now_ns: int) -> None:
         """Have the table's TTL say what the ages do."""
@@ -204,32 +220,22 @@ class Removing:
         told = self._connection.rows(
             f"SELECT value FROM {self._database}.meta FINAL WHERE name = 'time to live'"
         )
-        if wanted == (told[0][0].decode() if told else ""):
+        if wanted.encode() == (told[0][0] if told else b""):
             return
         what = f"MODIFY TTL {wanted}" if wanted else "REMOVE TTL"
         self._connection.command(f"ALTER TABLE {self._beneath('records')} {what}")
-        self._connection.insert("meta", META, [("time to live", wanted.encode(), now_ns)])
+        self._connection.insert("meta", META, [("time to live", wanted, now_ns)])
 
-    def _drop_day(self, retention: Retention) -> Expired:
-        """Drop the earliest day, while there is too much; never the latest."""
-        if retention.disk_bytes is None:
-            return Expired()
-        parts = _PARTS.format(database=self._database, parts=self._system("parts"))
-        days = self._connection.rows(parts)
-        beyond = self.usage().disk_bytes - retention.disk_bytes
-        if beyond <= 0 or len(days) < 2:
-            return Expired()
-        partition, freed, rows = days[0]
-        self._connection.command(
-            f"ALTER TABLE {self._beneath('records')} DROP PARTITION ID '{_digits(partition)}'"
-        )
-        return Expired(rows, freed, is_more=beyond > freed)
+    def _days(self) -> list[_Day]:
+        """The days of storing of which there are records or leaves, the earliest first."""
+        rows = self._connection.rows(_DAYS.format(database=self._database, parts=self._system("parts")), {})
+        return [_Day(*row) for row in rows]
 
     def usage(self) -> Usage:
         """See Archive."""
         statement = _USAGE.format(database=self._database, parts=self._system("parts"))
         [(disk_bytes, files)] = self._connection.rows(statement)
-        return Usage(disk_bytes, self._limit_bytes, files, 0)
+        return Usage(disk_bytes, files, 0)
 
     def _beneath(self, table: str) -> str:
         return f"{self._database}.{beneath(table, self._cluster)}"
@@ -264,9 +270,20 @@ def _named(model: str) -> str:
     return f"startsWith(model, '{escaped}')" if model.endswith("*") else f"(model = '{escaped}')"
 
 
-def _digits(partition: str) -> str:
-    datetime.date.fromisoformat(partition)  # 20261121: nothing else is put into a statement
-    return partition
+def _first_day(retention: Retention, now_ns: int) -> str:
+    """The first day of which something is still to be kept; of the days before it the server has dropped, or
+    is about to drop, every record.
+    """
+    longest = next((rule.most for rule in retention.ages if rule.model == "*"), None)
+    if longest is None:
+        return ""
+    return day_of(max(now_ns - max(longest, *(rule.most for rule in retention.ages)), 0))
+
+
+def _limit_bytes(retention: Retention) -> int:
+    """What all records may take; that of a few models alone is for those who have a directory."""
+    whole = [rule.most for rule in retention.sizes if rule.model == "*"]
+    return min([*whole, retention.disk_bytes or _NO_LIMIT])
 
 
 def _check(query: Query) -> None:

@@ -155,7 +155,7 @@ TABLES: Final = (
     Table("received", RECEIVED, "(spool_id, is_gap, first)", version="last", is_sharded=True),
     Table("tombstones", TOMBSTONES, "(spool_id, sequence)", is_sharded=True),
     Table("requests", REQUESTS, "(caller, tenant, is_everyone)", version="before_ns"),
-    Table("leaves", LEAVES, "(day, tenant, log, leaf_index)", is_sharded=True),
+    Table("leaves", LEAVES, "(day, tenant, log, leaf_index)", partition="day", is_sharded=True),
     Table("audit", AUDIT, "(kind, key)", version="written_ns"),
     Table(
         "feedback",

@@ -20,6 +20,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from infertap.verification import LogId
 from storage.archive.clickhouse_connection import Connection
 from storage.archive.clickhouse_tables import LEAVES, RECEIVED, RECORDS, TOMBSTONES, beneath
 from storage.archive.columns import record_values
@@ -100,7 +101,17 @@ class Writing:
         self._database = connection.location.database
         self._cluster = connection.location.cluster
         self._writing = threading.Lock()
-        self.logs = _new_logs()
+        self._logs = _new_logs()
+        self._earlier: dict[LogId, tuple[int, bytes]] = {}
+
+    def heads(self) -> dict[LogId, tuple[int, bytes]]:
+        """Size and root of each log that this process has written."""
+        return {**self._earlier, **self._logs.heads()}
+
+    def _begin_new_logs(self) -> None:
+        """Whether the last leaves are there is not known: nobody goes on behind them."""
+        self._earlier = self.heads()
+        self._logs = _new_logs()
 
     def received(self, spool_id: bytes) -> list[Range]:
         """See Archive."""
@@ -123,8 +134,7 @@ class Writing:
                 buried = self._deleted_meanwhile(kept, stored_ns)
                 self._connection.insert("received", RECEIVED, _ranges(fresh, stored_ns))
             except BaseException:
-                # Whether the last leaves are there is not known: nobody goes on behind them.
-                self.logs = _new_logs()
+                self._begin_new_logs()
                 raise
         return [entry for entry in kept if _key(entry) not in buried]
 
@@ -139,11 +149,11 @@ class Writing:
     def tell_deleted(self, deleted: Iterable[Deleted], now_ns: int) -> None:
         """Write the leaves that tell of deletions."""
         with self._writing:
-            extension = self.logs.extend_deletions(deleted, day_of(now_ns))
+            extension = self._logs.extend_deletions(deleted, day_of(now_ns))
             try:
                 self._connection.insert("leaves", LEAVES, [(day_of(now_ns), *row) for row in extension.rows])
             except BaseException:
-                self.logs = _new_logs()
+                self._begin_new_logs()
                 raise
             extension.keep()
 
@@ -180,7 +190,7 @@ class Writing:
         self, fresh: Sequence[Entry], forgotten: Sequence[RecordEntry], stored_ns: int
     ) -> None:
         day = day_of(stored_ns)
-        extension = self.logs.extend(fresh, day)
+        extension = self._logs.extend(fresh, day)
         self._connection.insert("leaves", LEAVES, [(day, *row) for row in extension.rows])
         extension.keep()
         self._bury_with_leaves(forgotten, stored_ns)
@@ -189,7 +199,7 @@ class Writing:
         if not records:
             return
         day = day_of(stored_ns)
-        extension = self.logs.extend_deletions(
+        extension = self._logs.extend_deletions(
             [Deleted(e.tenant, e.spool_id, e.sequence, e.hash, BY_REQUEST) for e in records], day
         )
         self._connection.insert("leaves", LEAVES, [(day, *row) for row in extension.rows])
