@@ -13,7 +13,7 @@ from aiohttp import web
 from storage.archive import Archive, open_archive
 from storage.asking import Asking
 from storage.feedback import Attaching
-from storage.identity import Access, AccessFiles
+from storage.identity import Access, AccessFiles, FeedbackRates
 from storage.in_flight import InFlight
 from storage.numbers import Numbers
 from storage.redaction import open_redaction
@@ -43,11 +43,11 @@ class Door:
             return answer.status, answer.headers
 
 
-async def serve(directory: Path, *origins: str) -> AsyncIterator[Door]:
+async def serve(directory: Path, *origins: str, rates: FeedbackRates | None = None) -> AsyncIterator[Door]:
     archive, numbers = open_archive(str(directory / "archive"), 256 << 20), Numbers()
     asking = Asking()
     pages = Pages(archive, InFlight(), numbers, asking, lambda: True)
-    attaching = Attaching(archive, numbers, open_redaction({}))
+    attaching = Attaching(archive, numbers, open_redaction({}), rates)
     guard = Access(AccessFiles(), lambda *_: None).web_guard
     runner = web.AppRunner(make_app(pages, PostedFeedback(attaching, origins), guard), access_log=None)
     await runner.setup()
@@ -129,7 +129,20 @@ async def test_other_origins(door: Door) -> None:
         status, _, headers = await door.post(piece, Origin=other)
         assert status == 403
         assert "Access-Control-Allow-Origin" not in headers
+    for site in ("cross-site", "same-site"):  # what a browser says where it says no origin
+        assert (await door.post(piece, Sec_Fetch_Site=site))[0] == 403
     assert len(door.archive.feedback("", "r", None, 10).feedback) == 1
+    assert (await door.post(piece, Sec_Fetch_Site="same-origin"))[0] == 200
+
+
+async def test_too_often(tmp_path: Path) -> None:
+    """Who gives more than it may hears when to come again, and nothing of it is kept."""
+    async for door in serve(tmp_path, rates=FeedbackRates(1, lambda: 0.0)):
+        assert (await door.post({"request_id": "r", "rating": 1}))[0] == 200
+        status, answer, headers = await door.post({"request_id": "r", "rating": 2})
+        assert (status, headers["Retry-After"]) == (429, "60")
+        assert "more feedback than this identity may give" in answer["error"]["message"]
+        assert [each.rating for each in door.archive.feedback("", "r", None, 10).feedback] == [1]
 
 
 async def test_all_origins(tmp_path: Path) -> None:
