@@ -100,17 +100,24 @@ class Client:
         *,
         limit: int | None = None,
         fields: Iterable[str] = (),
+        order_by: str = "",
         **conditions: Any,
     ) -> Iterator[v1.Record]:
         """Records that match, newest first, fetched page by page as they are asked for; raises ClientError.
 
+        `order_by`: "start_time", "duration", "input_tokens", "output_tokens" or "total_tokens", or one of
+        these and " desc".
+
         `conditions` are the fields of `infertap.v1.RecordFilter`, times also as datetime, durations as
         timedelta, states by name: `list(model="iris", states=["FAILED"], min_duration=timedelta(seconds=1))`.
-        `feedback` is a FeedbackFilter, True (any) or False (none).
+        `feedback` is a FeedbackFilter, True (any) or False (none); `input_tokens` and the like are a
+        CountRange, or the least and the most as two numbers, None for no bound.
         Calls in flight are listed where `states` names INFERENCING.
         """
         request = v1.ListRecordsRequest(
-            filter=make_filter(filter, **conditions), read_mask=FieldMask(paths=fields)
+            filter=make_filter(filter, **conditions),
+            read_mask=FieldMask(paths=fields),
+            order_by=order_by,
         )
         left = limit
         while left is None or left > 0:
@@ -146,6 +153,28 @@ class Client:
                 yield from call
         finally:
             call.cancel()
+
+    def stats(
+        self,
+        filter: v1.RecordFilter | None = None,
+        *,
+        by: Iterable[str] = (),
+        bucket: timedelta | None = None,
+        **conditions: Any,
+    ) -> v1.GetStatsResponse:
+        """Figures over the calls that the records that match stand for; raises ClientError.
+
+        One row for each combination of what `by` names: "model", "model_version", "method", "path", "state",
+        "http_status", "grpc_status", "cohort", "error_type", "application_version", or "time", in buckets of
+        `bucket`: `stats(by=["model", "time"], bucket=timedelta(hours=1), start_time=since)`.
+        """
+        request = v1.GetStatsRequest(
+            filter=make_filter(filter, **conditions), group_by=[_dimension(name) for name in by]
+        )
+        if bucket is not None:
+            request.bucket.CopyFrom(_duration(bucket))
+        with _translated(self.address):
+            return self._records.GetStats(request, **self._asked())
 
     def feedback(self, **said: Any) -> v1.AttachedFeedback:
         """Say what became known of a call afterwards; durable on return. Raises ClientError.
@@ -222,6 +251,8 @@ def _set(made: v1.RecordFilter, name: str, value: Any) -> None:
         getattr(made, name).CopyFrom(_timestamp(value))
     elif name == "feedback":
         made.feedback.CopyFrom(_feedback(value))
+    elif name.endswith("_tokens"):
+        getattr(made, name).CopyFrom(_range(value))
     elif name == "min_duration":
         made.min_duration.CopyFrom(_duration(value))
     elif made.DESCRIPTOR.fields_by_name[name].is_repeated:
@@ -251,6 +282,21 @@ def _duration(value: Any) -> Duration:
     duration = Duration()
     duration.FromTimedelta(value)
     return duration
+
+
+def _range(value: Any) -> v1.CountRange:
+    if isinstance(value, v1.CountRange):
+        return value
+    if not isinstance(value, tuple) or len(value) != 2:
+        raise TypeError("expected the least and the most, or a CountRange")
+    return v1.CountRange(min=value[0], max=value[1])
+
+
+def _dimension(name: str) -> "v1.GetStatsRequest.Dimension.ValueType":
+    known = [each for each, number in v1.GetStatsRequest.Dimension.items() if number]
+    if name.upper() not in known:
+        raise InvalidRequestError(f"by: no {name!r}; there are {', '.join(known).lower()}")
+    return v1.GetStatsRequest.Dimension.Value(name.upper())
 
 
 def _feedback(value: Any) -> v1.FeedbackFilter:
@@ -284,7 +330,9 @@ def _translated(address: str) -> Iterator[None]:
         if code is grpc.StatusCode.INVALID_ARGUMENT:
             raise InvalidRequestError(details) from None
         if code is grpc.StatusCode.UNIMPLEMENTED:
-            raise ClientError(f"{address}: {details}; feedback is kept by storage (port 9903)") from None
+            raise ClientError(
+                f"{address}: {details}; feedback and exports are storage's (port 9903)"
+            ) from None
         if code is grpc.StatusCode.UNAUTHENTICATED:
             raise NotAllowedError(
                 f"{address} does not know this token or certificate, or none was shown (INFERTAP_TOKEN_FILE)"

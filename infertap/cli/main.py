@@ -17,6 +17,7 @@ examples:
   infertap records list --state failed --since 1h
   infertap records get 01a1fca6-3690-7b75-982b-979712d2d16f
   infertap records tail --model iris --json
+  infertap stats --by model,time --bucket 1h --since 1d
   infertap feedback add --request-id checkout-17 --thumb down --comment "wrong price"
   INFERTAP_UPSTREAM=127.0.0.1:8000 infertap sidecar
   INFERTAP_REDACT=all,-phone infertap redact --explain request.json
@@ -62,9 +63,10 @@ def _parser() -> argparse.ArgumentParser:
     demo = commands.add_parser("demo", help="run the main job for real, on this machine")
     demo.add_argument("--once", action="store_true", help="end by itself once everything has been shown")
     from infertap.cli.audit_options import add_audit, add_verify  # noqa: PLC0415
-    from infertap.cli.options import add_feedback, add_records  # noqa: PLC0415
+    from infertap.cli.options import add_feedback, add_records, add_stats  # noqa: PLC0415
 
     add_records(commands.add_parser("records", help="fetch records"))
+    add_stats(commands.add_parser("stats", help="count and measure the calls that records stand for"))
     add_feedback(commands.add_parser("feedback", help="say what became known of a call afterwards"))
     add_audit(commands.add_parser("audit", help="keys, checkpoints, spools, and what was found wrong"))
     add_verify(commands.add_parser("verify", help="hold what is kept against what was signed"))
@@ -76,6 +78,10 @@ def _run_asking(read: argparse.Namespace) -> int:
         from infertap.cli.feedback import run_feedback  # noqa: PLC0415
 
         return run_feedback(read)
+    if read.command == "stats":
+        from infertap.cli.stats import run_stats  # noqa: PLC0415
+
+        return run_stats(read)
     from infertap.cli.records import run_records  # noqa: PLC0415
 
     return run_records(read)

@@ -1,17 +1,24 @@
-"""Options: what `infertap records` and `infertap feedback` understand, and how text is read."""
+"""Options: what `infertap records`, `infertap stats` and `infertap feedback` understand."""
 
 import argparse
 import json
-import re
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-if TYPE_CHECKING:
-    from infertap import v1
+from infertap.cli.filter_options import add_filters, read_duration, read_time
 
-_UNITS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
-_DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
-_STATES: Final = ("inferencing", "completed", "failed", "cancelled")
+_DIMENSIONS: Final = (
+    "model",
+    "model_version",
+    "method",
+    "path",
+    "state",
+    "http_status",
+    "grpc_status",
+    "cohort",
+    "error_type",
+    "application_version",
+    "time",
+)
 
 
 def add_records(parser: argparse.ArgumentParser) -> None:
@@ -19,15 +26,37 @@ def add_records(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     listing = actions.add_parser("list", help="records that match, newest first")
     add_common(listing)
-    _add_filters(listing)
+    add_filters(listing)
     listing.add_argument("--limit", type=_positive, default=50, metavar="N", help="at most so many (50)")
+    listing.add_argument(
+        "--order-by",
+        default="",
+        metavar="KEY",
+        help='start_time, duration, input_tokens, output_tokens or total_tokens; or such as "duration desc"',
+    )
     getting = actions.add_parser("get", help="one record in full")
     add_common(getting)
     getting.add_argument("call_id", metavar="CALL_ID", help="the call's id")
     tailing = actions.add_parser("tail", help="records as they arrive")
     add_common(tailing)
-    _add_filters(tailing)
+    add_filters(tailing)
     tailing.add_argument("--backlog", type=_backlog, default=10, metavar="N", help="begin with so many (10)")
+
+
+def add_stats(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `stats`."""
+    add_common(parser)
+    parser.add_argument(
+        "--by",
+        type=_dimensions,
+        default=[],
+        metavar="WHAT[,WHAT]",
+        help=f"a row for each combination of some of {', '.join(_DIMENSIONS)}",
+    )
+    parser.add_argument(
+        "--bucket", type=read_duration, metavar="DURATION", help="with time: how long a bucket is (1h)"
+    )
+    add_filters(parser)
 
 
 def add_feedback(parser: argparse.ArgumentParser) -> None:
@@ -83,90 +112,6 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="a JSON object for each record")
 
 
-def _add_filters(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("which records")
-    group.add_argument(
-        "--since", type=read_time, metavar="TIME", help="2026-01-31T12:00:00Z, or ago: 15m, 2h, 1d"
-    )
-    group.add_argument("--until", type=read_time, metavar="TIME", help="the same; not itself included")
-    group.add_argument("--model", metavar="NAME")
-    group.add_argument("--model-version", metavar="VERSION")
-    group.add_argument("--state", action="append", choices=_STATES, help="may be given more than once")
-    group.add_argument("--http-status", action="append", type=int, metavar="STATUS")
-    group.add_argument("--grpc-status", action="append", type=int, metavar="NUMBER")
-    group.add_argument("--method", metavar="METHOD")
-    group.add_argument("--path", metavar="PATH", help="exact, or a beginning that ends with *")
-    group.add_argument("--min-duration", type=read_duration, metavar="DURATION", help="such as 250ms or 2s")
-    group.add_argument("--request-id", metavar="ID")
-    group.add_argument("--user", metavar="HASH", help="as records show it")
-    group.add_argument("--text", metavar="TEXT", help="in either body, whatever the case")
-    group.add_argument("--feedback", choices=("any", "none"), help="with feedback, or without any")
-    group.add_argument("--feedback-label", metavar="LABEL")
-    group.add_argument("--thumb", choices=("up", "down"))
-    group.add_argument("--min-rating", type=float, metavar="NUMBER")
-    group.add_argument("--max-rating", type=float, metavar="NUMBER")
-
-
-def conditions(read: argparse.Namespace) -> dict[str, Any]:
-    """The filter's fields that the options ask for."""
-    asked = {
-        "start_time": read.since,
-        "end_time": read.until,
-        "model": read.model,
-        "model_version": read.model_version,
-        "states": [state.upper() for state in read.state or ()],
-        "http_statuses": read.http_status,
-        "grpc_statuses": read.grpc_status,
-        "method": read.method,
-        "path": read.path,
-        "min_duration": read.min_duration,
-        "request_id": read.request_id,
-        "user": read.user,
-        "text": read.text,
-        "feedback": _feedback(read),
-    }
-    return {name: value for name, value in asked.items() if value not in (None, "", [])}
-
-
-def _feedback(read: argparse.Namespace) -> "v1.FeedbackFilter | None":
-    """What feedback is asked for; None where it does not matter."""
-    from infertap import v1  # noqa: PLC0415  (not before it is asked for)
-
-    asked = v1.FeedbackFilter(
-        is_absent=read.feedback == "none",
-        min_rating=read.min_rating,
-        max_rating=read.max_rating,
-        label=read.feedback_label or "",
-        thumb=v1.Thumb.Value(f"THUMB_{(read.thumb or 'unspecified').upper()}"),
-    )
-    return asked if read.feedback or asked != v1.FeedbackFilter() else None
-
-
-def read_duration(text: str) -> timedelta:
-    """`250ms`, `1.5s`, `2h`; raises argparse's error."""
-    match = _DURATION.fullmatch(text)
-    if match is None:
-        raise argparse.ArgumentTypeError(f"expected a duration such as 250ms, 15m, 2h or 1d, not {text!r}")
-    try:
-        return timedelta(seconds=float(match[1]) * _UNITS[match[2]])
-    except OverflowError:
-        raise argparse.ArgumentTypeError(
-            f"expected a duration that a calendar can hold, not {text!r}"
-        ) from None
-
-
-def read_time(text: str) -> datetime:
-    """RFC 3339, local where it names no zone; or a duration, which is so long ago."""
-    try:
-        if _DURATION.fullmatch(text):
-            return datetime.now(UTC) - read_duration(text)
-        return datetime.fromisoformat(text).astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise argparse.ArgumentTypeError(
-            f"expected a time such as 2026-01-31T12:00:00Z or 15m, not {text!r}"
-        ) from None
-
-
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a number from 1, not {text!r}")
@@ -177,6 +122,13 @@ def _backlog(text: str) -> int:
     if not text.isdecimal() or int(text) > 1000:
         raise argparse.ArgumentTypeError(f"expected a number from 0 to 1000, not {text!r}")
     return int(text)
+
+
+def _dimensions(text: str) -> list[str]:
+    names = [name.strip().replace("-", "_").lower() for name in text.split(",")]
+    if not set(names) <= set(_DIMENSIONS):
+        raise argparse.ArgumentTypeError(f"expected some of {', '.join(_DIMENSIONS)}, not {text!r}")
+    return names
 
 
 def _json(text: str) -> list[Any]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from google.protobuf.json_format import MessageToJson
 
 from infertap import v1
-from infertap.cli.options import conditions
+from infertap.cli.filter_options import conditions
 from infertap.client import Client, ClientError, InvalidRequestError
 from infertap.rendering import Table, in_full, visible
 
@@ -42,7 +42,7 @@ def with_client(read: argparse.Namespace, act: Callable[[Client, argparse.Namesp
     except BrokenPipeError:  # whoever read has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
-        return 0 if read.action == "tail" else 130
+        return 0 if vars(read).get("action") == "tail" else 130
     return 0
 
 
@@ -52,7 +52,9 @@ def _print(client: Client, read: argparse.Namespace) -> None:
         print(as_json(record, indent=2) if read.json else in_full(record))
         return
     if read.action == "list":
-        records: Iterable[v1.Record] = client.list(limit=read.limit, **conditions(read))
+        records: Iterable[v1.Record] = client.list(
+            limit=read.limit, order_by=read.order_by, **conditions(read)
+        )
     else:
         records = client.tail(backlog=read.backlog, **conditions(read))
     table = Table()

@@ -72,7 +72,7 @@ class PageTokens:
         if len(raw) != self._size or not raw.startswith(_VERSION):
             raise InvalidArgumentError(self._field, "not a token of this service")
         if not raw.startswith(self._head):
-            raise InvalidArgumentError(self._field, "from a list with another filter or order; begin again without it")
+            raise InvalidArgumentError(self._field, "of another filter or order; begin again without it")
         return raw[len(self._head) :]
 
 

@@ -146,7 +146,7 @@ def test_tokens(position: bytes) -> None:
     token = tokens.pack(position)
     assert tokens.unpack(token) == position
     assert tokens.unpack("") is None
-    with pytest.raises(InvalidArgumentError, match="page_token: from a list with another filter"):
+    with pytest.raises(InvalidArgumentError, match="page_token: of another filter"):
         PageTokens(Query(model="wine"), 8).unpack(token)
 
 
