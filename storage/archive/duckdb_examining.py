@@ -42,8 +42,8 @@ class Examining:
             self._is_suspected.set()
 
     def look(self) -> bool:
-        """Where damage is suspected: find the files, set them aside; whether there were any. Nobody may rewrite
-        or drop files meanwhile. Raises duckdb.Error and OSError.
+        """Where damage is suspected: find the files, set them aside; whether there were any. Nobody may
+        rewrite or drop files meanwhile. Raises duckdb.Error and OSError.
         """
         if not self._is_suspected.is_set():
             return False

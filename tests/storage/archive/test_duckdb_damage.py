@@ -119,8 +119,10 @@ def test_damage_that_is_met_later(three_days: Path, making: "Making") -> None:
     archive.close()
     day = sorted(three_days.glob("records-*.duckdb"))[1]
     content = bytearray(day.read_bytes())
-    place = content.index(b"15" + noise[:1000]) + 50_000
-    content[place] ^= 1
+    # Records are what looks like noise, whatever the engine makes of them.
+    for start in range(0, len(content), 4096):
+        if len(set(content[start : start + 4096])) > 240:
+            content[start + 2000] ^= 1
     day.write_bytes(content)
     told: list[str] = []
     archive = open_archive(str(three_days), MEMORY, tell=lambda event, **_: told.append(event))

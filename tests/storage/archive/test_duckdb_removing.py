@@ -1,0 +1,234 @@
+"""What removing does to the DuckDB engine's files, and to whoever writes and reads meanwhile."""
+
+import random
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from infertap import v1
+from infertap.query import Query
+from storage.archive import BY_REQUEST, Archive, Interrupt, ModelRule, Retention, open_archive
+
+if TYPE_CHECKING:
+    from tests.storage.conftest import Making
+
+MEMORY = 256 << 20
+SECOND = 1_000_000_000
+DAY = 86_400 * SECOND
+NOW = 1_767_225_600 * SECOND
+SPOOL = b"s" * 16
+LIMIT = 32 << 20
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Iterator[Archive]:
+    opened = open_archive(str(tmp_path), MEMORY, disk_bytes=LIMIT)
+    yield opened
+    opened.close()
+
+
+def on_disk(directory: Path, canary: bytes) -> int:
+    """How often it stands in any file."""
+    return sum(path.read_bytes().count(canary) for path in directory.rglob("*") if path.is_file())
+
+
+def disk_bytes(directory: Path) -> int:
+    sizes = []
+    for path in directory.rglob("*"):
+        try:
+            sizes.append(path.stat().st_size)
+        except FileNotFoundError:
+            continue
+    return sum(sizes)
+
+
+def test_deleted_bytes_are_gone_from_disk(archive: Archive, tmp_path: Path, making: "Making") -> None:
+    """No file has them any more, log and drafts included: neither records nor feedback; others' are there."""
+    noise = random.Random(7)
+    for batch in range(4):
+        archive.append(
+            [
+                making.entry(
+                    100 * batch + n,
+                    caller__user=f"hmac:k:{n % 2}",
+                    request__data=noise.randbytes(300) + b"CANARY-%d-" % (n % 2) + noise.randbytes(300),
+                )
+                for n in range(1, 101)
+            ],
+            NOW + batch // 2 * DAY,
+        )
+    given = v1.Feedback(feedback_id="f", call_id=making.record(1).call_id, comment="CANARY-1-COMMENT")
+    archive.attach([given])
+    assert on_disk(tmp_path, b"CANARY-1-") >= 201
+    archive.delete(Query(user="hmac:k:1"), BY_REQUEST, NOW, Interrupt())
+    assert on_disk(tmp_path, b"CANARY-1-") == 0
+    assert on_disk(tmp_path, b"CANARY-0-") >= 200
+    assert on_disk(tmp_path, b"COMMENT") == 0
+
+
+def test_expired_bytes_are_gone_from_disk(archive: Archive, tmp_path: Path, making: "Making") -> None:
+    """A model's records that are over age leave no byte in a file that others keep."""
+    noise = random.Random(7)
+    for n in range(1, 101):
+        data = noise.randbytes(300) + b"CANARY-%d-" % (n % 2) + noise.randbytes(300)
+        archive.append([making.entry(n, model__name=f"m{n % 2}", request__data=data)], NOW)
+    archive.append([making.entry(200)], NOW + DAY)
+    archive.expire(Retention(ages=(ModelRule("m1", DAY),)), NOW + 2 * DAY)
+    assert on_disk(tmp_path, b"CANARY-1-") == 0
+    assert on_disk(tmp_path, b"CANARY-0-") >= 50
+
+
+def test_limit_on_disk_through_ten_turnovers(archive: Archive, tmp_path: Path, making: "Making") -> None:
+    """Everything in the directory stays below the limit at every moment, and the latest records are there."""
+    noise = random.Random(7)
+    retention = Retention(disk_bytes=LIMIT)
+    most, written, sequence = 0, 0, 0
+    ended = threading.Event()
+
+    def watch() -> None:
+        nonlocal most
+        while not ended.wait(0.02):
+            most = max(most, disk_bytes(tmp_path))
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    while written < 10 * LIMIT:
+        entries = []
+        for _ in range(40):
+            sequence += 1
+            entries.append(making.entry(sequence, request__data=noise.randbytes(65_536)))
+        written += sum(len(entry.record) for entry in entries)
+        archive.append(entries, NOW + sequence * SECOND)
+        while archive.expire(retention, NOW).is_more:
+            pass
+    ended.set()
+    watching.join()
+    assert LIMIT // 4 < most < LIMIT
+    assert archive.received(SPOOL) == [(1, sequence)]
+    page = archive.page(Query(), None, 10, Interrupt())
+    assert [record.sequence for record in page.records][:3] == [sequence, sequence - 1, sequence - 2]
+
+
+def test_acks_while_deleting(archive: Archive, making: "Making") -> None:
+    """While files are rewritten and dropped no append waits for more than a second, and none is lost."""
+    noise = random.Random(7)
+    data = [noise.randbytes(2048) for _ in range(500)]
+
+    def entries(first: int, user: str) -> list[object]:
+        return [
+            making.entry(first + n, caller__user=user, request__data=data[n], request_id=f"{first}")
+            for n in range(500)
+        ]
+
+    for batch in range(20):
+        archive.append(entries(1 + 500 * batch, f"u{batch % 2}"), NOW)  # type: ignore[arg-type]
+    longest, first, ended = 0.0, 20_001, threading.Event()
+
+    def write() -> None:
+        nonlocal longest, first
+        while not ended.is_set():
+            began = time.monotonic()
+            archive.append(entries(first, "u2"), NOW + DAY)  # type: ignore[arg-type]
+            longest = max(longest, time.monotonic() - began)
+            first += 500
+            time.sleep(0.02)
+
+    writing = threading.Thread(target=write)
+    writing.start()
+    try:
+        assert archive.delete(Query(user="u0"), BY_REQUEST, NOW, Interrupt()).records == 5000
+        for _ in range(20):
+            if not archive.expire(Retention(ages=(ModelRule("*", DAY),)), NOW + DAY + SECOND).is_more:
+                break
+    finally:
+        ended.set()
+        writing.join()
+    assert archive.received(SPOOL) == [(1, 10_000), (20_001, first - 1)]
+    assert longest < 5  # a law of a second, on a machine that does ten things at once
+
+
+def test_reading_while_files_go(archive: Archive, making: "Making") -> None:
+    """Whoever reads a file that is dropped or rewritten finds it whole, and no query fails."""
+    for day in range(12):
+        archive.append([making.entry(10 * day + n) for n in range(1, 5)], NOW + day * DAY)
+    failures: list[BaseException] = []
+    ended = threading.Event()
+
+    def read() -> None:
+        try:
+            while not ended.is_set():
+                after, found = None, 0
+                while True:
+                    page = archive.page(Query(), after, 5, Interrupt())
+                    found += len(page.records)
+                    after = page.after
+                    if after is None:
+                        break
+                assert found >= 4
+                archive.get(making.record(114).call_id)
+        except BaseException as error:
+            failures.append(error)
+
+    readers = [threading.Thread(target=read) for _ in range(3)]
+    for reader in readers:
+        reader.start()
+    for day in range(11):
+        archive.delete(Query(path=f"/v1/{10 * day + 1}"), BY_REQUEST, NOW, Interrupt())
+        archive.expire(Retention(ages=(ModelRule("*", DAY),)), NOW + (day + 1) * DAY + SECOND)
+    ended.set()
+    for reader in readers:
+        reader.join()
+    assert failures == []
+
+
+def test_killed_while_a_file_was_rewritten(tmp_path: Path, making: "Making") -> None:
+    """The next start finds each record once, whichever of the two files were there, and no drafts."""
+    archive = open_archive(str(tmp_path / "archive"), MEMORY)
+    archive.append([making.entry(n, caller__user=f"u{n % 2}") for n in range(1, 11)], NOW)
+    archive.close()
+    before = shutil.copytree(tmp_path / "archive", tmp_path / "before")
+    archive = open_archive(str(tmp_path / "archive"), MEMORY)
+    archive.delete(Query(user="u1"), BY_REQUEST, NOW, Interrupt())
+    archive.close()
+    old = next(before.glob("records-*.duckdb"))
+    shutil.copy(old, tmp_path / "archive")
+    for draft in ("new.duckdb", "rewritten.duckdb"):
+        (tmp_path / "archive" / draft).write_bytes(b"half")
+    archive = open_archive(str(tmp_path / "archive"), MEMORY)
+    page = archive.page(Query(), None, 100, Interrupt())
+    assert [record.sequence for record in page.records] == [10, 8, 6, 4, 2]
+    assert archive.received(SPOOL) == [(1, 10)]
+    archive.close()
+    names = {path.name for path in (tmp_path / "archive").glob("*.duckdb")}
+    assert old.name not in names
+    assert not names & {"new.duckdb", "rewritten.duckdb"}
+
+
+def test_snapshot(archive: Archive, tmp_path: Path, making: "Making") -> None:
+    """Its files are an archive of all that was appended before, whatever comes and goes meanwhile."""
+    for day in range(3):
+        archive.append([making.entry(day + 1, caller__user=f"u{day}")], NOW + day * DAY)
+    archive.attach([v1.Feedback(feedback_id="f", call_id=making.record(1).call_id)])
+    archive.expire(Retention(ages=(ModelRule("*", DAY),)), NOW + 2 * DAY + SECOND)
+    copied = tmp_path / "copied"
+    copied.mkdir()
+    with archive.snapshot() as files:
+        archive.append([making.entry(9)], NOW + 2 * DAY)
+        archive.delete(Query(user="u1"), BY_REQUEST, NOW + 3 * DAY, Interrupt())
+        for file in files:
+            assert file.path.stat().st_size == file.size_bytes
+            shutil.copy(file.path, copied / file.name)
+    assert not (tmp_path / "snapshot").exists()
+    restored = open_archive(str(copied), MEMORY)
+    page = restored.page(Query(), None, 100, Interrupt())
+    assert [record.sequence for record in page.records] == [3, 2]
+    assert restored.received(SPOOL) == [(1, 3)]
+    assert len(restored.feedback("", "", None, 10).feedback) == 1
+    restored.close()
+    with archive.snapshot() as files:
+        assert len(files) >= 5
