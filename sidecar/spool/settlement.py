@@ -49,6 +49,19 @@ def give_up_damaged(txn: Transaction, sequences: Iterable[int]) -> None:
             txn.books.corrupt += 1
 
 
+def give_up_missing(txn: Transaction) -> None:
+    """Where the books know of pending records and the rows of none, a damaged key hides them: gaps."""
+    if not txn.books.pending or next(outstanding(txn, 0), None) is not None:
+        return
+    end = txn.books.next_sequence - 1
+    here = ranges.tidy((each, each) for each in rows.sequences(txn, 0))
+    lacking = ranges.subtract(ranges.subtract([(1, end)], list(txn.acked.within(0, end))), here)
+    for first, last in lacking:
+        _declare_missing(txn, first, last, "corrupt")
+    txn.books.corrupt += txn.books.pending
+    txn.books.pending = 0
+
+
 def ack(txn: Transaction, acked: Iterable[Range]) -> None:
     """Storage has these; what it has already is no news, and what was never appended is ignored."""
     for first, last in ranges.clip(acked, 1, txn.books.next_sequence - 1):

@@ -154,12 +154,14 @@ class Spool:
                         break
                     leased.append(entry)
                     size += entry.size
-            if not damaged:
+                missing = 0 if leased or after else txn.books.pending
+            if not damaged and not missing:
                 return leased
             with self._file.writing() as txn:
-                if damaged == given_up:
+                if damaged and damaged == given_up:
                     raise UnsoundError("damaged rows that can't be found again")
                 settlement.give_up_damaged(txn, damaged)
+                settlement.give_up_missing(txn)
             given_up = damaged
 
     def notes(self) -> dict[bytes, bytes]:

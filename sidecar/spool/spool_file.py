@@ -171,6 +171,7 @@ class SpoolFile:
         try:
             tables.start_books(_books_of_successor(self.books))
             with tables.reading() as txn:
+                txn.live_bytes()  # looks at the root of every table
                 return tables, txn.books
         except BaseException:
             tables.env.close()

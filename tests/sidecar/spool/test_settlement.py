@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import lmdb
 import pytest
 
 from sidecar.spool import Gap, Spooled, SpoolForked, settlement
@@ -90,6 +91,27 @@ def damage(directory: Path, mark: bytes) -> None:
         at = data.find(mark, at)
         at = at + len(mark) if at >= 0 else -1
     file.write_bytes(data)
+
+
+def test_rows_that_are_not_found_become_gaps(open_spool: OpenSpool, directory: Path) -> None:
+    """Records that the books call pending and no key leads to any more are told to storage as a gap."""
+    spool = open_spool()
+    spool.add(range(1, 6))
+    spool.ack([(1, 1)])
+    spool.close()
+    with lmdb.open(str(directory), max_dbs=8, map_size=16 << 20) as env:
+        rows = env.open_db(b"rows")
+        with env.begin(write=True) as txn:
+            for sequence in (2, 3, 5):
+                assert txn.delete(sequence.to_bytes(8) + bytes(2), db=rows)
+    spool = open_spool()
+    assert sequences(spool.lease(0, 10, 1 << 20)) == [4]
+    spool.ack([(4, 4)])
+    assert sequences(spool.lease(0, 10, 1 << 20)) == [(2, 3, "corrupt"), (5, 5, "corrupt")]
+    assert (spool.account().pending, spool.account().corrupt) == (0, 3)
+    spool.ack([(2, 5)])
+    assert spool.lease(0, 10, 1 << 20) == []
+    spool.check()
 
 
 def test_damaged_rows_become_gaps(open_spool: OpenSpool, directory: Path) -> None:
