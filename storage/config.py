@@ -62,7 +62,7 @@ class Settings:
     archive_disk_bytes: int | None = setting(
         "INFERTAP_ARCHIVE_DISK_BYTES",
         "off",
-        off_or(size_bytes(64 * _MIB, 1 << 60)),
+        off_or(size_bytes(256 * _MIB, 1 << 60)),
         "What the embedded archive may take on disk, logs and drafts included: the earliest records go.",
     )
     retention_age: tuple[ModelRule, ...] = setting(
@@ -76,6 +76,12 @@ class Settings:
         "off",
         read_sizes,
         "How many bytes of records are kept, the earliest go: `200GiB`, or by model `llama*=10GiB,*=200GiB`.",
+    )
+    ingest_bytes: int = setting(
+        "INFERTAP_INGEST_BYTES",
+        "64MiB",
+        size_bytes(8 * _MIB, 1 << 40),
+        "Batches of records that are being written at a time, over all sidecars; others wait their turn.",
     )
     listen: Address = setting(
         "INFERTAP_STORAGE_LISTEN",

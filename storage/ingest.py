@@ -2,7 +2,8 @@
 
 It promises: an acknowledgement follows the engine's commit; an entry that can never be taken is rejected
 alone, and the stream goes on; a sender that breaks the protocol hears which field is wrong; what is in flight
-is told after the records that were sent before.
+is told after the records that were sent before; batches of all streams that are under way take no more memory
+than there is room for.
 """
 
 import asyncio
@@ -27,6 +28,7 @@ from storage.identity import caller_of
 from storage.in_flight import InFlight
 from storage.live import Live
 from storage.numbers import Numbers
+from storage.room import Room
 from storage.writer import Writer
 
 SPOOL_ID_BYTES: Final = 16
@@ -38,6 +40,8 @@ _MOST_SEQUENCE: Final = (1 << 63) - 1
 _REASON_MOST: Final = 64
 # Batches of one stream that are being written while more are read.
 _MOST_UNDER_WAY: Final = 16
+# What a spool is told that storage has: beyond, the earliest are left out, and come again as duplicates.
+MOST_RANGES: Final = 50_000
 # A record may start this long before the epoch of its own clock, or after: beyond, it is no time.
 _FIRST_NS: Final = 0
 _LAST_NS: Final = (1 << 63) - 1
@@ -68,10 +72,12 @@ class Ingest(v1.IngestServiceServicer):
         in_flight: InFlight,
         live: Live,
         *,
+        room: Room,
         spools: Spools | None = None,
         forgetting: Forgetting | None = None,
     ) -> None:
         self._archive = archive
+        self._room = room
         self._writer = writer
         self._numbers = numbers
         self._in_flight = in_flight
@@ -90,7 +96,7 @@ class Ingest(v1.IngestServiceServicer):
                 spool_id = hello.spool_id
                 received = await asyncio.to_thread(self._archive.received, spool_id)
                 welcome = v1.Welcome(
-                    received=map(_range, received),
+                    received=map(_range, received[-MOST_RANGES:]),
                     takes_in_flight=True,
                     takes_heartbeats=self._spools is not None,
                 )
@@ -176,11 +182,18 @@ class Ingest(v1.IngestServiceServicer):
                 elif kind == "heartbeat":
                     await under_way.put(request.heartbeat)
                 elif kind == "batch":
-                    await under_way.put(asyncio.create_task(self._take(spool_id, request.batch)))
+                    await under_way.put(await self._begin(spool_id, request.batch))
                 else:
                     raise InvalidArgumentError("batch", "expected after hello")
         finally:
             await under_way.put(None)
+
+    async def _begin(self, spool_id: bytes, batch: v1.Batch) -> "asyncio.Task[list[v1.IngestResponse]]":
+        """Once there is room for it, and until it is written, the batch is under way."""
+        taken = await self._room.take(batch.ByteSize())
+        task = asyncio.create_task(self._take(spool_id, batch))
+        task.add_done_callback(lambda _: self._room.give_back(taken))
+        return task
 
     async def _take(self, spool_id: bytes, batch: v1.Batch) -> list[v1.IngestResponse]:
         """Write one batch; its acknowledgement, and a rejection for each entry that can't be taken."""

@@ -6,7 +6,6 @@ under way finish, and ends with exit status 0; what was acknowledged is durable,
 
 import asyncio
 import os
-import resource
 import signal
 import time
 from collections.abc import Mapping
@@ -17,9 +16,10 @@ from aiohttp import web
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from infertap import v1
+from infertap import core_files, v1
 from infertap.identity import ServerFiles
 from infertap.settings import Address
+from storage.admin import Admin
 from storage.archive import Archive, ArchiveError, SharedArchive, describe_location, open_archive
 from storage.asking import Asking
 from storage.audit import Audit, Auditing, KeyFileError
@@ -28,6 +28,7 @@ from storage.config import Settings
 from storage.event_log import log_event
 from storage.feedback import Attaching, Feedback
 from storage.following import Following
+from storage.forgetting import Forgetting
 from storage.identity import Access, AccessFiles, FeedbackRates, UnusableFileError
 from storage.in_flight import InFlight
 from storage.ingest import Ingest
@@ -35,10 +36,13 @@ from storage.live import Live
 from storage.numbers import Numbers
 from storage.query import Records
 from storage.redaction import TextRedaction, open_redaction
+from storage.retention import Retaining
+from storage.room import Room
 from storage.web import CannotListenError, Pages, PostedFeedback, listen_web, make_app
 from storage.writer import Writer, take_all
 
 _SERVICES: Final = (
+    v1.DeleteRecordsRequest.DESCRIPTOR.file.services_by_name["AdminService"].full_name,
     v1.ListRecordsRequest.DESCRIPTOR.file.services_by_name["RecordService"].full_name,
     v1.IngestRequest.DESCRIPTOR.file.services_by_name["IngestService"].full_name,
     v1.AttachFeedbackRequest.DESCRIPTOR.file.services_by_name["FeedbackService"].full_name,
@@ -92,6 +96,9 @@ class Storage:
         self._auditing = _open_auditing(settings, archive, self._numbers)
         check = take_all if self._auditing is None else self._auditing.check
         self._writer = Writer(archive, told, self._numbers, self._in_flight, check=check)
+        self._forgetting = Forgetting()
+        self._retaining = Retaining(archive, settings.retention, self._numbers)
+        self._admin = Admin(archive, self._forgetting, self._numbers, redaction, settings.archive_disk_bytes)
         self._health = health.aio.HealthServicer()
         self._stop = asyncio.Event()
 
@@ -100,7 +107,7 @@ class Storage:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
-        acts = (self._writer.run(), self._sweep(), self._access.watch())
+        acts = (self._writer.run(), self._sweep(), self._access.watch(), self._retaining.run())
         working = [asyncio.create_task(act) for act in acts]
         if self._following is not None:
             working.append(asyncio.create_task(self._following.run()))
@@ -164,7 +171,9 @@ class Storage:
                 self._numbers,
                 self._in_flight,
                 self._live,
+                room=Room(self._settings.ingest_bytes),
                 spools=None if self._auditing is None else self._auditing.spools,
+                forgetting=self._forgetting,
             ),
             server,
         )
@@ -173,6 +182,7 @@ class Storage:
         v1.add_FeedbackServiceServicer_to_server(
             Feedback(self._archive, self._attaching, self._numbers, self._asking), server
         )
+        v1.add_AdminServiceServicer_to_server(self._admin, server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         reflection.enable_server_reflection(
             (*_SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), server
@@ -249,11 +259,15 @@ def run(settings: Settings, environ: Mapping[str, str]) -> None:
     """Run storage to its end, in this process; `environ` has the settings of redaction. Raises StartError and
     ArchiveError.
     """
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    core_files.forbid()
     os.umask(0o077)  # what the engine writes is nobody else's to read
     redaction = _open_redaction(environ)
     archive = open_archive(
-        settings.archive, settings.archive_memory_bytes, settings.archive_password_file or ""
+        settings.archive,
+        settings.archive_memory_bytes,
+        settings.archive_password_file or "",
+        disk_bytes=settings.archive_disk_bytes,
+        tell=log_event,
     )
     try:
         asyncio.run(Storage(settings, archive, redaction).run())

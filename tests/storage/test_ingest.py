@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,11 +13,13 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from infertap import v1
+from storage import ingest as ingest_module
 from storage.archive import ArchiveError, Entry, RecordEntry, open_archive
 from storage.in_flight import InFlight
 from storage.ingest import RECORD_BYTES, Ingest
 from storage.live import Live
 from storage.numbers import Numbers
+from storage.room import Room
 from storage.writer import Writer
 
 if TYPE_CHECKING:
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 SPOOL = b"s" * 16
 CALL = "73737373-0000-7000-8000-000000000001"
 WAIT_SECONDS = 20
+ROOM_BYTES = 256 << 10
 
 
 class Served:
@@ -37,20 +41,22 @@ class Served:
         self.in_flight = InFlight()
         self.writer = Writer(self, self.live, self.numbers, self.in_flight)  # type: ignore[arg-type]
         self.fails = False
-        self.gate = asyncio.Event()
+        self.gate = threading.Event()
         self.gate.set()
+        self.room = Room(ROOM_BYTES)
 
     # -- the archive, as the writer sees it
 
     def append(self, entries: Sequence[Entry], stored_ns: int) -> list[RecordEntry]:
         if self.fails:
             raise ArchiveError("disk full")
+        assert self.gate.wait(WAIT_SECONDS)
         return self.archive.append(entries, stored_ns)
 
     async def start(self) -> str:
         self.writing = asyncio.create_task(self.writer.run())
         self.server = grpc.aio.server()
-        ingest = Ingest(self.archive, self.writer, self.numbers, self.in_flight, self.live)
+        ingest = Ingest(self.archive, self.writer, self.numbers, self.in_flight, self.live, room=self.room)
         v1.add_IngestServiceServicer_to_server(ingest, self.server)
         port = self.server.add_insecure_port("127.0.0.1:0")
         await self.server.start()
@@ -300,3 +306,45 @@ async def test_end_of_the_stream(served: Served, making: "Making") -> None:
         await spool.batch(making.sent(2))
         await spool.read()
     assert len(served.in_flight) == 1
+
+
+async def test_batches_of_all_streams_share_one_room(served: Served, making: "Making") -> None:
+    """While the disk stands still, no more is read from many senders than there is room for; all comes."""
+    count, size = 8, 100_000
+    batches = [making.sent(sequence, request__data=b"x" * size) for sequence in range(1, 4)]
+    most_bytes = sum(map(v1.Entry.ByteSize, batches)) * count
+    assert most_bytes > 4 * ROOM_BYTES
+    async with contextlib.AsyncExitStack() as stack:
+        spools = [
+            await stack.enter_async_context(Spool(served.address))  # type: ignore[attr-defined]
+            for _ in range(count)
+        ]
+        served.gate.clear()
+        for number, spool in enumerate(spools):
+            await spool.hello(bytes([number]) * 16)
+            for each in batches:
+                await spool.batch(each)
+        async with asyncio.timeout(WAIT_SECONDS):
+            while served.room.taken_bytes < ROOM_BYTES - size - 1000:
+                await asyncio.sleep(0.01)
+        assert served.room.taken_bytes <= ROOM_BYTES
+        served.gate.set()
+        for spool in spools:
+            acked = [each for _ in batches for each in ranges((await spool.read()).ack.ranges)]
+            assert acked == [(1, 1), (2, 2), (3, 3)]
+    assert served.room.taken_bytes == 0
+
+
+async def test_what_a_spool_is_told_is_bounded(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of very many ranges the latest are told; what comes again for it is acknowledged, and kept once."""
+    monkeypatch.setattr(ingest_module, "MOST_RANGES", 2)
+    async with Spool(served.address) as spool:  # type: ignore[attr-defined]
+        await spool.hello()
+        gaps = [v1.Entry(gap=v1.Gap(first=each, last=each, reason="evicted")) for each in (1, 3, 5)]
+        await spool.batch(*gaps)
+        await spool.read()
+    async with Spool(served.address) as again:  # type: ignore[attr-defined]
+        assert await again.hello() == [(3, 3), (5, 5)]
+        await again.batch(gaps[0])
+        assert ranges((await again.read()).ack.ranges) == [(1, 1)]
+    assert served.archive.received(SPOOL) == [(1, 1), (3, 3), (5, 5)]
