@@ -134,8 +134,8 @@ class Bodies:
             return ReadBody(self._redactor.opaque(_GRPC_TYPE, data))
         before = findings.total
         documents = self._redactor.documents(decoded.documents, findings, ends)
-        if documents is None:
-            return ReadBody(RedactedBody(withheld=Withheld.FAILED))
+        if isinstance(documents, Withheld):
+            return ReadBody(RedactedBody(withheld=documents))
         is_clean = findings.total == before and not ends and not self._redactor.policy.fields
         kept = decoded.data if is_clean else b""
         withheld = None if kept or not documents else Withheld.VIEW_ONLY
@@ -148,8 +148,8 @@ class Bodies:
         if opened is None or walk is None:
             return ReadBody(self._redactor.opaque(_GRPC_TYPE, data))
         documents = self._redactor.documents(walk.documents(), findings, ends)
-        if documents is None:
-            return ReadBody(RedactedBody(withheld=Withheld.FAILED))
+        if isinstance(documents, Withheld):
+            return ReadBody(RedactedBody(withheld=documents))
         written = walk.write(documents, self._redactor.policy.opaque_action(_GRPC_TYPE) == "keep")
         doubts = Findings()
         for text in written.second_readings:
@@ -176,8 +176,8 @@ class Bodies:
         if decoded is None:
             return ReadBody(self._redactor.opaque(content_type, data))
         documents = self._redactor.documents(decoded.documents, findings)
-        if documents is None:
-            return ReadBody(RedactedBody(withheld=Withheld.FAILED))
+        if isinstance(documents, Withheld):
+            return ReadBody(RedactedBody(withheld=documents))
         return ReadBody(RedactedBody(_view(documents).encode(), documents), "", decoded.is_cut)
 
 

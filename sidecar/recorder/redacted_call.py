@@ -15,7 +15,7 @@ from sidecar.recorder.bodies import Bodies, is_web, value_of
 from sidecar.recorder.context import ContextReader, Facts
 from sidecar.recorder.payloads import STATUS_DETAILS, Media, Side, describe, read_details
 from sidecar.recorder.read_body import Close, Fields, NamedFields, ReadBody, WireSide
-from sidecar.recorder.redaction import Findings, RedactedBody, Redactor
+from sidecar.recorder.redaction import Findings, RedactedBody, Redactor, Withheld
 from sidecar.recorder.schemas import Schemas
 from sidecar.recorder.server_timing import Phase, read_phases
 
@@ -151,7 +151,8 @@ class CallRedaction:
         if call.grpc_status <= 0:
             return ()
         raw = value_of(call.response_trailers, STATUS_DETAILS) or value_of(fields, STATUS_DETAILS)
-        return self._redactor.documents(read_details(raw), findings) or () if raw else ()
+        details = self._redactor.documents(read_details(raw), findings) if raw else ()
+        return () if isinstance(details, Withheld) else details
 
     def _version(self, fields: Fields, findings: Findings) -> str:
         for name, raw in fields:

@@ -54,8 +54,8 @@ class Understanding:
             return side, None
         findings = Findings()
         documents = self._redactor.documents((view,), findings)
-        if documents is None:
-            return replace(side, body=RedactedBody(withheld=Withheld.FAILED)), None
+        if isinstance(documents, Withheld):
+            return replace(side, body=RedactedBody(withheld=documents)), None
         # Members of telling names are masked again to what they are.
         if not findings.total or documents[0] == view:
             return side, view

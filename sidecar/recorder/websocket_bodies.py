@@ -58,9 +58,10 @@ class WebSocketBodies:
             self._keep((side.key, side.is_request), call.segment + 1, reader)
         parts = _shown([each for each in messages if each.kind in _SHOWN_KINDS])
         documents = self._documents(parts, side, times, findings)
-        if documents is None or (reader.fault and not documents):
-            why = Withheld.FAILED if documents is None else Withheld.UNREADABLE
-            return ReadBody(RedactedBody(withheld=why))
+        if isinstance(documents, Withheld):
+            return ReadBody(RedactedBody(withheld=documents))
+        if reader.fault and not documents:
+            return ReadBody(RedactedBody(withheld=Withheld.UNREADABLE))
         offset = len(parts[0]) if len(parts) > 1 else None
         return ReadBody(
             RedactedBody(
@@ -92,16 +93,16 @@ class WebSocketBodies:
 
     def _documents(
         self, parts: list[list[WebSocketMessage]], side: WireSide, times: "_Times", findings: Findings
-    ) -> list[dict[str, Any]] | None:
-        """All that is shown, part by part; None where redaction fails."""
+    ) -> list[dict[str, Any]] | Withheld:
+        """All that is shown, part by part; or why redaction fails."""
         documents: list[dict[str, Any]] = []
         last = len(parts) - 1
         for number, messages in enumerate(parts):
             ends = Ends(side.ends.opens or number > 0, side.ends.closes or number < last)
             texts = [_text(each) for each in messages]
             redacted = self._redactor.messages([each for each in texts if each is not None], findings, ends)
-            if redacted is None:
-                return None
+            if isinstance(redacted, Withheld):
+                return redacted
             following = iter(redacted)
             for message, text in zip(messages, texts, strict=True):
                 data = self._binary(message) if text is None else {"data": next(following)}

@@ -11,6 +11,7 @@ from sidecar.recorder.redaction.own_rules import OwnRule, RulesFileError, read_o
 from sidecar.recorder.redaction.policy import HashKey, Policy
 from sidecar.recorder.redaction.redacted_body import RedactedBody, Withheld
 from sidecar.recorder.redaction.redactor import Redactor
+from sidecar.recorder.redaction.time_allowed import OverTimeError
 
 __all__ = [
     "WHOLE",
@@ -19,6 +20,7 @@ __all__ = [
     "Finding",
     "Findings",
     "HashKey",
+    "OverTimeError",
     "OwnRule",
     "Policy",
     "RedactedBody",

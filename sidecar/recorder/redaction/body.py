@@ -6,7 +6,7 @@ Fails closed: whatever can't be read, or read in one way only, is withheld, and 
 import json
 import re
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import parse_qsl, urlencode
 
 import re2
@@ -23,6 +23,7 @@ from sidecar.recorder.redaction.policy import Policy
 from sidecar.recorder.redaction.redacted_body import RedactedBody, UnreadableError, Withheld
 from sidecar.recorder.redaction.tables import redact_table
 from sidecar.recorder.redaction.text import TextRedaction
+from sidecar.recorder.redaction.time_allowed import OverTimeError
 from sidecar.recorder.redaction.tokens import MAY_HOLD_TOKENS
 from sidecar.recorder.redaction.tree import TooDeepError, TreeRedaction, repeats_a_key
 
@@ -35,6 +36,9 @@ _TEXT_TYPES: Final = re.compile(
 )
 _JSON_TYPES: Final = re.compile(r"(?:application|text)/(?:.*\+)?json|application/json5")
 _TABLE_TYPES: Final = frozenset({"text/csv", "application/csv", "text/tab-separated-values"})
+# What documents that were decoded elsewhere count as: how large they were is not known here.
+_DECODED_BYTES: Final = 1 << 20
+_T = TypeVar("_T")
 _LINES_TYPES: Final = re.compile(r"application/(?:x-)?(?:ndjson|jsonlines|json-lines|jsonl|json-seq)")
 
 
@@ -43,6 +47,7 @@ class BodyRedaction:
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
+        self._allowed = policy.scanner.allowed
         self._finder = Finder(policy.scanner)
         self._text = TextRedaction(self._finder, policy.masks)
         self._tree = TreeRedaction(policy, self._text)
@@ -52,6 +57,13 @@ class BodyRedaction:
 
     def redact(self, content_type: str, stretch: Stretch, findings: Findings) -> RedactedBody:
         """A payload as captured, its content encoding opened. Never raises."""
+        self._allowed.begin(len(stretch.head) + len(stretch.tail))
+        try:
+            return self._redact_stretch(content_type, stretch, findings)
+        except OverTimeError:
+            return RedactedBody(withheld=Withheld.OVER_TIME)
+
+    def _redact_stretch(self, content_type: str, stretch: Stretch, findings: Findings) -> RedactedBody:
         media_type = content_type.partition(";")[0].strip().lower()
         body = self._closed(content_type, media_type, stretch.head, stretch.head_ends, findings)
         if not stretch.tail or body.withheld is not None or not _is_stream(media_type):
@@ -65,13 +77,15 @@ class BodyRedaction:
     def _closed(
         self, content_type: str, media_type: str, data: bytes, ends: Ends, findings: Findings
     ) -> RedactedBody:
-        """Fails closed."""
+        """Fails closed. Raises OverTimeError, as then nothing more is to be done with any part of it."""
         try:
             return self._redact(content_type, media_type, data, ends, findings)
         except UnreadableError as unreadable:
             return RedactedBody(withheld=unreadable.why)
         except TooDeepError:
             return RedactedBody(withheld=Withheld.TOO_DEEP)
+        except OverTimeError:
+            raise
         except Exception:  # law 3: whatever it was, nothing raw goes on
             return RedactedBody(withheld=Withheld.FAILED)
 
@@ -129,14 +143,16 @@ class BodyRedaction:
             return lines or self._broken(data, Withheld.MALFORMED, ends, findings)
         except RecursionError:
             raise TooDeepError from None
+        before = findings.total
+        if _is_of_pieces(tree):
+            self._events.join(tree, "body", findings)
         # No shape fits anywhere, nothing is escaped and no field is named: it may go as it is.
-        if self._is_clean(data):
+        if findings.total == before and self._is_clean(data):
             return RedactedBody(data, (tree,))
         if repeats_a_key(data):
             raise UnreadableError(
                 Withheld.MALFORMED
             )  # of two members of one name readers take one or the other
-        before = findings.total
         redacted = self._tree.redact(tree, "body", findings)
         if findings.total == before:
             return RedactedBody(data, (redacted,))
@@ -190,24 +206,34 @@ class BodyRedaction:
 
     def documents(
         self, documents: tuple[Any, ...], findings: Findings, ends: Ends = WHOLE
-    ) -> tuple[Any, ...] | None:
-        """Documents that were decoded elsewhere, redacted as one text; None where that fails."""
-        try:
-            return self._events.trees(documents, "body", findings, self._edges(ends))
-        except Exception:  # law 3: whatever it was, nothing raw goes on
-            return None
+    ) -> tuple[Any, ...] | Withheld:
+        """Documents that were decoded elsewhere, redacted as one text; or why that fails."""
+        edges = self._edges(ends)
+        return self._or_why(lambda: self._events.trees(documents, "body", findings, edges), _DECODED_BYTES)
 
-    def messages(self, payloads: list[str], findings: Findings, ends: Ends) -> list[Any] | None:
+    def messages(self, payloads: list[str], findings: Findings, ends: Ends) -> list[Any] | Withheld:
         """Messages that were taken apart elsewhere, redacted as one text: the document of each, or its text
-        where it is none; None where that fails.
+        where it is none; or why that fails.
         """
-        try:
+
+        def redact() -> list[Any]:
             redacted = self._events.redact(
                 payloads, "body", findings, self._is_clean, self._reads_as_text, self._edges(ends)
             )
+            return [text if document is NOT_JSON else document for text, document in redacted]
+
+        return self._or_why(redact, sum(map(len, payloads)))
+
+    def _or_why(self, redact: "Callable[[], _T]", size: int) -> "_T | Withheld":
+        self._allowed.begin(size)
+        try:
+            return redact()
+        except OverTimeError:
+            return Withheld.OVER_TIME
+        except TooDeepError:
+            return Withheld.TOO_DEEP
         except Exception:  # law 3: whatever it was, nothing raw goes on
-            return None
-        return [text if document is NOT_JSON else document for text, document in redacted]
+            return Withheld.FAILED
 
     def _edges(self, ends: Ends) -> Ends:
         """Where half of a value may stand: nowhere, if no value is looked for."""
@@ -248,6 +274,12 @@ _NAMES_SECRET: Final = re2.compile(
     rb"(?i:key|secret|passw|passphrase|pwd|token|authorization|credential|cookie)[^\"\\]{0,20}\"\s*:\s*\""
     rb"|(?i:secret|passw|passphrase|pwd|credential)[^\"\\]{0,20}\"\s*:\s*-?[0-9]|" + MAY_HOLD_TOKENS
 )
+
+
+def _is_of_pieces(tree: Any) -> bool:
+    """Whether it lists objects alone, as a stream sent as one document does. Tokens are the tree's."""
+    is_list = isinstance(tree, list) and len(tree) > 1 and {*map(type, tree)} == {dict}
+    return is_list and not isinstance(tree[0].get("token"), str)
 
 
 def _dump(tree: Any) -> bytes:

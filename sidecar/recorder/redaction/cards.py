@@ -1,8 +1,8 @@
 """Cards: numbers of payment cards within runs of digits, which single spaces or dashes may group.
 
 Pure. A table of numbers is a run too, a megabyte long: there each group may begin a card. So check digits
-are computed for all windows at once: a long integer is a row of lanes, a byte each, one for each digit. Adding two such
-integers adds lane by lane, at the speed of C; what a lane holds stays below 256, so none carries.
+are computed for all windows at once: a long integer is a row of lanes, a byte each, one for each digit, and
+to add two such integers adds lane by lane, at the speed of C. What a lane holds stays below 256.
 
     digit    4   1   1   1   ...   lane e: Luhn's sum over the window of so many digits that ends with digit e
 """

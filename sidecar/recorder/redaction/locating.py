@@ -19,7 +19,7 @@ _GROUP: Final = "(?P<it>"
 _NOTHING_AHEAD: Final = re.compile(r"(?:\(\?s\)|\\b)?\(\?P<it>")
 _BYTE_AHEAD: Final = re.compile(r"\(\?:\^\|\[\^[^\]]*\]\)\(\?P<it>")
 _TOKEN: Final = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|[()]|[^()\[\\]+", re.DOTALL)
-# So many are asked of RE2. Where there is one in so many bytes Python's engine is asked, for a window of bytes.
+# So many are asked of RE2. Where there is one in so many bytes Python's engine is asked, for a window.
 _FEW: Final = 32
 _DENSE_BYTES: Final = 48
 _WINDOW: Final = 4 << 10
@@ -29,11 +29,14 @@ _SHORT: Final = 256
 _BEGINNING: Final = 256
 
 
-def options() -> Any:
-    """How patterns are read: RE2's options."""
+_MEMORY: Final = 64 << 20
+
+
+def options(memory: int = _MEMORY) -> Any:
+    """How patterns are read: RE2's options; `memory` bytes for each pattern's automaton."""
     read = re2.Options()
     read.encoding = re2.Options.Encoding.LATIN1  # a byte is a character
-    read.max_mem = 64 << 20
+    read.max_mem = memory
     read.log_errors = False
     return read
 
@@ -52,13 +55,13 @@ class Pattern:
         "shape",
     )
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, shape: Shape, memory: int = _MEMORY) -> None:
         """Raises re2.error for a pattern that can't be read."""
         whole = shape.pattern.replace(_GROUP, "(?:", 1).encode()
         self.shape = shape
         # What the package wraps: its wrapper makes objects that cost more than to find.
-        self._whole = re2.compile(whole, options())._regexp
-        self._group = re2.compile(shape.pattern.encode(), options())._regexp
+        self._whole = re2.compile(whole, options(memory))._regexp
+        self._group = re2.compile(shape.pattern.encode(), options(memory))._regexp
         self._anchors = self._whole.Anchor
         self._quick = re.compile(whole) if shape.is_short else None
         self._is_last = _ends_with_group(shape.pattern)
@@ -68,33 +71,35 @@ class Pattern:
     def find(self, data: bytes) -> Iterator[tuple[int, int]]:
         """Where the group of each match begins and ends, in order."""
         if self._nothing_ahead:
-            yield from self._matches(data)
+            yield from self.matches(data)
         elif self._byte_ahead:
-            for start, end in self._matches(data):
+            for start, end in self.matches(data):
                 yield (start + 1, end) if start else self._grouped(data, start, end)
         else:
-            for start, end in self._matches(data):
+            for start, end in self.matches(data):
                 yield self._grouped(data, start, end)
 
-    def _matches(self, data: bytes) -> Iterator[tuple[int, int]]:
+    def matches(self, data: bytes, place: int = 0, end: int | None = None) -> Iterator[tuple[int, int]]:
+        """Where matches begin and end that are between `place` and `end`, in order."""
         match, anywhere = self._whole.Match, self._anchors.UNANCHORED
-        size = len(data)
-        place = 0
+        size = len(data) if end is None else min(end, len(data))
         while True:
             first = place
             for _ in range(_FEW):
-                start, end = match(anywhere, data, place, size)[0]
-                if start < 0:
+                found = match(anywhere, data, place, size)[0]
+                if found[0] < 0:
                     return
-                yield start, end
-                place = max(end, start + 1)
+                yield found
+                place = max(found[1], found[0] + 1)
+                if place > size:
+                    return
             if self._quick is not None and place - first < _FEW * _DENSE_BYTES:
                 window = min(place + _WINDOW, size)
-                for found in self._quick.finditer(data, place, window):
-                    if found.end() > window - _SHORT:  # it may go on behind the window
+                for close in self._quick.finditer(data, place, window):
+                    if close.end() > window - _SHORT:  # it may go on behind the window
                         break
-                    yield found.span()
-                    place = found.end()
+                    yield close.span()
+                    place = close.end()
 
     def _grouped(self, data: bytes, start: int, end: int) -> tuple[int, int]:
         """Where the group of the match from `start` to `end` is."""

@@ -19,6 +19,7 @@ import re2
 
 from infertap.setting_files import UnusableFileError, read_file
 from sidecar.config import REDACTION_CLASSES, VALUE_ACTIONS
+from sidecar.recorder.redaction.locating import Pattern
 from sidecar.recorder.redaction.scanner import Scanner
 from sidecar.recorder.redaction.shapes import Shape
 
@@ -102,16 +103,16 @@ def _shape(name: str, pattern: Any) -> Shape:
         raise _FaultError(f"pattern: expected a text of at most {_MOST_PATTERN} characters")
     shape = Shape(name, f"(?:{pattern})", f"(?P<it>{pattern})")
     try:
-        scanner = Scanner((shape,))
+        found = Pattern(shape).matches(b"")
     except re2.error as error:
         raise _FaultError(f"pattern: not RE2 syntax: {error}") from None
-    if scanner.may_hold(b""):
+    if next(found, None) is not None:
         raise _FaultError("pattern: it matches nothing at all, and so everywhere")
     return shape
 
 
 def _try_examples(shape: Shape, finds: list[str], passes: list[str]) -> None:
-    scanner = Scanner((shape,))
+    scanner = Scanner((), (shape,))
     if not finds:
         raise _FaultError("finds: expected at least one example")
     for number, text in enumerate(finds, 1):

@@ -60,14 +60,12 @@ class Policy:
         """The policy that `settings` ask for; raises ValueError where a field's path can't be read."""
         key = HashKey(hash_key) if hash_key else None
         actions = dict(settings.redact_actions) | {rule.shape.kind: rule.action for rule in own_rules}
-        # A site's own rules win over what is built in.
-        shapes = (*(rule.shape for rule in own_rules), *shapes_of(settings.redact))
         return cls(
             kinds=settings.redact,
             fields=FieldRules((*settings.redact_fields, *more_fields)),
             opaque=settings.opaque_bodies,
             record_headers=frozenset(name.lower() for name in settings.record_headers),
-            scanner=Scanner(shapes),
+            scanner=Scanner(shapes_of(settings.redact), [rule.shape for rule in own_rules]),
             masks=Masks(actions, key),
             key=key,
             version=_version(settings, key, own_rules, more_fields),

@@ -18,6 +18,8 @@ class Withheld(StrEnum):
     # Its content encoding can't be opened.
     UNREADABLE = "unreadable"
     FAILED = "redaction_failed"
+    # It took more time than a body of that size is allowed.
+    OVER_TIME = "redaction_over_time"
     # Something in a decoded message was masked: its view is in the record, its bytes are not.
     VIEW_ONLY = "view_only"
 

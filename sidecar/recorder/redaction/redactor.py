@@ -14,7 +14,7 @@ from sidecar.recorder.redaction.holes import WHOLE, Ends, Stretch
 from sidecar.recorder.redaction.masks import last_four, mask
 from sidecar.recorder.redaction.named_values import NamedValues
 from sidecar.recorder.redaction.policy import Policy
-from sidecar.recorder.redaction.redacted_body import RedactedBody
+from sidecar.recorder.redaction.redacted_body import RedactedBody, Withheld
 from sidecar.recorder.redaction.text import TextRedaction
 
 _CREDENTIAL: Final = "credential"
@@ -66,9 +66,10 @@ class Redactor:
         return self.raw(text.encode("utf-8", "replace"), where, findings)
 
     def raw(self, data: bytes, where: str, findings: Findings) -> str:
-        """The same from the wire; what is no UTF-8 is shown by replacement characters."""
+        """The same from the wire; what is no UTF-8 is shown by `U+FFFD`. Raises OverTimeError."""
         if not data:
             return ""
+        self.policy.scanner.allowed.begin(len(data))
         return self._text.raw(data, where, findings).decode("utf-8", "replace")
 
     def headers(
@@ -108,6 +109,7 @@ class Redactor:
         pairs = parse_qsl(query.decode("utf-8", "replace"), keep_blank_values=True)
         if not pairs:
             return self.raw(query, "query", findings)
+        self.policy.scanner.allowed.begin(len(query))
         before = findings.total
         redacted = self._values.pairs(pairs, "query", findings)
         if findings.total == before:
@@ -127,12 +129,12 @@ class Redactor:
 
     def documents(
         self, documents: tuple[Any, ...], findings: Findings, ends: Ends = WHOLE
-    ) -> tuple[Any, ...] | None:
-        """Decoded messages of one direction, redacted as one text; None where that fails."""
+    ) -> tuple[Any, ...] | Withheld:
+        """Decoded messages of one direction, redacted as one text; or why that fails."""
         return self._body.documents(documents, findings, ends)
 
-    def messages(self, payloads: list[str], findings: Findings, ends: Ends) -> list[Any] | None:
-        """Texts of messages of one direction, redacted as one text: documents where they are JSON; None where
+    def messages(self, payloads: list[str], findings: Findings, ends: Ends) -> list[Any] | Withheld:
+        """Texts of messages of one direction, redacted as one text: documents where they are JSON; or why
         that fails.
         """
         return self._body.messages(payloads, findings, ends)

@@ -2,36 +2,45 @@
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 import re2
 
 from sidecar.recorder.redaction.locating import Pattern, options
+from sidecar.recorder.redaction.own_patterns import OwnPatterns
 from sidecar.recorder.redaction.shapes import Shape
 from sidecar.recorder.redaction.spans import Span, without_overlaps
+from sidecar.recorder.redaction.time_allowed import TimeAllowed
 
 
 class Scanner:
     """Finds what has one of the given shapes."""
 
-    def __init__(self, shapes: Sequence[Shape]) -> None:
-        """Of two that find the same the first wins. Raises re2.error for a pattern that can't be read."""
+    def __init__(self, shapes: Sequence[Shape], own: Sequence[Shape] = ()) -> None:
+        """Of two that find the same the first wins, `own` rules before what is built in.
+
+        Raises re2.error for a pattern that can't be read.
+        """
         self._patterns = [Pattern(shape) for shape in shapes]
         self._hints = _all_hints(shapes)
+        self.allowed = TimeAllowed()
+        self._own = OwnPatterns(own, self.allowed)
 
     def may_hold(self, data: bytes) -> bool:
         """Whether there is any candidate in `data`."""
-        return self._hints is not None and bool(self._hints.Match(data))
+        self.allowed.spend(len(data))
+        return (self._hints is not None and bool(self._hints.Match(data))) or self._own.may_hold(data)
 
     def spans(self, data: bytes) -> list[Span]:
-        """What was found, in order, without overlaps."""
-        if self._hints is None:
-            return []
-        found: list[Span] = []
+        """What was found, in order, without overlaps. Raises OverTimeError."""
+        found = list(self._own.spans(data))
+        spend, size = self.allowed.spend, len(data)
+        spend(size)
         # One pass over the text for all hints: most texts have none.
-        for number in sorted(self._hints.Match(data) or ()):
-            found += _found(self._patterns[number], data)
+        for number in sorted(self._hints.Match(data) or ()) if self._hints else ():
+            spend(size)
+            found += _found(self._patterns[number], data, spend)
         return without_overlaps(_outside_uuids(found, data) if found else found)
 
 
@@ -51,10 +60,19 @@ _ESCAPED: Final = b"bfnrt"
 _FULL_STOP: Final = ord(".")
 
 
-def _found(pattern: Pattern, data: bytes) -> Iterator[Span]:
+_MATCHES_A_LOOK: Final = 1024
+_BYTES_A_MATCH: Final = 256
+
+
+def _found(pattern: Pattern, data: bytes, spend: Callable[[int], None]) -> Iterator[Span]:
     shape = pattern.shape
+    matches = 0
     kind, check, narrow, ends = shape.kind, shape.check, shape.narrow, shape.ends
     for begin, end in pattern.find(data):
+        matches += 1
+        if matches == _MATCHES_A_LOOK:
+            matches = 0
+            spend(_MATCHES_A_LOOK * _BYTES_A_MATCH)
         start = begin
         if start and data[start - 1] == _BACKSLASH and data[start] in _ESCAPED:
             start += 1  # of an escape, which is no part of what follows: `\\n@decorator.of.python`
