@@ -18,6 +18,7 @@ class RecordsServer(v1.RecordServiceServicer, v1.FeedbackServiceServicer):
         self.records: list[v1.Record] = []
         self.given: list[v1.Feedback] = []
         self.requests: list[Any] = []
+        self.stats = v1.GetStatsResponse()
         self.most = 1000
         # Set where every request is to fail.
         self.fails_with: tuple[grpc.StatusCode, str] | None = None
@@ -54,6 +55,12 @@ class RecordsServer(v1.RecordServiceServicer, v1.FeedbackServiceServicer):
         newest_first = self.records[::-1]
         token = str(end) if end < len(newest_first) else ""
         return v1.ListRecordsResponse(records=newest_first[start:end], next_page_token=token)
+
+    def GetStats(  # noqa: N802
+        self, request: v1.GetStatsRequest, context: grpc.ServicerContext
+    ) -> v1.GetStatsResponse:
+        self._asked(request, context)
+        return self.stats
 
     def TailRecords(  # noqa: N802
         self, request: v1.TailRecordsRequest, context: grpc.ServicerContext

@@ -78,7 +78,12 @@ def test_conditions() -> None:
         states=["failed", v1.CANCELLED],
         http_statuses=[500, 503],
         model="iris",
+        tags=["a", "b"],
+        input_tokens=(5, None),
+        total_tokens=v1.CountRange(max=9),
     )
+    assert made.input_tokens == v1.CountRange(min=5)
+    assert (made.total_tokens.max, list(made.tags)) == (9, ["a", "b"])
     assert made.start_time.ToDatetime(tzinfo=UTC) == noon
     assert made.min_duration.ToMilliseconds() == 250
     assert list(made.states) == [v1.FAILED, v1.CANCELLED]
@@ -98,6 +103,8 @@ def test_conditions() -> None:
         ({"min_duration": 5}, "min_duration"),
         ({"model": timedelta(seconds=1)}, "model"),
         ({"min_duration": datetime.now(UTC)}, "min_duration"),
+        ({"input_tokens": 5}, "input_tokens"),
+        ({"input_tokens": ("a", None)}, "input_tokens"),
     ],
 )
 def test_wrong_conditions(condition: dict[str, Any], named: str) -> None:
@@ -150,3 +157,23 @@ def test_proxy_of_the_environment(server: "RecordsServer", monkeypatch: pytest.M
     server.records = numbered(1)
     with Client(server.address) as client:
         assert client.get("call-1").sequence == 1
+
+
+def test_figures(server: "RecordsServer") -> None:
+    """Groups by name, a bucket as a timedelta; an unknown group is refused before anything is sent."""
+    with Client(server.address) as client:
+        client.stats(by=["model", "time"], bucket=timedelta(minutes=5), states=["failed"])
+        with pytest.raises(InvalidRequestError, match="by: no 'colour'; there are model,"):
+            client.stats(by=["colour"])
+    (asked,) = server.requests
+    dimensions = v1.GetStatsRequest.Dimension
+    assert list(asked.group_by) == [dimensions.MODEL, dimensions.TIME]
+    assert (asked.bucket.seconds, list(asked.filter.states)) == (300, [v1.FAILED])
+
+
+def test_an_order(server: "RecordsServer") -> None:
+    """The order goes with every page."""
+    server.records, server.most = numbered(3), 2
+    with Client(server.address) as client:
+        assert len(list(client.list(order_by="duration desc"))) == 3
+    assert [request.order_by for request in server.requests] == ["duration desc"] * 2

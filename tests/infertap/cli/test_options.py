@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from infertap.cli.options import add_records, conditions, read_duration, read_time
+from infertap.cli.filter_options import conditions, read_duration, read_range, read_time
+from infertap.cli.options import add_records, add_stats
 from infertap.client import make_filter
 
 
@@ -56,6 +57,18 @@ def test_times() -> None:
             ["--request-id", "r", "--user", "u", "--text", "t"],
             {"request_id": "r", "user": "u", "text": "t"},
         ),
+        (
+            ["--tag", "a", "--tag", "b", "--cohort", "c", "--application-version", "1.2", "--session", "s"],
+            {"tags": ["a", "b"], "cohort": "c", "application_version": "1.2", "session": "s"},
+        ),
+        (
+            ["--finish-reason", "stop", "--error-type", "rate_*", "--redaction-class", "email"],
+            {"finish_reasons": ["stop"], "error_type": "rate_*", "redaction_class": "email"},
+        ),
+        (
+            ["--input-tokens", "100..", "--output-tokens", "..20", "--total-tokens", "5..9"],
+            {"input_tokens": (100, None), "output_tokens": (None, 20), "total_tokens": (5, 9)},
+        ),
     ],
 )
 @pytest.mark.parametrize("action", ["list", "tail"])
@@ -64,6 +77,30 @@ def test_filters(action: str, arguments: list[str], asked: dict[str, Any]) -> No
     found = conditions(read(action, *arguments))
     assert found == asked
     make_filter(**found)
+
+
+@pytest.mark.parametrize(
+    ("text", "ends"), [("1..2", (1, 2)), ("1..", (1, None)), ("..2", (None, 2)), ("7", (7, 7))]
+)
+def test_ranges(text: str, ends: tuple[int | None, int | None]) -> None:
+    """Two ends, one of them, or the one number that is meant."""
+    assert read_range(text) == ends
+
+
+@pytest.mark.parametrize("text", ["", "..", "1..2..3", "-1", "1-2", "a", "1" * 19])
+def test_no_ranges(text: str) -> None:
+    """Anything else is refused."""
+    with pytest.raises(argparse.ArgumentTypeError, match="range"):
+        read_range(text)
+
+
+def test_what_figures_are_grouped_by() -> None:
+    """Names with a comma in between, dashes or not; an unknown one is refused."""
+    parser = argparse.ArgumentParser()
+    add_stats(parser)
+    assert parser.parse_args(["--by", "model, model-version,TIME"]).by == ["model", "model_version", "time"]
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--by", "model,colour"])
 
 
 def test_every_field_has_an_option() -> None:
