@@ -214,15 +214,19 @@ class Connection:
                 answers.append(self._answers.get_nowait())
             acked = [each for answer in answers for each in messages.ranges(answer.ack.ranges)]
             rejects = [answer.reject for answer in answers if answer.HasField("reject")]
-            await asyncio.to_thread(self._keep, acked, rejects)
-            self._count(acked, rejects)
-            self._news.set()
+            forgotten = [each for answer in answers for each in messages.ranges(answer.forget.ranges)]
+            await asyncio.to_thread(self._keep, acked, rejects, forgotten)
+            if acked or rejects:
+                self._count(acked, rejects)
+                self._news.set()
 
-    def _keep(self, acked: list[Range], rejects: list[v1.Reject]) -> None:
+    def _keep(self, acked: list[Range], rejects: list[v1.Reject], forgotten: list[Range]) -> None:
         if acked:
             self._spool.ack(acked)
         for reject in rejects:
             self._spool.dead_letter(reject.sequence, reject.reason)
+        if forgotten:
+            self._spool.forget(forgotten)
 
     def _count(self, acked: list[Range], rejects: list[v1.Reject]) -> None:
         now = time.monotonic()

@@ -5,11 +5,12 @@ the end of time, also when it had to make room. It stores bytes that it cannot r
 only.
 """
 
-from sidecar.spool.entries import Gap, SpoolAccount, Spooled
+from sidecar.spool.entries import DeadLetter, Gap, SpoolAccount, Spooled
 from sidecar.spool.errors import SpoolError, SpoolFailed, SpoolForked, SpoolFull, SpoolLocked
 from sidecar.spool.spool import Spool
 
 __all__ = [
+    "DeadLetter",
     "Gap",
     "Spool",
     "SpoolAccount",

@@ -35,6 +35,15 @@ class Spooled:
 
 
 @dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A record that storage refused for good, and why. `spooled` is None where it can't be read."""
+
+    sequence: int
+    reason: str
+    spooled: Spooled | None
+
+
+@dataclass(frozen=True, slots=True)
 class Gap:
     """Sequences, both ends inclusive, that will never be sent, and why; sent in their place."""
 

@@ -79,6 +79,15 @@ def is_dead(txn: Transaction, sequence: int) -> bool:
     return txn.get("dead", U64.pack(sequence)) is not None
 
 
+def dead(txn: Transaction, above: int) -> Iterator[tuple[int, str]]:
+    """The dead letters with sequences above `above`, ascending, and why storage refused each."""
+    cursor = txn.cursor("dead")
+    is_there = cursor.set_range(U64.pack(above + 1))
+    while is_there:
+        yield read_u64(cursor.key()), cursor.value().decode("utf-8", "replace")
+        is_there = cursor.next()
+
+
 def has_row(txn: Transaction, sequence: int) -> bool:
     """The record is still here, intact or not."""
     return txn.get("rows", ROW_KEY.pack(sequence, 0)) is not None

@@ -100,6 +100,32 @@ def dead_letter(txn: Transaction, sequence: int, reason: str) -> None:
         ack(txn, [(gap.first, gap.last) for gap in txn.gaps.within(sequence, sequence)])
 
 
+def resend(txn: Transaction, sequences: Iterable[int]) -> int:
+    """Storage may take these dead letters now: they are pending again. Returns how many there were."""
+    resent = 0
+    for sequence in sequences:
+        if txn.delete("dead", U64.pack(sequence)):
+            txn.books.dead_lettered -= 1
+            txn.books.pending += 1
+            resent += 1
+    return resent
+
+
+def forget(txn: Transaction, forgotten: Iterable[Range], most_chunks: int) -> int:
+    """Remove rows that storage has as tombstones, at most so many chunks, but for one record that has more.
+
+    Returns how many went. Only what is acknowledged; each hash stays in the head of the row behind it.
+    """
+    chunks = 0
+    for first, last in ranges.clip(forgotten, 1, txn.books.next_sequence - 1):
+        for acked_first, acked_last in ranges.intersect([(first, last)], list(txn.acked.within(first, last))):
+            for sequence in _rows_within(txn, acked_first, acked_last):
+                chunks += rows.remove(txn, sequence).chunks
+                if chunks >= most_chunks:
+                    return chunks
+    return chunks
+
+
 def rewind(txn: Transaction, received: Iterable[Range]) -> bool:
     """Take storage's word for what it has; False, and nothing done, if it has what was never appended.
 

@@ -16,7 +16,7 @@ from typing import Final
 from sidecar.event_log import log_event
 from sidecar.spool import eviction, rows, settlement
 from sidecar.spool.directory import SpoolDirectory
-from sidecar.spool.entries import Gap, SpoolAccount, Spooled
+from sidecar.spool.entries import DeadLetter, Gap, SpoolAccount, Spooled
 from sidecar.spool.envelope import HEAD_BYTES, KEY_BYTES, SALT_BYTES, DamagedError, seal
 from sidecar.spool.errors import SpoolFailed, SpoolForked, SpoolFull, UnsoundError
 from sidecar.spool.range_table import U64
@@ -131,6 +131,18 @@ class Spool:
         with self._file.writing() as txn:
             settlement.dead_letter(txn, sequence, reason)
 
+    def resend(self, sequences: Sequence[int]) -> int:
+        """Let storage be asked again for these dead letters; returns how many of them there were."""
+        with self._file.writing() as txn:
+            return settlement.resend(txn, sequences)
+
+    def forget(self, forgotten: Sequence[Range]) -> None:
+        """Drop what is kept of records that storage deleted; what it has not acknowledged stays."""
+        while True:
+            with self._file.writing() as txn:
+                if not settlement.forget(txn, forgotten, eviction.MAX_CHUNKS):
+                    return
+
     # -- reading
 
     def lease(self, after: int, max_entries: int, max_bytes: int) -> list[Spooled | Gap]:
@@ -163,6 +175,19 @@ class Spool:
                 settlement.give_up_damaged(txn, damaged)
                 settlement.give_up_missing(txn)
             given_up = damaged
+
+    def dead_letters(self, above: int, limit: int) -> list[DeadLetter]:
+        """Dead letters with sequences above `above`, ascending; at most `limit` and about 4 MiB."""
+        found: list[DeadLetter] = []
+        size = 0
+        with self._file.reading() as txn:
+            for sequence, reason in rows.dead(txn, above):
+                if len(found) == limit or size >= _LIST_BYTES:
+                    break
+                spooled = _read_intact(txn, sequence)
+                found.append(DeadLetter(sequence, reason, spooled))
+                size += 0 if spooled is None else spooled.size
+        return found
 
     def notes(self) -> dict[bytes, bytes]:
         """All notes."""

@@ -40,6 +40,8 @@ class FakeStorage(v1.IngestServiceServicer):
         self.heartbeats: list[v1.Heartbeat] = []
         self.acks = True
         self.rejects: set[int] = set()
+        # Told to be forgotten with the next batch.
+        self.forgets: list[tuple[int, int]] = []
         # Refused with every batch, though it was never sent.
         self.rejects_also = 0
         # Ends the stream at so many batches, without an acknowledgement.
@@ -91,6 +93,9 @@ class FakeStorage(v1.IngestServiceServicer):
             else:
                 self.kept.update((number, entry) for number in range(first, last + 1))
                 ranges.append(v1.SequenceRange(first=first, last=last))
+        if self.forgets:
+            told = [v1.SequenceRange(first=first, last=last) for first, last in self.forgets]
+            answers.append(v1.IngestResponse(forget=v1.Forget(ranges=told)))
         return [v1.IngestResponse(ack=v1.Ack(ranges=ranges)), *answers]
 
     def sequences(self) -> list[int]:
@@ -489,3 +494,30 @@ async def test_no_heartbeat_for_a_storage_that_does_not_take_it(rig: Rig) -> Non
     await rig.await_settled()
     assert await forwarder.drain(WAIT_SECONDS)
     assert rig.storage.heartbeats == []
+
+
+async def test_resent_dead_letters_fill_their_holes(rig: Rig) -> None:
+    """What storage refused and is asked to take again goes out alone, and is acknowledged like any other."""
+    rig.storage.rejects = {2, 4}
+    rig.append(5)
+    rig.forward()
+    await rig.await_true(lambda: rig.spool.account().dead_lettered == 2, "refused")
+    rig.storage.rejects = {4}
+    assert rig.spool.resend([2, 4]) == 2
+    rig.forwarder.wake()
+    await rig.await_true(lambda: rig.spool.account().acked == 4, "taken")
+    await rig.await_true(lambda: rig.spool.account().dead_lettered == 1, "refused again")
+    assert rig.storage.sequences() == [1, 2, 3, 4, 5, 2, 4]
+    assert sorted(rig.storage.kept) == [1, 2, 3, 5]
+
+
+async def test_what_storage_deleted_is_forgotten(rig: Rig) -> None:
+    """Records that storage says were deleted leave the spool; those that it has not acknowledged stay."""
+    rig.append(5)
+    rig.storage.forgets = [(2, 3), (5, 9)]
+    rig.storage.rejects = {5}
+    rig.forward()
+    await rig.await_true(lambda: len(rig.spool.oldest_first(0, 10)) == 3, "forgotten")
+    assert [each.sequence for each in rig.spool.oldest_first(0, 10)] == [1, 4, 5]
+    account = rig.spool.account()
+    assert (account.acked, account.dead_lettered) == (4, 1)

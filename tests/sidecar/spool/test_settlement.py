@@ -219,3 +219,44 @@ def test_forked_spool(open_spool: OpenSpool) -> None:
     assert spool.spool_id != spool_id
     spool.rewind([])
     assert sequences(spool.pending()) == [1, 2]
+
+
+def test_dead_letters_are_listed_and_resent(open_spool: OpenSpool) -> None:
+    """Each with its reason and record; what is resent is pending in its place, as any other."""
+    spool = open_spool()
+    spool.add(range(1, 8))
+    for number in (2, 3, 5):
+        spool.dead_letter(number, f"no {number}")
+    spool.ack([(1, 1), (4, 4), (6, 7)])
+    assert [(each.sequence, each.reason) for each in spool.dead_letters(0, 2)] == [(2, "no 2"), (3, "no 3")]
+    (last,) = spool.dead_letters(3, 2)
+    assert last.spooled is not None
+    assert last.spooled.record == spool.record(5)
+    assert spool.lease(0, 10, 1 << 20) == []
+    assert spool.resend([2, 5, 1, 6, 99]) == 2, "what is no dead letter is left alone"
+    assert spool.resend([2, 5]) == 0
+    assert (spool.account().pending, spool.account().dead_lettered) == (2, 1)
+    assert sequences(spool.pending()) == [2, 5]
+    spool.ack([(2, 2)])
+    spool.dead_letter(5, "still no")
+    assert [(each.sequence, each.reason) for each in spool.dead_letters(0, 9)] == [
+        (3, "no 3"),
+        (5, "still no"),
+    ]
+    assert (spool.account().acked, spool.account().dead_lettered) == (5, 2)
+    spool.check()
+
+
+def test_forgotten_records_leave_the_spool(open_spool: OpenSpool) -> None:
+    """What storage deleted is dropped, if storage had it; the rest stays, the account and the chain hold."""
+    spool = open_spool(64 << 20)
+    spool.add(range(1, 601), 9_000)
+    spool.ack([(1, 590)])
+    before = spool.account()
+    spool.forget([(5, 580), (585, 700)])
+    assert [each.sequence for each in spool.live()] == [1, 2, 3, 4, 581, 582, 583, 584, *range(591, 601)]
+    after = spool.account()
+    assert (after.acked, after.pending, after.appended) == (before.acked, before.pending, before.appended)
+    spool.rewind([(1, 590)])
+    assert sequences(spool.pending()) == list(range(591, 601))
+    spool.check()
