@@ -49,6 +49,11 @@ UNITS: Final = {
     "false_positives_per_1000": "1/1000",
     "ms_per_mib": "ms/MiB",
     "records_per_second": "1/s",
+    "seconds": "s",
+    "p50_ms": "ms",
+    "p99_ms": "ms",
+    "max_ms": "ms",
+    "bytes_per_record": "B",
 }
 _AGAINST_DIRECT: Final = ("p50_us", "p99_us", "event_delay_p50_us", "event_delay_p99_us")
 
