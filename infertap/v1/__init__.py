@@ -138,6 +138,20 @@ from infertap.v1.record_service_pb2_grpc import (
     RecordServiceStub,
     add_RecordServiceServicer_to_server,
 )
+from infertap.v1.spool_service_pb2 import (
+    DeadLetter,
+    GetDeadLetterRequest,
+    GetDeadLetterResponse,
+    ListDeadLettersRequest,
+    ListDeadLettersResponse,
+    ResendDeadLettersRequest,
+    ResendDeadLettersResponse,
+)
+from infertap.v1.spool_service_pb2_grpc import (
+    SpoolServiceServicer,
+    SpoolServiceStub,
+    add_SpoolServiceServicer_to_server,
+)
 
 __all__ = [
     "CANCELLED",
@@ -172,6 +186,7 @@ __all__ = [
     "ConsistencyProof",
     "CountRange",
     "DamagedFile",
+    "DeadLetter",
     "DeleteRecordsRequest",
     "DeleteRecordsResponse",
     "EndedBy",
@@ -194,6 +209,8 @@ __all__ = [
     "GetArchiveRequest",
     "GetCheckpointRequest",
     "GetConsistencyProofRequest",
+    "GetDeadLetterRequest",
+    "GetDeadLetterResponse",
     "GetInclusionProofRequest",
     "GetRecordRequest",
     "GetStatsRequest",
@@ -209,6 +226,8 @@ __all__ = [
     "IngestServiceStub",
     "ListCheckpointsRequest",
     "ListCheckpointsResponse",
+    "ListDeadLettersRequest",
+    "ListDeadLettersResponse",
     "ListFeedbackRequest",
     "ListFeedbackResponse",
     "ListFindingsRequest",
@@ -236,10 +255,14 @@ __all__ = [
     "RecordServiceStub",
     "Redaction",
     "Reject",
+    "ResendDeadLettersRequest",
+    "ResendDeadLettersResponse",
     "Sampling",
     "SequenceRange",
     "Source",
     "Spool",
+    "SpoolServiceServicer",
+    "SpoolServiceStub",
     "SpooledRecord",
     "State",
     "Statement",
@@ -254,4 +277,5 @@ __all__ = [
     "add_FeedbackServiceServicer_to_server",
     "add_IngestServiceServicer_to_server",
     "add_RecordServiceServicer_to_server",
+    "add_SpoolServiceServicer_to_server",
 ]
