@@ -93,7 +93,10 @@ class Ingest(v1.IngestServiceServicer):
         with self._numbers.spools.track_inprogress():
             try:
                 hello = await _read_hello(requests)
-                spool_id = hello.spool_id
+                spool_id, tenant = hello.spool_id, caller_of(context).writes_as
+                if self._spools is not None and not self._spools.is_of(spool_id, tenant):
+                    # Else its sequences could be taken by a stranger, and its own records pass for repeated.
+                    await context.abort(grpc.StatusCode.PERMISSION_DENIED, "the spool of another tenant")
                 received = await asyncio.to_thread(self._archive.received, spool_id)
                 welcome = v1.Welcome(
                     received=map(_range, received[-MOST_RANGES:]),
@@ -101,7 +104,6 @@ class Ingest(v1.IngestServiceServicer):
                     takes_heartbeats=self._spools is not None,
                 )
                 yield v1.IngestResponse(welcome=welcome)
-                tenant = caller_of(context).writes_as
                 with self._stream(hello, tenant) as stream:
                     async for response in self._answers(spool_id, stream, requests):
                         yield response

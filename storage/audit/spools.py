@@ -50,6 +50,12 @@ class Spools:
 
     # -- what is heard
 
+    def is_of(self, spool_id: bytes, tenant: str) -> bool:
+        """Whether `tenant` may send as that spool: a new one, its own, or one from before it had any."""
+        with self._lock:
+            known = self._known.get(spool_id)
+        return known is None or known.tenant in ("", tenant)
+
     def connected(self, hello: v1.Hello, tenant: str, now_ns: int) -> None:
         """A spool's stream has begun."""
         with self._lock:

@@ -1,6 +1,7 @@
 """Journey: who sends, who reads: TLS, tokens, certificates and tenants, with real processes."""
 
 import base64
+import contextlib
 import hashlib
 import http.client
 import json
@@ -12,11 +13,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import grpc
 import pytest
 import trustme
 
 from infertap import Client, v1
 from infertap.client import NotAllowedError, RecordNotFoundError, UnreachableError
+from infertap.connection import Connection
 from storage.__main__ import main
 
 if TYPE_CHECKING:
@@ -170,6 +173,9 @@ def test_tenants(
         with pytest.raises(NotAllowedError, match="not allowed to this identity"):
             red.feedback(request_id="red-1", rating=1)
         check_pages(storage, secrets, call_id)
+        (of_red,) = {each.spool_id for each in red.list()}
+    assert say_hello(storage, secrets, "red-sidecars", of_red) is grpc.StatusCode.OK
+    assert say_hello(storage, secrets, "blue-sidecars", of_red) is grpc.StatusCode.PERMISSION_DENIED
     with secrets.client(storage.address, "stranger") as stranger, pytest.raises(NotAllowedError):
         next(stranger.list())
     lines = [json.loads(line) for line in log.read_text().splitlines()]
@@ -187,6 +193,18 @@ def test_tenants(
     assert "needle" not in everything
     assert "unknown_token" in everything
     assert log.stat().st_mode & 0o777 == 0o600
+
+
+def say_hello(storage: "Storage", secrets: Secrets, name: str, spool_id: bytes) -> grpc.StatusCode:
+    """How storage takes a stream of that spool, of which nothing follows."""
+    way = Connection(f"tls:{storage.address}", ca_file=secrets.ca, token_file=secrets.token(name))
+    with way.channel() as channel:
+        hello = v1.IngestRequest(hello=v1.Hello(spool_id=spool_id))
+        call = v1.IngestServiceStub(channel).Ingest(iter([hello]), metadata=way.metadata(), timeout=SECONDS)
+        with contextlib.suppress(grpc.RpcError):
+            assert next(call).HasField("welcome")
+            assert list(call) == []
+        return call.code()
 
 
 def check_pages(storage: "Storage", secrets: Secrets, call_id: str) -> None:
