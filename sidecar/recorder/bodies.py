@@ -121,7 +121,7 @@ class Bodies:
 
     def _messages(self, side: WireSide, data: bytes, ends: Ends, findings: Findings) -> ReadBody:
         encoding = value_of(side.fields, b"grpc-encoding").decode("latin-1")
-        path = side.call.target.decode("latin-1")
+        path = side.call.target.partition(b"?")[0].decode("latin-1")
         types = None
         if not is_known(path):
             types = self._schemas.types(side.call.route, path, side.call.grpc_status != _UNIMPLEMENTED)

@@ -1,18 +1,21 @@
 """Law 3: nothing raw touches a disk or another host.
 
-Canaries are planted wherever a call can hold text; then every file that any process wrote, every log, and
-everything that is served is searched for them. A canary is a value that redaction has to find, with a word in
-it that occurs nowhere else, and that says where it was planted.
+Canaries are planted wherever a call can hold text (canary_calls.py has them protocol by protocol); then every
+file that any process wrote, every log, every core file, and everything that is served is searched for them.
 """
 
 import base64
+import glob
 import gzip
 import json
 import os
 import re
+import resource
 import signal
 import socket
 import struct
+import subprocess
+import time
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent import futures
@@ -26,6 +29,7 @@ import pytest
 import zstandard
 
 from infertap import oip, v1
+from tests.journeys.canary_calls import ANSWERS, CALLS, STREAMS, WORD, answer_of, mail, pieces, streamed
 
 if TYPE_CHECKING:
     from tests.journeys.conftest import Model, Sidecar, Storage
@@ -41,13 +45,8 @@ CODINGS: dict[str, "Callable[[bytes], bytes]"] = {
     "br": brotli.compress,
     "zstd": zstandard.ZstdCompressor().compress,
 }
-WORD = "kanarie"
 # What is allowed to be found, to show that the search finds what is there.
 HARMLESS = "harmless-parrot"
-
-
-def mail(place: str) -> str:
-    return f"{WORD}.{place}@example.org"
 
 
 def key(place: str) -> str:
@@ -66,11 +65,6 @@ def delta(text: str) -> bytes:
 def tool_delta(text: str) -> bytes:
     calls = [{"index": 0, "function": {"arguments": text}}]
     return b"data: %s\n\n" % json.dumps({"choices": [{"index": 0, "delta": {"tool_calls": calls}}]}).encode()
-
-
-def pieces(text: str) -> list[str]:
-    """So short that none holds the word."""
-    return [text[start : start + 4] for start in range(0, len(text), 4)]
 
 
 def frame(text: str, is_masked: bool = False) -> bytes:
@@ -95,8 +89,11 @@ def encoded(text: str) -> dict[str, str]:
     }
 
 
-def answer_to(path: str) -> bytes:
-    """The response of the model, by path."""
+def answer_to(target: str) -> bytes:
+    """The response of the model, by target."""
+    if target in ANSWERS:
+        return answer_of(ANSWERS[target])
+    path = target.partition("?")[0]
     json_head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
     if path == "/v1/chat/completions":
         # The addresses are spread over events, the word within them too.
@@ -150,7 +147,7 @@ class HttpModel:
                 if len(rest) < length:
                     break
                 waiting = rest[length:]
-                connection.sendall(answer_to(head.split(b" ")[1].decode().partition("?")[0]))
+                connection.sendall(answer_to(head.split(b" ")[1].decode()))
 
 
 def infer(_: bytes, context: grpc.ServicerContext) -> bytes:
@@ -264,6 +261,14 @@ def send_http(address: tuple[str, int]) -> None:
         client.post(f"{base}/notgzip", content=mail("notgzip").encode(), headers=wrong)
 
 
+def send_protocols(address: tuple[str, int]) -> None:
+    """Each protocol of models, whole and streamed."""
+    with httpx.Client(base_url=f"http://{address[0]}:{address[1]}", timeout=SECONDS) as client:
+        for call in CALLS:
+            headers = {"content-type": call.content_type, **dict(call.headers)}
+            assert client.post(call.path, content=call.body, headers=headers).content == call.answer
+
+
 def send_odd(address: tuple[str, int]) -> None:
     """What is no good HTTP: framing that is ambiguous, a broken upload, and another protocol."""
     ambiguous = b"POST /%b HTTP/1.1\r\nHost: m\r\nContent-Length: 3\r\nContent-Length: 5\r\n\r\n%b"
@@ -328,6 +333,57 @@ def send_grpc(address: tuple[str, int]) -> None:
             channel.unary_unary("/own.Service/Refuse")(b"", **options)
 
 
+def die_at_work(sidecar: "Sidecar", address: tuple[str, int], number: int) -> None:
+    """Relay and recorder, with canaries in memory: of a call that is half sent, and of calls to be redacted."""
+    for child in ("relay 0", "recorder"):
+        with socket.create_connection(address, SECONDS) as connection:
+            asked = b"POST /half HTTP/1.1\r\nHost: m\r\nContent-Length: 99999\r\n\r\n"
+            connection.sendall(asked + mail("half").encode())
+            send_protocols(address)
+            pid = sidecar.pid(child)
+            os.kill(pid, number)
+            deadline = time.monotonic() + SECONDS
+            while sidecar.pid(child) == pid:
+                assert time.monotonic() < deadline, f"{child} is started again"
+                time.sleep(0.02)
+
+
+def core_places(pattern: str, here: Path) -> list[str]:
+    """Where core files would be (core(5)), as patterns for glob; `here` is where processes work."""
+    if pattern.startswith("|"):  # a program has them; these are where the usual ones put them
+        return ["/var/lib/systemd/coredump/*", "/var/crash/*", "/var/lib/apport/coredump/*"]
+    name = re.sub("%(.)", lambda each: "%" if each[1] == "%" else "*", pattern)
+    return [str(here / name) + end for end in ("", ".*")]
+
+
+def cores(here: Path | None = None) -> set[str]:
+    """The core files that there are."""
+    pattern = Path("/proc/sys/kernel/core_pattern").read_text().strip()
+    return {found for place in core_places(pattern, here or Path.cwd()) for found in glob.glob(place)}
+
+
+def test_core_files_would_be_found(tmp_path: Path) -> None:
+    """A process that may leave a core file is seen to, where the machine lets any: so none means none."""
+    assert core_places("/var/cores/%e.%%.%p", tmp_path) == ["/var/cores/*.%.*", "/var/cores/*.%.*.*"]
+    assert core_places("core", tmp_path) == [str(tmp_path / "core"), str(tmp_path / "core.*")]
+    _, most = resource.getrlimit(resource.RLIMIT_CORE)
+    if most == 0 or Path("/proc/sys/kernel/core_pattern").read_text().startswith("|"):
+        pytest.skip("no process may leave a core file here, or a program takes them")
+    before = cores(tmp_path)
+    ended = subprocess.run(
+        ["sh", "-c", f"ulimit -c {'unlimited' if most < 0 else most // 1024}; kill -SEGV $$"],
+        cwd=tmp_path,
+        check=False,
+    )
+    assert ended.returncode == -signal.SIGSEGV
+    found = cores(tmp_path) - before
+    for path in found:
+        Path(path).unlink()
+    if not found and not any(tmp_path.iterdir()):
+        pytest.skip("this kernel leaves no core files")
+    assert found
+
+
 def files_under(directory: Path) -> Iterator[tuple[str, bytes]]:
     for path in sorted(directory.rglob("*")):
         if path.is_file():
@@ -361,12 +417,15 @@ def test_no_canary_is_found(
     )
     http_address, grpc_address = (split(address) for address in sidecar.listen)
     send_http(http_address)
+    send_protocols(http_address)
     send_odd(http_address)
     send_socket(http_address)
     send_grpc(grpc_address)
     assert sidecar.await_settled()["calls"]["handed_over"] >= 17
-    # A recorder that dies in the middle of its work leaves nothing behind either.
-    os.kill(sidecar.pid("recorder"), signal.SIGABRT)
+    # Children that die in the middle of their work leave nothing behind either.
+    before = cores()
+    for number in (signal.SIGABRT, signal.SIGSEGV):
+        die_at_work(sidecar, http_address, number)
     send_http(http_address)
     sidecar.await_account(lambda each: each["hand_over"]["in_transit"] == 0 and each["spool"]["pending"] == 0)
 
@@ -380,12 +439,15 @@ def test_no_canary_is_found(
     assert [where for where, text in served.items() if HARMLESS not in text] == ["the table"]
     served["numbers"] = sidecar.get("/metrics")[1] + sidecar.get("/account")[1] + storage.get("/metrics")[1]
     assert (sidecar.stop(), storage.stop()) == (0, 0)
-    assert not list(Path.cwd().glob("core*")), "the recorder that died left no image of its memory"
+    assert cores() == before, "those that died left no image of their memory"
 
     files = list(files_under(tmp_path))
     assert model.received.count(WORD.encode()) > 60, "the canaries were sent"
     assert any(HARMLESS.encode() in data for _, data in files), "what is in a file is found"
     assert [found for name, data in files if (found := around(name, data))] == []
+    logs = [data for name, data in files if name.endswith(".log")]
+    assert len(logs) == 2
+    assert not any(b"Traceback" in data for data in logs)
     assert [found for where, text in served.items() if (found := around(where, text.encode()))] == []
 
 
@@ -399,18 +461,39 @@ NEEDLES = (
     WORD.encode(),
     WORD.encode("utf-16-le"),
 )
-# Pieces of a stream as a record holds them, in JSON; and between them what is none of the text.
-PIECE = re.compile(rb'"(?:content|arguments|response|text)": ?"((?:[^"\\]|\\.)*)"')
+# A member as a record's JSON has it, also where it is shown in a text of its own; and texts without a name.
+MEMBER = re.compile(rb'\\*"(\w+)\\*": ?\\*"((?:[^"\\]|\\[^"])*)\\*"')
+ALONE = re.compile(rb'"([^"]{1,4})"|data: ?([^"{}\\]{1,4})(?:\\n|$)', re.MULTILINE)
+
+
+def joined(data: bytes) -> Iterator[bytes]:
+    """The pieces of streams put together: what stands under each name, that of two texts in turns too."""
+    named: dict[bytes, list[bytes]] = {}
+    for name, value in MEMBER.findall(data):
+        named.setdefault(name, []).append(value)
+    alone = [left or right for left, right in ALONE.findall(data)]
+    for values in (*named.values(), alone):
+        yield from (b"".join(values), b"".join(values[::2]), b"".join(values[1::2]))
 
 
 def around(where: str, data: bytes) -> tuple[str, bytes] | None:
     """The first canary in `data`, with what stands around it; also one in pieces, or encoded."""
-    for text in (data, b"".join(PIECE.findall(data)), b"".join(re.findall(rb'"([^"]{1,4})"', data))):
+    for text in (data, *joined(data)):
         for needle in NEEDLES:
             at = text.find(needle)
             if at >= 0:
                 return where, text[max(at - 60, 0) : at + 60]
     return None
+
+
+@pytest.mark.parametrize("name", STREAMS)
+def test_search_joins_what_streams_spread(name: str) -> None:
+    """A canary that were left in the pieces of a stream would be seen, in its body and as it is served."""
+    body = streamed(name, f"to {mail('x')}")
+    assert WORD.encode() not in body
+    assert around("here", body)
+    assert around("here", str(v1.Payload(data=body)).encode())
+    assert around("here", streamed(name, f"to <email> of a {HARMLESS}")) is None
 
 
 @pytest.mark.parametrize("name", encoded(""))

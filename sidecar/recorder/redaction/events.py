@@ -67,7 +67,7 @@ class EventsRedaction:
         if ends:
             payloads = _less_edges(payloads, documents, ends)
         payloads = self._plain_joined(payloads, documents, where, findings)
-        self._redact_joined(documents, where, findings)
+        self.join(documents, where, findings)
         redacted = list(zip(payloads, documents, strict=True))
         if findings.total > before:  # the documents are not what the payloads say any more
             return [self._written(*each, asked) for each in redacted]
@@ -113,7 +113,7 @@ class EventsRedaction:
         """The same for documents that are decoded already; changes them on the way. Raises TooDeepError."""
         if ends:
             _take_edges(documents, ends)
-        self._redact_joined(documents, where, findings)
+        self.join(documents, where, findings)
         return tuple(self._tree.redact(document, where, findings) for document in documents)
 
     def _plain_joined(
@@ -129,7 +129,7 @@ class EventsRedaction:
             redacted[number] = text
         return redacted
 
-    def _redact_joined(self, documents: Sequence[Any], where: str, findings: Findings) -> None:
+    def join(self, documents: Sequence[Any], where: str, findings: Findings) -> None:
         """Redact in place what is spread over several documents: of each text, where they say whose pieces
         they are, for pieces of several texts may come in turns; and of all.
         """

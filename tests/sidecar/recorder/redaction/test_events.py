@@ -1,5 +1,6 @@
 """Bodies of many documents: what is broken, said twice, or spread over plain text."""
 
+import json
 from collections.abc import Callable
 
 import pytest
@@ -57,3 +58,14 @@ def test_plain_text_spread_over_events_is_masked(redactor: Callable[..., Redacto
     """Tokens that come as plain text are read as one text too."""
     body = redactor().body(SSE, b"data: ada\n\ndata: @\n\ndata: x.org\n\n", Findings())
     assert body.data == b"data: <email>\n\ndata: \n\ndata: \n\n"
+
+
+def test_a_stream_that_is_sent_as_one_document_is_read_as_one_text(redactor: Callable[..., Redactor]) -> None:
+    """A value spread over the objects of a JSON array is masked; other arrays stay as they are."""
+    pieces = [{"parts": [{"text": piece}]} for piece in ("mail ad", "a@exam", "ple.org", " now")]
+    body = redactor().body("application/json", json.dumps(pieces).encode(), Findings())
+    texts = [piece["parts"][0]["text"] for piece in json.loads(body.data)]
+    assert texts == ["mail <email>", "", "", " now"]
+    assert body.documents[0] == json.loads(body.data)
+    clean = json.dumps([{"text": "one "}, {"text": "two"}, {"number": 3}]).encode()
+    assert redactor().body("application/json", clean, Findings()).data == clean
