@@ -27,6 +27,7 @@ import grpc
 import httpx
 import pytest
 import zstandard
+from google.rpc import error_details_pb2, status_pb2
 
 from infertap import oip, v1
 from tests.journeys.canary_calls import ANSWERS, CALLS, STREAMS, WORD, answer_of, mail, pieces, streamed
@@ -175,6 +176,11 @@ def infer_streamed(requests: Iterator[bytes], _: grpc.ServicerContext) -> Iterat
 
 
 def refuse(_: bytes, context: grpc.ServicerContext) -> bytes:
+    status = status_pb2.Status(code=5, message=mail("detailsmessage"))
+    status.details.add().Pack(
+        error_details_pb2.DebugInfo(stack_entries=[mail("detailsstack")], detail=mail("details"))
+    )
+    context.set_trailing_metadata((("grpc-status-details-bin", status.SerializeToString()),))
     context.abort(grpc.StatusCode.NOT_FOUND, f"no user {mail('grpcmessage')}")
     raise AssertionError
 
@@ -326,6 +332,9 @@ def send_grpc(address: tuple[str, int]) -> None:
         channel.unary_unary("/own.Service/Call")(mail("grpcopaque").encode(), **options)
         sent = mail("grpcschemaless").encode()
         channel.unary_unary("/own.Service/Call")(b"\x0a" + bytes((len(sent),)) + sent, **options)
+        channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")(
+            tensor_of(mail("grpcgzip")), compression=grpc.Compression.Gzip, **options
+        )
         stream = channel.stream_stream("/inference.GRPCInferenceService/ModelStreamInfer")
         asked = (tensor_of(piece) for piece in pieces(mail("grpcstream")))
         assert len(list(stream(asked, **options))) == len(pieces(mail("grpcstream")))
@@ -334,7 +343,7 @@ def send_grpc(address: tuple[str, int]) -> None:
 
 
 def die_at_work(sidecar: "Sidecar", address: tuple[str, int], number: int) -> None:
-    """Relay and recorder, with canaries in memory: of a call that is half sent, and of calls to be redacted."""
+    """Relay and recorder, with canaries in memory: of a call that is half sent, of calls to be redacted."""
     for child in ("relay 0", "recorder"):
         with socket.create_connection(address, SECONDS) as connection:
             asked = b"POST /half HTTP/1.1\r\nHost: m\r\nContent-Length: 99999\r\n\r\n"
