@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from infertap.faults import tell_without_text
 from infertap.settings import describe
-from storage import config, migrate
+from storage import config, migrate, restore
 from storage.archive import ArchiveError
 from storage.event_log import log_event
 from storage.process import StartError, run
@@ -18,9 +18,10 @@ from storage.process import StartError, run
 _USAGE = """\
 usage: python -m storage [--help]
        python -m storage migrate [--cluster NAME] [--print]
+       python -m storage restore BACKUP [ARCHIVE]
 
-Keeps the records of sidecars and serves them; `migrate` makes the tables of a ClickHouse archive. Settings
-are environment variables:
+Keeps the records of sidecars and serves them; `migrate` makes the tables of a ClickHouse archive, `restore`
+an archive of a backup. Settings are environment variables:
 """
 
 
@@ -34,6 +35,8 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os
     given = sys.argv[1:] if arguments is None else arguments
     if given[:1] == ["migrate"]:
         return migrate.main(given[1:], environ)
+    if given[:1] == ["restore"]:
+        return restore.main(given[1:], environ)
     if given:
         wanted = given[0] in ("-h", "--help")
         print(help_text() if wanted else _USAGE, end="", file=sys.stdout if wanted else sys.stderr)

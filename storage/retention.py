@@ -13,7 +13,7 @@ from storage.event_log import log_event
 from storage.numbers import Numbers
 
 # Between two looks at an archive that is as it should be, and between two steps.
-_LOOK_SECONDS: Final = 1.0
+_LOOK_SECONDS: Final = 0.25
 _STEP_SECONDS: Final = 0.01
 
 

@@ -23,6 +23,9 @@ examples:
   INFERTAP_REDACT=all,-phone infertap redact --explain request.json
 """
 
+# What is asked of a storage that runs; all else behind `infertap storage` is the process's own.
+_OF_A_STORAGE: Final = ("delete", "backup", "status")
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command that `arguments` (else the command line) ask for; returns the exit status."""
@@ -30,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given[:1] == ["sidecar"]:
         return _become("sidecar", given[1:])
     if given[:1] == ["storage"]:
-        return _become_storage(given[1:])
+        return _run_storage(given[1:])
     read = _parser().parse_args(given)
     if read.command == "redact":
         typed = ["--content-type", read.content_type] if read.content_type else []
@@ -39,6 +42,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from infertap.demo import run_demo  # noqa: PLC0415  (imports nothing before it is asked for)
 
         return run_demo(once=read.once)
+    if read.command == "token":
+        from infertap.cli.new_token import run_token  # noqa: PLC0415
+
+        return run_token(read.file)
     if read.command in ("audit", "verify"):
         return _run_audit(read)
     return _run_asking(read)
@@ -62,6 +69,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     demo = commands.add_parser("demo", help="run the main job for real, on this machine")
     demo.add_argument("--once", action="store_true", help="end by itself once everything has been shown")
+    token = commands.add_parser("token", help="make a token, and print the hash that storage knows it by")
+    token.add_argument("file", metavar="FILE", help="where the token goes; must not be there yet")
     from infertap.cli.audit_options import add_audit, add_verify  # noqa: PLC0415
     from infertap.cli.options import add_feedback, add_records, add_stats  # noqa: PLC0415
 
@@ -112,7 +121,11 @@ def _become(module: str, arguments: list[str]) -> int:
     raise AssertionError("execve returns never")
 
 
-def _become_storage(arguments: list[str]) -> int:
+def _run_storage(arguments: list[str]) -> int:
+    if arguments[:1] and arguments[0] in _OF_A_STORAGE:
+        from infertap.cli.storage import run_storage  # noqa: PLC0415
+
+        return run_storage(arguments)
     if importlib.util.find_spec("duckdb") is None:
         print("infertap storage needs more packages: pip install 'infertap[storage]'", file=sys.stderr)
         return 1

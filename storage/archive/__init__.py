@@ -4,6 +4,7 @@ The door of the room. Every method may block on the disk, and is safe from any t
 """
 
 from storage.archive.columns import RECORD_COLUMNS, SCHEMA_VERSION, Column, Kind, record_values
+from storage.archive.duckdb_archive import RESTORING
 from storage.archive.entries import (
     POSITION_BYTES,
     Entry,
@@ -17,7 +18,6 @@ from storage.archive.entries import (
 from storage.archive.interface import Archive, ArchiveError, Interrupt
 from storage.archive.opening import describe_location, open_archive
 from storage.archive.ranges import Range, RangeSet
-from storage.archive.shared import SharedArchive
 from storage.archive.removals import (
     BY_AGE,
     BY_REQUEST,
@@ -32,6 +32,7 @@ from storage.archive.removals import (
     Tombstone,
     Usage,
 )
+from storage.archive.shared import SharedArchive
 
 __all__ = [
     "BY_AGE",
@@ -39,6 +40,7 @@ __all__ = [
     "BY_SIZE",
     "POSITION_BYTES",
     "RECORD_COLUMNS",
+    "RESTORING",
     "SCHEMA_VERSION",
     "Archive",
     "ArchiveError",
@@ -58,8 +60,8 @@ __all__ = [
     "Range",
     "RangeSet",
     "RecordEntry",
-    "SharedArchive",
     "Retention",
+    "SharedArchive",
     "SnapshotFile",
     "Stored",
     "Tombstone",

@@ -7,6 +7,7 @@
     ARCHIVE/audit.duckdb     see duckdb_audit
     ARCHIVE/damaged-*        see duckdb_damage
     ARCHIVE/snapshot/        see duckdb_snapshot
+    ARCHIVE/restoring        while a backup is restored: no archive yet
     ARCHIVE/new.duckdb, rewritten.duckdb         files that are being made
     ARCHIVE/tmp/             what the engine spills
 
@@ -37,6 +38,8 @@ from storage.archive.interface import ArchiveError, Interrupt
 from storage.archive.ranges import Range
 from storage.archive.removals import Damage, Deletion, Expired, Matched, Retention, SnapshotFile, Usage
 
+# Whether a backup is being restored; see storage.restore.
+RESTORING: Final = "restoring"
 # How large a file of records gets, about: what is rewritten or dropped at once. Several are read faster than
 # many; but dropping one of few frees much more than is needed.
 PART_BYTES: Final = 512 << 20
@@ -73,6 +76,9 @@ class DuckdbArchive:
         try:
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
             lock = claim(directory)
+            if (directory / RESTORING).exists():
+                os.close(lock)
+                raise ArchiveError(f"{directory}: restoring a backup did not end here; restore it again")
         except OSError as error:
             raise ArchiveError(f"{directory}: {error.strerror}") from None
         try:
