@@ -11,12 +11,12 @@ _WIDTH: Final = 30
 class Progress:
     """A bar from 0 to `total`; a count where there is no total. A context manager."""
 
-    def __init__(self, what: str, total: int = 0, stream: TextIO = sys.stderr) -> None:
+    def __init__(self, what: str, total: int = 0, stream: TextIO | None = None) -> None:
         """`what` is counted: "entries"."""
         self._what = what
         self._total = total
-        self._stream = stream
-        self._is_shown = stream.isatty()
+        self._stream = sys.stderr if stream is None else stream
+        self._is_shown = self._stream.isatty()
         self._done = 0
         self._next = 0.0
 
