@@ -5,9 +5,9 @@ feedback, then the rows, which no query sees from then on (a lightweight DELETE)
 parts are rewritten without them. Whoever writes one of these records at that very time finds its tombstone
 (see clickhouse_writing).
 
-Retention is the server's: ages are the table's TTL, told to it where they differ from what it was told last.
-When all of a day has passed its age, or there is too much, the day goes as a whole, with its leaves, after
-the audit has stated what it held. A record that a rule for some models lets expire earlier leaves no tombstone.
+Retention: when all of a day has passed its age, or there is too much, the day goes as a whole, with its
+leaves, after the audit has stated what it held. What a rule for some models lets go earlier goes as by
+request, but for the feedback. The table's TTL says the same a day later, for when no storage runs.
 """
 
 import dataclasses
@@ -19,10 +19,20 @@ from infertap.query import Query
 from storage.archive.clickhouse_conditions import Conditions
 from storage.archive.clickhouse_connection import Connection
 from storage.archive.clickhouse_tables import META, REQUESTS, TOMBSTONES, beneath
-from storage.archive.clickhouse_writing import Writing, day_of
+from storage.archive.clickhouse_writing import Writing
 from storage.archive.interface import ArchiveError, Interrupt
 from storage.archive.ranges import Range, RangeSet
-from storage.archive.removals import BY_REQUEST, Deletion, Expired, Matched, Retention, Usage
+from storage.archive.removals import (
+    BY_AGE,
+    BY_REQUEST,
+    BY_SIZE,
+    Deletion,
+    Expired,
+    Matched,
+    ModelRule,
+    Retention,
+    Usage,
+)
 from storage.audit import Deleted
 
 # Records that one step deletes.
@@ -30,14 +40,22 @@ _STEP_RECORDS: Final = 5_000
 _MUTATION_SECONDS: Final = 600
 _POLL_SECONDS: Final = 0.05
 _SECOND_NS: Final = 1_000_000_000
+_HOUR_NS: Final = 3600 * _SECOND_NS
+_DAY_SECONDS: Final = 86_400
 _NO_LIMIT: Final = 1 << 63
 # All segments of the calls that match, wherever they begin.
 _MATCHING: Final = """
-SELECT tenant, spool_id, sequence, previous_hash, hash, start_ns FROM {database}.records
+SELECT tenant, spool_id, sequence, previous_hash, hash, start_ns, length(record)
+FROM {database}.records
 WHERE {of_all} AND (tenant, spool_id, start_ns, call_id) IN (
     SELECT tenant, spool_id, start_ns, call_id FROM {database}.records
     WHERE {where} LIMIT 1 BY spool_id, sequence LIMIT {most:d})
 LIMIT 1 BY spool_id, sequence
+"""
+_EARLIEST: Final = """
+SELECT tenant, spool_id, sequence, previous_hash, hash, start_ns, length(record)
+FROM {database}.records WHERE {such}
+ORDER BY stored_ns, spool_id, sequence LIMIT 1 BY spool_id, sequence LIMIT {most:d}
 """
 _MATCHED: Final = """
 SELECT count(), sum(length(record)) FROM {database}.records FINAL WHERE {where}
@@ -68,6 +86,10 @@ SELECT toString(toDate(parseDateTimeBestEffort(replaceAll(partition, '''', '')))
 WHERE database = '{database}' AND table IN ('records', 'records_local', 'leaves', 'leaves_local') AND active
 GROUP BY day ORDER BY day
 """
+_MASKED: Final = """
+SELECT count() FROM {parts}
+WHERE database = '{database}' AND table IN ('records', 'records_local') AND active AND has_lightweight_delete
+"""
 _USAGE: Final = "SELECT sum(bytes_on_disk), count() FROM {parts} WHERE database = '{database}' AND active"
 
 
@@ -80,6 +102,7 @@ class _Row(NamedTuple):
     previous_hash: bytes
     hash: bytes
     start_ns: int
+    record_bytes: int
 
 
 class _Day(NamedTuple):
@@ -88,6 +111,11 @@ class _Day(NamedTuple):
     name: str
     records: int
     disk_bytes: int
+
+    @property
+    def partition(self) -> int:
+        """As the table of records is cut by it: 20261121."""
+        return int(self.name.replace("-", ""))
 
 
 class Removing:
@@ -98,6 +126,7 @@ class Removing:
         self._writing = writing
         self._database = connection.location.database
         self._cluster = connection.location.cluster
+        self._rewritten_ns = 0
 
     # -- by request
 
@@ -125,17 +154,13 @@ class Removing:
         spools: dict[bytes, RangeSet] = {}
         # Each step's tombstones are told by their time.
         step_ns = now_ns
-        while not interrupt.is_set:
-            rows = self._matching(query, interrupt)
-            if not rows:
-                break
+        while rows := self._matching(query, interrupt):
             feedback += self._delete_rows(rows, reason, step_ns)
             records += len(rows)
             for row in rows:
                 spools.setdefault(row.spool_id, RangeSet()).add(row.sequence, row.sequence)
             step_ns += 1
-        if records:
-            self._rewrite()
+        self._rewrite()
         return Deletion(records, feedback, {spool: list(ranges) for spool, ranges in spools.items()})
 
     def forgotten(self, spool_id: bytes) -> list[Range]:
@@ -157,17 +182,16 @@ class Removing:
         return [_Row(*row) for row in self._connection.rows(statement, where.values, interrupt)]
 
     def _delete_rows(self, rows: Sequence[_Row], reason: str, now_ns: int) -> int:
-        """Delete these records and their feedback; returns how much feedback."""
+        """Delete these records, and on request their feedback; returns how much feedback."""
         deleted = [Deleted(row.tenant, row.spool_id, row.sequence, row.hash, reason) for row in rows]
         self._writing.tell_deleted(deleted, now_ns)
-        tombstones = [(*row[:5], reason, now_ns) for row in rows]
-        self._connection.insert("tombstones", TOMBSTONES, tombstones)
+        self._connection.insert("tombstones", TOMBSTONES, [(*row[:5], reason, now_ns) for row in rows])
         gone = _GONE.format(database=self._database, deleted_ns=now_ns)
         starts = [row.start_ns for row in rows]
-        feedback = self._delete_feedback(gone, min(starts), max(starts))
-        self._connection.command(
-            _DELETE.format(table=self._beneath("records"), gone=gone, first=min(starts), last=max(starts))
-        )
+        first, last = min(starts), max(starts)
+        feedback = self._delete_feedback(gone, first, last) if reason == BY_REQUEST else 0
+        records = self._beneath("records")
+        self._connection.command(_DELETE.format(table=records, gone=gone, first=first, last=last))
         return feedback
 
     def _delete_feedback(self, gone: str, first_ns: int, last_ns: int) -> int:
@@ -185,7 +209,8 @@ class Removing:
 
     def _rewrite(self) -> None:
         """Have the parts rewritten without what was deleted, and wait for it. Raises ArchiveError."""
-        self._connection.command(f"ALTER TABLE {self._beneath('records')} APPLY DELETED MASK")
+        if not self._begin_rewriting():
+            return
         mutations = self._system("mutations")
         statement = _WAITING.format(database=self._database, mutations=mutations)
         ends = time.monotonic() + _MUTATION_SECONDS
@@ -197,6 +222,14 @@ class Removing:
                 raise ArchiveError("deleted, but ClickHouse has not yet rewritten the parts that held it")
             time.sleep(_POLL_SECONDS)
 
+    def _begin_rewriting(self) -> bool:
+        """Have parts rewritten that hold what was deleted; whether there are any."""
+        masked = _MASKED.format(database=self._database, parts=self._system("parts"))
+        if not self._connection.rows(masked)[0][0]:
+            return False
+        self._connection.command(f"ALTER TABLE {self._beneath('records')} APPLY DELETED MASK")
+        return True
+
     # -- by retention
 
     def expire(self, retention: Retention, now_ns: int, on_drop: Callable[[str, str], object]) -> Expired:
@@ -204,18 +237,67 @@ class Removing:
         self._tell_ages(retention, now_ns)
         self._writing.compact(now_ns)
         days = self._days()
-        aged = [day for day in days if day.name < _first_day(retention, now_ns)]
-        beyond = sum(day.disk_bytes for day in days) - _limit_bytes(retention)
-        if not aged and (beyond <= 0 or len(days) < 2):
-            return Expired()
-        day = days[0]
+        if days and self._is_to_drop(days, retention, now_ns):
+            return self._drop(days[0], on_drop)
+        rows, reason = self._expired(retention, now_ns)
+        if rows:
+            self._delete_rows(rows, reason, now_ns)
+            return Expired(len(rows), 0, is_more=True)
+        if now_ns - self._rewritten_ns > _DAY_SECONDS * _SECOND_NS:
+            # Which is much work for what a few hours let go.
+            self._rewritten_ns = now_ns
+            self._begin_rewriting()
+        return Expired()
+
+    def _is_to_drop(self, days: Sequence[_Day], retention: Retention, now_ns: int) -> bool:
+        """Whether the earliest day goes as a whole: nobody keeps it any longer, or there is too much."""
+        longest = _longest_ns(retention)
+        if longest is not None and self._last_stored(days[0]) < now_ns - longest:
+            return True
+        excess = sum(day.disk_bytes for day in days) - (retention.disk_bytes or _NO_LIMIT)
+        return excess > 0 and len(days) > 1
+
+    def _last_stored(self, day: _Day) -> int:
+        [(last_ns,)] = self._connection.rows(
+            f"SELECT max(stored_ns) FROM {self._database}.records "
+            f"WHERE toYYYYMMDD(fromUnixTimestamp64Nano(stored_ns, 'UTC')) = {day.partition:d}"
+        )
+        return int(last_ns)
+
+    def _drop(self, day: _Day, on_drop: Callable[[str, str], object]) -> Expired:
         on_drop(day.name, day.name)
-        for table, partition in (("records", day.name.replace("-", "")), ("leaves", day.name)):
-            self._connection.command(f"ALTER TABLE {self._beneath(table)} DROP PARTITION '{partition}'")
-        return Expired(day.records, day.disk_bytes, is_more=len(aged) > 1 or beyond > day.disk_bytes)
+        for table, partition in (("records", str(day.partition)), ("leaves", f"'{day.name}'")):
+            self._connection.command(f"ALTER TABLE {self._beneath(table)} DROP PARTITION {partition}")
+        return Expired(day.records, day.disk_bytes, is_more=True)
+
+    def _expired(self, retention: Retention, now_ns: int) -> tuple[list[_Row], str]:
+        """Records that rules of some models let go, the earliest stored first; as many as one step takes."""
+        longest = _longest_ns(retention)
+        for number, rule in enumerate(retention.ages):
+            if rule.most != longest:  # else they go with their day
+                such = f"{_ruled(retention.ages, number)} AND stored_ns < {now_ns - rule.most:d}"
+                if rows := self._earliest(such):
+                    return rows, BY_AGE
+        for number, rule in enumerate(retention.sizes):
+            such = _ruled(retention.sizes, number)
+            [(there,)] = self._connection.rows(
+                f"SELECT sum(length(record)) FROM {self._database}.records FINAL WHERE {such}"
+            )
+            if there > rule.most:
+                return _first_of(self._earliest(such), there - rule.most), BY_SIZE
+        return [], ""
+
+    def _earliest(self, such: str) -> list[_Row]:
+        statement = _EARLIEST.format(database=self._database, such=such, most=_STEP_RECORDS)
+        return [_Row(*row) for row in self._connection.rows(statement)]
 
     def _tell_ages(self, retention: Retention, now_ns: int) -> None:
-        """Have the table's TTL say what the ages do."""
+        """Have the table's TTL say what the ages do, a day later: it is there for when no storage runs. A
+        server whose clock says something else is not told.
+        """
+        [(server_ns,)] = self._connection.rows("SELECT toUnixTimestamp64Nano(now64(9))")
+        if abs(server_ns - now_ns) > _HOUR_NS:
+            return
         wanted = time_to_live(retention)
         told = self._connection.rows(
             f"SELECT value FROM {self._database}.meta FINAL WHERE name = 'time to live'"
@@ -248,19 +330,19 @@ class Removing:
 
 
 def time_to_live(retention: Retention) -> str:
-    """The TTL of `records`, in ClickHouse's SQL: the first rule that names a model counts. Empty for none."""
-    clauses: list[str] = []
-    earlier: list[str] = []
-    for rule in retention.ages:
-        such = _named(rule.model)
-        where = " AND ".join([*(f"NOT {each}" for each in earlier), such])
-        seconds = max(-(-rule.most // _SECOND_NS), 1)
-        clauses.append(
-            f"toDateTime(intDiv(stored_ns, {_SECOND_NS}), 'UTC') + toIntervalSecond({seconds:d}) "
-            f"DELETE WHERE {where}"
-        )
-        earlier.append(such)
-    return ", ".join(clauses)
+    """The TTL of `records`, in ClickHouse's SQL: the ages, and a day. Empty for none."""
+    return ", ".join(
+        f"toDateTime(intDiv(stored_ns, {_SECOND_NS}), 'UTC') "
+        f"+ toIntervalSecond({-(-rule.most // _SECOND_NS) + _DAY_SECONDS:d}) "
+        f"DELETE WHERE {_ruled(retention.ages, number)}"
+        for number, rule in enumerate(retention.ages)
+    )
+
+
+def _ruled(rules: Sequence[ModelRule], number: int) -> str:
+    """Which records that rule is for: the first that names a model counts."""
+    earlier = [f"NOT {_named(rule.model)}" for rule in rules[:number]]
+    return " AND ".join([*earlier, _named(rules[number].model)])
 
 
 def _named(model: str) -> str:
@@ -270,20 +352,21 @@ def _named(model: str) -> str:
     return f"startsWith(model, '{escaped}')" if model.endswith("*") else f"(model = '{escaped}')"
 
 
-def _first_day(retention: Retention, now_ns: int) -> str:
-    """The first day of which something is still to be kept; of the days before it the server has dropped, or
-    is about to drop, every record.
-    """
-    longest = next((rule.most for rule in retention.ages if rule.model == "*"), None)
-    if longest is None:
-        return ""
-    return day_of(max(now_ns - max(longest, *(rule.most for rule in retention.ages)), 0))
+def _longest_ns(retention: Retention) -> int | None:
+    """The age at which everything has gone; None where something stays."""
+    ages = retention.ages
+    return max(rule.most for rule in ages) if any(rule.model == "*" for rule in ages) else None
 
 
-def _limit_bytes(retention: Retention) -> int:
-    """What all records may take; that of a few models alone is for those who have a directory."""
-    whole = [rule.most for rule in retention.sizes if rule.model == "*"]
-    return min([*whole, retention.disk_bytes or _NO_LIMIT])
+def _first_of(rows: Sequence[_Row], excess: int) -> list[_Row]:
+    """The first, until `excess` bytes are gone."""
+    chosen: list[_Row] = []
+    for row in rows:
+        if excess <= 0:
+            break
+        chosen.append(row)
+        excess -= row.record_bytes
+    return chosen
 
 
 def _check(query: Query) -> None:

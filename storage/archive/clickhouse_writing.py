@@ -33,13 +33,15 @@ _DAY_NS: Final = 86_400_000_000_000
 # Rows of one spool in `received` beyond which they are put together, and into how many ranges at most.
 _MOST_ROWS: Final = 256
 _MOST_WHOLE: Final = 1000
-# Gaps and islands: a range begins an island where it neither overlaps nor touches what is before it.
+# Gaps and islands: a range begins an island where it neither overlaps nor touches what is before it. No two
+# have one beginning, else it would be chance which of them the two windows see first.
 _RECEIVED: Final = """
 SELECT min(first), max(last) FROM (
-    SELECT first, last, sum(begins) OVER (ORDER BY first, last ROWS UNBOUNDED PRECEDING) AS island FROM (
+    SELECT first, last, sum(begins) OVER (ORDER BY first ROWS UNBOUNDED PRECEDING) AS island FROM (
         SELECT first, last, first > 1 + max(last) OVER (
-            ORDER BY first, last ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS begins
-        FROM {database}.received WHERE spool_id = unhex({{spool:String}}) AND is_gap <= {{gaps:UInt8}}))
+            ORDER BY first ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS begins
+        FROM (SELECT first, max(last) AS last FROM {database}.received
+            WHERE spool_id = unhex({{spool:String}}) AND is_gap <= {{gaps:UInt8}} GROUP BY first)))
 GROUP BY island ORDER BY 1
 """
 _OVERLAPPING: Final = """
