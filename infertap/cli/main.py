@@ -38,14 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if read.command == "redact":
         typed = ["--content-type", read.content_type] if read.content_type else []
         return _become("sidecar.recorder.explain", [*typed, "--", read.explain])
-    if read.command == "demo":
-        from infertap.demo import run_demo  # noqa: PLC0415  (imports nothing before it is asked for)
-
-        return run_demo(once=read.once)
-    if read.command == "token":
-        from infertap.cli.new_token import run_token  # noqa: PLC0415
-
-        return run_token(read.file)
+    if read.command in ("demo", "token"):
+        return _run_alone(read)
     if read.command in ("audit", "verify"):
         return _run_audit(read)
     return _run_asking(read)
@@ -80,6 +74,16 @@ def _parser() -> argparse.ArgumentParser:
     add_audit(commands.add_parser("audit", help="keys, checkpoints, spools, and what was found wrong"))
     add_verify(commands.add_parser("verify", help="hold what is kept against what was signed"))
     return parser
+
+
+def _run_alone(read: argparse.Namespace) -> int:
+    if read.command == "demo":
+        from infertap.demo import run_demo  # noqa: PLC0415  (imports nothing before it is asked for)
+
+        return run_demo(once=read.once)
+    from infertap.cli.new_token import run_token  # noqa: PLC0415
+
+    return run_token(read.file)
 
 
 def _run_asking(read: argparse.Namespace) -> int:
