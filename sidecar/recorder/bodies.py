@@ -166,7 +166,9 @@ class Bodies:
         if frames is None:
             return ReadBody(RedactedBody(withheld=Withheld.UNREADABLE))
         read = self._messages(side, frames.messages, side.ends, findings)
-        return replace(read, grpc_status=frames.status, grpc_message=frames.message)
+        return replace(
+            read, grpc_status=frames.status, grpc_message=frames.message, grpc_details=frames.details
+        )
 
     # -- binary tensors
 

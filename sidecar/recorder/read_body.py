@@ -89,3 +89,4 @@ class ReadBody:
     # What a body says that ends with its trailers (gRPC-Web); -1 where it says nothing.
     grpc_status: int = -1
     grpc_message: bytes = b""
+    grpc_details: bytes = b""

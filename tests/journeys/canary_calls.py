@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from google.rpc import error_details_pb2, status_pb2
+
 from infertap import oip
 
 WORD = "kanarie"
@@ -156,7 +158,10 @@ def _web(place: str) -> bytes:
     answer.outputs.add(name="y", datatype="BYTES", shape=[1]).contents.bytes_contents.append(
         mail(place).encode()
     )
+    status = status_pb2.Status(code=3)
+    status.details.add().Pack(error_details_pb2.DebugInfo(detail=mail(f"{place}details")))
     trailers = f"grpc-status: 3\r\ngrpc-message: no {mail(f'{place}message')}\r\n".encode()
+    trailers += b"grpc-status-details-bin: " + base64.b64encode(status.SerializeToString()) + b"\r\n"
     return frame(answer.SerializeToString()) + frame(trailers, 0x80)
 
 

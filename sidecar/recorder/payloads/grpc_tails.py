@@ -12,6 +12,8 @@ import struct
 from dataclasses import dataclass
 from typing import Final
 
+from sidecar.recorder.payloads.grpc_details import STATUS_DETAILS
+
 _PREFIX: Final = struct.Struct(">BI")
 # A flag, and the highest byte of a length below 16 MiB; may overlap.
 _LIKE_PREFIX: Final = re.compile(rb"(?=[\0\1]\0...)", re.DOTALL)
@@ -45,6 +47,8 @@ class WebFrames:
     # -1 where no trailers came.
     status: int = -1
     message: bytes = b""
+    # Its `grpc-status-details-bin`.
+    details: bytes = b""
 
 
 def read_web_frames(data: bytes, is_text: bool) -> WebFrames | None:
@@ -70,11 +74,13 @@ def _whole(chunk: bytes) -> bytes:
 
 
 def _with_trailers(messages: bytes, trailers: bytes) -> WebFrames:
-    status, message = -1, b""
+    status, message, details = -1, b"", b""
     for line in trailers.split(b"\r\n"):
         name, _, value = line.partition(b":")
         if name.strip().lower() == b"grpc-status" and value.strip().isdigit():
             status = int(value.strip()[:3])
         elif name.strip().lower() == b"grpc-message":
             message = value.strip()
-    return WebFrames(messages, status, message)
+        elif name.strip().lower() == STATUS_DETAILS:
+            details = value.strip()
+    return WebFrames(messages, status, message, details)

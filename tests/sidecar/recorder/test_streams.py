@@ -12,6 +12,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from google.rpc import error_details_pb2, status_pb2
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from websockets.extensions.permessage_deflate import PerMessageDeflate
@@ -452,8 +453,12 @@ def test_a_tail_of_nothing() -> None:
 
 @pytest.mark.parametrize("as_text", [False, True])
 def test_grpc_web(as_text: bool) -> None:
-    """gRPC-Web is recorded as what it is: its messages decoded, its status from the frame of trailers."""
+    """gRPC-Web is recorded as what it is: messages decoded, status and details from the frame of trailers."""
+    status = status_pb2.Status(code=3)
+    status.details.add().Pack(error_details_pb2.ErrorInfo(reason="MODEL_GONE"))
+    details = base64.b64encode(status.SerializeToString())
     trailers = b"grpc-status: 3\r\ngrpc-message: no%20such%20model\r\n"
+    trailers += b"grpc-status-details-bin: " + details + b"\r\n"
     parts = [framed(*answers([1])), b"\x80" + len(trailers).to_bytes(4, "big") + trailers]
     kind = b"application/grpc-web" + (b"-text" if as_text else b"+proto")
     sent = [base64.b64encode(part) if as_text else part for part in parts]
@@ -467,7 +472,7 @@ def test_grpc_web(as_text: bool) -> None:
     )
     assert (record.protocol, record.grpc_status, record.grpc_message) == (v1.GRPC_WEB, 3, "no such model")
     assert json.loads(record.response.decoded_json)["id"] == "r1"
-    assert record.state == v1.FAILED
+    assert (record.state, record.error.type) == (v1.FAILED, "MODEL_GONE")
     assert record.timing.grpc_timeout_us == 250_000
 
 
