@@ -1,5 +1,7 @@
 """Those who listen to what arrives."""
 
+import contextlib
+
 from infertap import v1
 from storage import live
 
@@ -29,3 +31,22 @@ async def test_bytes_that_wait_are_bounded() -> None:
             await listener.next()
             heard += 1
         assert heard == 3
+
+
+async def test_bytes_that_wait_for_all_are_bounded() -> None:
+    """Where all together have too much waiting, the one with the most loses it; the others go on."""
+    told = live.Live()
+    large = v1.Record(call_id="x" * (live.MOST_WAITING_BYTES // 4))
+    with contextlib.ExitStack() as open_ones:
+        early = [open_ones.enter_context(told.listening()) for _ in range(5)]
+        told.tell([large])
+        late = [open_ones.enter_context(told.listening()) for _ in range(20)]
+        told.tell([large])
+        everyone = early + late
+        assert sum(listener.bytes for listener in everyone) <= live.MOST_BYTES
+        assert {listener.bytes for listener in everyone if listener.is_behind} == {0}
+        heard = [listener for listener in everyone if not listener.is_behind]
+        assert heard
+        for listener in heard:
+            assert (await listener.next()).call_id == large.call_id
+        assert all(listener.is_at_end for listener in everyone if listener.is_behind)

@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from infertap import v1
 from infertap.query import (
     InvalidArgumentError,
+    Order,
     PageTokens,
     Query,
     ReadMask,
+    may_hold,
     read_backlog,
     read_call_id,
     read_page_size,
@@ -30,11 +32,19 @@ def record() -> v1.Record:
         http_status=503,
         grpc_status=14,
         request_id="r-1",
-        model=v1.Model(name="iris", version="3"),
-        caller=v1.Caller(user="hmac:k:1"),
+        model=v1.Model(name="iris", version="3", finish_reasons=["length"], input_tokens=12),
+        caller=v1.Caller(user="hmac:k:1", session="hmac:k:9"),
         timing=v1.Timing(start=Timestamp(seconds=100, nanos=5), duration_us=1500),
         request=v1.Payload(data="Grüße aus KÖLN".encode()),
-        response=v1.Payload(decoded_json='{"answer":"Berlin"}'),
+        response=v1.Payload(
+            decoded_json='{"answer":"Berlin"}',
+            redactions=[v1.Redaction(count=1, field="body", **{"class": "email"})],
+        ),
+        cohort="b",
+        application_version="1.4",
+        tags=["beta", "eu"],
+        error=v1.Error(type="rate_limit_error"),
+        tenant="red",
     )
 
 
@@ -55,6 +65,14 @@ MATCHING: list[dict[str, Any]] = [
     {"user": "hmac:k:1"},
     {"text": "köln"},
     {"text": "BERLIN"},
+    {"tags": ["eu", "beta"]},
+    {"cohort": "b", "application_version": "1.4", "session": "hmac:k:9"},
+    {"redaction_class": "email"},
+    {"finish_reasons": ["stop", "length"]},
+    {"error_type": "rate_limit_error"},
+    {"error_type": "rate_*"},
+    {"input_tokens": v1.CountRange(min=12, max=12)},
+    {"total_tokens": v1.CountRange(max=12)},
 ]
 OTHERS: list[dict[str, Any]] = [
     {"start_time": Timestamp(seconds=100, nanos=6)},
@@ -71,6 +89,17 @@ OTHERS: list[dict[str, Any]] = [
     {"request_id": "r"},
     {"user": "hmac:k:2"},
     {"text": "paris"},
+    {"tags": ["eu", "us"]},
+    {"cohort": "a"},
+    {"application_version": "1"},
+    {"session": "hmac:k"},
+    {"redaction_class": "phone"},
+    {"finish_reasons": ["stop"]},
+    {"error_type": "rate"},
+    {"input_tokens": v1.CountRange(min=13)},
+    {"input_tokens": v1.CountRange(max=11)},
+    {"output_tokens": v1.CountRange(min=0)},
+    {"total_tokens": v1.CountRange(min=13)},
 ]
 
 
@@ -84,6 +113,68 @@ def test_matching(fields: dict[str, Any]) -> None:
 def test_others(fields: dict[str, Any]) -> None:
     """One field that does not hold is enough to leave the record out."""
     assert not Query.of(v1.RecordFilter(**fields)).matches(record())
+
+
+def test_tenants() -> None:
+    """Whoever has a tenant sees that one's records, also where they are of nobody."""
+    asked = v1.RecordFilter()
+    assert Query.of(asked, tenant="red").matches(record())
+    assert not Query.of(asked, tenant="blue").matches(record())
+    assert not Query.of(asked, tenant="").matches(record())
+    assert Query.of(asked).matches(record())
+
+
+@pytest.mark.parametrize(
+    ("asked", "order"),
+    [
+        ("", Order("start_time", True)),
+        ("start_time", Order("start_time", False)),
+        ("  duration   desc ", Order("duration", True)),
+        ("total_tokens", Order("total_tokens", False)),
+    ],
+)
+def test_orders(asked: str, order: Order) -> None:
+    """A key, ascending unless it says otherwise; the latest first where nothing is asked for."""
+    assert Query.of(v1.RecordFilter(), asked).order == order
+
+
+@pytest.mark.parametrize(
+    "asked", ["model", "desc", "start_time asc", "start_time, duration", "start_time desc desc"]
+)
+def test_refused_orders(asked: str) -> None:
+    """What can't be meant is refused."""
+    with pytest.raises(InvalidArgumentError) as caught:
+        Query.of(v1.RecordFilter(), asked)
+    assert caught.value.field == "order_by"
+
+
+def test_order_of_calls_in_flight() -> None:
+    """Calls in flight have one order; in another, those just lost are left out and the rest is refused."""
+    assert Query.of(v1.RecordFilter(states=[v1.FAILED])).wants_in_flight
+    assert not Query.of(v1.RecordFilter(states=[v1.FAILED]), "duration").wants_in_flight
+    with pytest.raises(InvalidArgumentError, match="order_by: calls in flight"):
+        Query.of(v1.RecordFilter(states=[v1.INFERENCING]), "duration")
+
+
+def test_digests() -> None:
+    """What is asked for, its order and whose it is make a query; as of when it is does not."""
+    plain = Query()
+    others = [Query(order=Order("duration")), Query(tenant=""), Query(tags=frozenset("a")), Query(path="a")]
+    assert len({each.digest for each in (plain, *others)}) == 5
+    assert Query(as_of_ns=5).digest == plain.digest
+    assert Query(tags=frozenset("abcdefg")).digest == Query(tags=frozenset("gfedcba")).digest
+
+
+@given(st.text(max_size=5), st.binary(max_size=8), st.binary(max_size=8), st.text(max_size=3))
+def test_records_that_may_hold_a_text(text: str, before: bytes, after: bytes, json: str) -> None:
+    """A record is never passed over that a text would be found in, whatever bytes are around it."""
+    made = v1.Record(
+        request=v1.Payload(data=before + text.encode("utf-8", "ignore") + after),
+        response=v1.Payload(decoded_json=json),
+    )
+    asked = text.casefold()
+    if Query(text=asked).matches(made):
+        assert may_hold(made.SerializeToString(), asked)
 
 
 def test_absent_grpc_status() -> None:
@@ -108,6 +199,12 @@ def test_absent_grpc_status() -> None:
         ({"min_duration": Duration(seconds=1 << 50)}, "filter.min_duration"),
         ({"text": "x" * 1025}, "filter.text"),
         ({"path": "x" * 1025}, "filter.path"),
+        ({"cohort": "x" * 1025}, "filter.cohort"),
+        ({"tags": ["x" * 1025]}, "filter.tags"),
+        ({"tags": [""]}, "filter.tags"),
+        ({"finish_reasons": map(str, range(200))}, "filter.finish_reasons"),
+        ({"input_tokens": v1.CountRange(min=-1)}, "filter.input_tokens"),
+        ({"total_tokens": v1.CountRange(min=5, max=4)}, "filter.total_tokens.max"),
     ],
 )
 def test_refused_filters(fields: dict[str, Any], named: str) -> None:
