@@ -67,10 +67,12 @@ def _parser() -> argparse.ArgumentParser:
     token.add_argument("file", metavar="FILE", help="where the token goes; must not be there yet")
     from infertap.cli.audit_options import add_audit, add_verify  # noqa: PLC0415
     from infertap.cli.options import add_feedback, add_records, add_stats  # noqa: PLC0415
+    from infertap.cli.spool_options import add_spool  # noqa: PLC0415
 
     add_records(commands.add_parser("records", help="fetch records"))
     add_stats(commands.add_parser("stats", help="count and measure the calls that records stand for"))
     add_feedback(commands.add_parser("feedback", help="say what became known of a call afterwards"))
+    add_spool(commands.add_parser("spool", help="what storage refuses of a sidecar's records"))
     add_audit(commands.add_parser("audit", help="keys, checkpoints, spools, and what was found wrong"))
     add_verify(commands.add_parser("verify", help="hold what is kept against what was signed"))
     return parser
@@ -91,6 +93,10 @@ def _run_asking(read: argparse.Namespace) -> int:
         from infertap.cli.feedback import run_feedback  # noqa: PLC0415
 
         return run_feedback(read)
+    if read.command == "spool":
+        from infertap.cli.spool import run_spool  # noqa: PLC0415
+
+        return run_spool(read)
     if read.command == "stats":
         from infertap.cli.stats import run_stats  # noqa: PLC0415
 
@@ -120,7 +126,8 @@ def _become(module: str, arguments: list[str]) -> int:
     or a `random.py`.
     """
     sys.stdout.flush()
-    environ = os.environ | {"PYTHONSAFEPATH": "1"}
+    # gRPC would say at each handshake that fails, which anybody can bring about, that it did.
+    environ = {"GRPC_VERBOSITY": "ERROR"} | dict(os.environ) | {"PYTHONSAFEPATH": "1"}
     os.execve(sys.executable, [sys.executable, "-m", module, *arguments], environ)  # noqa: S606
     raise AssertionError("execve returns never")
 

@@ -54,10 +54,19 @@ class ServerCertificates:
         return self._changing.look()
 
     def for_grpc(self) -> grpc.ServerCredentials:
-        """Credentials that are asked for anew at each handshake."""
+        """Credentials that each handshake asks whether there are new ones."""
+        in_use = self._changing.current
+
+        def renewed() -> grpc.ServerCertificateConfiguration | None:
+            nonlocal in_use
+            if in_use is self._changing.current:
+                return None  # else gRPC would read them all anew
+            in_use = self._changing.current
+            return in_use.grpc
+
         return grpc.dynamic_ssl_server_credentials(
-            self._changing.current.grpc,
-            lambda: self._changing.current.grpc,
+            in_use.grpc,
+            renewed,
             require_client_authentication=self._files.client_ca_file is not None,
         )
 

@@ -6,6 +6,7 @@ since people look for the very things that payloads hold.
 
 from collections.abc import Mapping
 from typing import Any, Final, Protocol
+from urllib.parse import unquote
 
 from google.protobuf.json_format import MessageToDict
 
@@ -85,7 +86,14 @@ class _LoggedReading:
 def facts_of(identity: Identity, method: str, peer: str, asked: Mapping[str, object]) -> dict[str, object]:
     """The part of a line that is known when a call begins."""
     tenant = "*" if identity.tenant is None else identity.tenant
-    return {"identity": identity.name, "tenant": tenant, "peer": peer, "method": method, "asked": asked}
+    # gRPC writes an address as a part of a URI.
+    return {
+        "identity": identity.name,
+        "tenant": tenant,
+        "peer": unquote(peer),
+        "method": method,
+        "asked": asked,
+    }
 
 
 def asked_of(request: Any) -> dict[str, object]:
@@ -101,7 +109,7 @@ def told(asked: Mapping[str, Any]) -> dict[str, object]:
     for name, value in asked.items():
         if name in _HIDDEN and value:
             shown[name] = f"({len(str(value))} characters)"
-        elif name not in _UNTOLD:
+        elif name not in _UNTOLD and value != "":
             shown[name] = told(value) if isinstance(value, Mapping) else _cut(value)
     return shown
 
