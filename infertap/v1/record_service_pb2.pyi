@@ -232,10 +232,11 @@ class ListRecordsRequest(google.protobuf.message.Message):
     page_size: builtins.int
     """At most this many; 0 means 50, more than 1000 means 1000."""
     page_token: builtins.str
-    """From the previous page; the filter must be the same."""
+    """From the previous page; the filter and the order must be the same."""
     order_by: builtins.str
     """google.aip.dev/132: one of "start_time", "duration", "input_tokens", "output_tokens", "total_tokens", with
-    " desc" or without. Empty: "start_time desc". Calls in flight are listed in the order of their start only.
+    " desc" or without. Empty: "start_time desc", the only order in which calls in flight are listed. A call
+    without a count stands below all others. A sidecar has "start_time" only, and means when it was recorded.
     """
     @property
     def filter(self) -> Global___RecordFilter: ...
@@ -335,7 +336,9 @@ class ExportRecordsResponse(google.protobuf.message.Message):
     resume_token: builtins.str
     """Goes on behind these records."""
     total: builtins.int
-    """How many records match in all, in the first answer; an estimate where a text is looked for."""
+    """How many records match in all, in the first answer; where a text is looked for, how many match but for it.
+    Absent from a sidecar.
+    """
     @property
     def records(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[infertap.v1.record_pb2.Record]:
         """Joined with their feedback; at most a few MiB."""
@@ -394,7 +397,9 @@ class GetStatsRequest(google.protobuf.message.Message):
     GROUP_BY_FIELD_NUMBER: builtins.int
     BUCKET_FIELD_NUMBER: builtins.int
     @property
-    def filter(self) -> Global___RecordFilter: ...
+    def filter(self) -> Global___RecordFilter:
+        """Without a text: figures are made without reading bodies."""
+
     @property
     def group_by(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[Global___GetStatsRequest.Dimension.ValueType]:
         """One row for each combination that occurs; none: one row for all."""
@@ -461,6 +466,9 @@ class StatsRow(google.protobuf.message.Message):
     calls: builtins.float
     """Calls that they stand for."""
     calls_per_second: builtins.float
+    """Over the time asked for, else from the first call to the last; of a bucket over its own length. A second at
+    least.
+    """
     failed: builtins.float
     cancelled: builtins.float
     error_share: builtins.float
@@ -505,7 +513,9 @@ Global___StatsRow: typing_extensions.TypeAlias = StatsRow
 
 @typing.final
 class Quantiles(google.protobuf.message.Message):
-    """Weighted; absent where there is nothing to count."""
+    """Weighted; absent where there is nothing to count. A quantile is the smallest value that such a share of calls is
+    at or below: exact below 200, from there on at most half a percent too high.
+    """
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 

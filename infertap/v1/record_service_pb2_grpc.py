@@ -73,7 +73,8 @@ class RecordServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListRecords(self, request, context):
-        """Records that match, newest first, page by page (google.aip.dev/158). Where the filter names the state
+        """Records that match, newest first or as order_by says, page by page (google.aip.dev/158); all pages as things
+        were when the first was asked for. Where the filter names the state
         INFERENCING, calls in flight that match come before them; where it names FAILED, also those that a relay
         took with it within the last minute. Neither has a sequence.
         """

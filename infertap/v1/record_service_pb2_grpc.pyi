@@ -159,7 +159,8 @@ class RecordServiceStub(typing.Generic[_RecordServiceGetRecordType, _RecordServi
     """One record by its call id, or the call as far as it has come. NOT_FOUND where there is neither."""
 
     ListRecords: _RecordServiceListRecordsType
-    """Records that match, newest first, page by page (google.aip.dev/158). Where the filter names the state
+    """Records that match, newest first or as order_by says, page by page (google.aip.dev/158); all pages as things
+    were when the first was asked for. Where the filter names the state
     INFERENCING, calls in flight that match come before them; where it names FAILED, also those that a relay
     took with it within the last minute. Neither has a sequence.
     """
@@ -214,7 +215,8 @@ class RecordServiceServicer(metaclass=abc.ABCMeta):
         request: infertap.v1.record_service_pb2.ListRecordsRequest,
         context: _ServicerContext,
     ) -> typing.Union[infertap.v1.record_service_pb2.ListRecordsResponse, collections.abc.Awaitable[infertap.v1.record_service_pb2.ListRecordsResponse]]:
-        """Records that match, newest first, page by page (google.aip.dev/158). Where the filter names the state
+        """Records that match, newest first or as order_by says, page by page (google.aip.dev/158); all pages as things
+        were when the first was asked for. Where the filter names the state
         INFERENCING, calls in flight that match come before them; where it names FAILED, also those that a relay
         took with it within the last minute. Neither has a sequence.
         """

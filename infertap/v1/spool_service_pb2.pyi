@@ -54,7 +54,7 @@ class ListDeadLettersRequest(google.protobuf.message.Message):
     PAGE_SIZE_FIELD_NUMBER: builtins.int
     PAGE_TOKEN_FIELD_NUMBER: builtins.int
     page_size: builtins.int
-    """At most 1000; 0 means 100."""
+    """At most 1000; 0 means 50."""
     page_token: builtins.str
     def __init__(
         self,
