@@ -15,6 +15,8 @@ ARROWS = {
     "infertap.query": {"infertap.v1"},
     "infertap.identity": {"infertap.setting_files", "infertap.v1"},
     "infertap.feedback": {"infertap.v1"},
+    "infertap.verification": set(),
+    "infertap.audit": {"infertap.connection", "infertap.v1", "infertap.verification"},
     "infertap.connection": {"infertap.identity", "infertap.settings"},
     "infertap.client": {
         "infertap.connection",
@@ -23,6 +25,14 @@ ARROWS = {
         "infertap.query",
         "infertap.settings",
         "infertap.setting_names",
+    },
+    # It knows no engine: archives call it.
+    "storage.audit": {
+        "infertap.identity",
+        "infertap.query",
+        "infertap.setting_files",
+        "infertap.v1",
+        "infertap.verification",
     },
     "sidecar.protocols": set(),
     "sidecar.exchange": set(),
