@@ -94,13 +94,14 @@ def _add_subject(parser: argparse.ArgumentParser, *, required: bool) -> None:
     subject.add_argument("--request-id", default="", metavar="ID")
 
 
-def add_common(parser: argparse.ArgumentParser) -> None:
-    """Add where to ask, how to be let in, and --json."""
-    parser.add_argument(
-        "--address",
-        metavar="HOST:PORT",
-        help="storage or a sidecar's API, tls:HOST:PORT with TLS; else INFERTAP_ADDRESS, else 127.0.0.1:9903",
-    )
+_ADDRESS: Final = (
+    "storage or a sidecar's API, tls:HOST:PORT with TLS; else INFERTAP_ADDRESS, else 127.0.0.1:9903"
+)
+
+
+def add_common(parser: argparse.ArgumentParser, address: str = _ADDRESS) -> None:
+    """Add where to ask (`address` is the help of that), how to be let in, and --json."""
+    parser.add_argument("--address", metavar="HOST:PORT", help=address)
     access = parser.add_argument_group(
         "how to be let in", "else as INFERTAP_TLS_* and INFERTAP_TOKEN_FILE say"
     )

@@ -1,6 +1,7 @@
-"""API: the sidecar's own RecordService, over its spool, so that it is useful without storage.
+"""API: the sidecar's own RecordService over its spool, so that it is useful without storage; and SpoolService.
 
-The door of the room. Touches one listening address and reads the spool; it appends nothing.
+The door of the room. Touches one listening address and the spool, which it reads; beyond that it may only set
+dead letters pending again.
 """
 
 from sidecar.api.access import ApiFiles

@@ -1,6 +1,7 @@
-"""Server: the gRPC server around the record service: health checking, reflection, limits."""
+"""Server: the gRPC server around records and dead letters: health checking, reflection, limits."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Final
 
 import grpc.aio
@@ -11,11 +12,15 @@ from infertap import v1
 from infertap.setting_files import UnusableFileError
 from infertap.settings import Address
 from sidecar.api.access import ApiAccess, ApiFiles
+from sidecar.api.dead_letters import DeadLetters
 from sidecar.api.records import Records
 from sidecar.in_flight import InFlight
 from sidecar.spool import Spool
 
-_SERVICE: Final = v1.ListRecordsRequest.DESCRIPTOR.file.services_by_name["RecordService"].full_name
+_SERVICES: Final = (
+    v1.ListRecordsRequest.DESCRIPTOR.file.services_by_name["RecordService"].full_name,
+    v1.ListDeadLettersRequest.DESCRIPTOR.file.services_by_name["SpoolService"].full_name,
+)
 _MOST_CALLS: Final = 64
 _STOP_SECONDS: Final = 0.5
 _OPTIONS: Final = (
@@ -40,12 +45,19 @@ class Api:
     """The sidecar's own gRPC API."""
 
     def __init__(
-        self, spool: Spool, in_flight: InFlight, listen: Address, files: ApiFiles | None = None
+        self,
+        spool: Spool,
+        in_flight: InFlight,
+        listen: Address,
+        files: ApiFiles | None = None,
+        *,
+        resent: Callable[[], None] = lambda: None,
     ) -> None:
-        """Without `files` everybody may ask."""
+        """Without `files` everybody may ask. `resent` is called when dead letters are to be sent again."""
         self._listen = listen
         self._files = files or ApiFiles()
         self._records = Records(spool, in_flight)
+        self._dead_letters = DeadLetters(spool, resent)
         self._health = health.aio.HealthServicer()
         self._server: grpc.aio.Server | None = None
         # Where it listens, once it does.
@@ -74,8 +86,11 @@ class Api:
             interceptors=[access.guard], options=_OPTIONS, maximum_concurrent_rpcs=_MOST_CALLS
         )
         v1.add_RecordServiceServicer_to_server(self._records, server)
+        v1.add_SpoolServiceServicer_to_server(self._dead_letters, server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        reflection.enable_server_reflection((_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+        reflection.enable_server_reflection(
+            (*_SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), server
+        )
         try:
             if access.certificates is None:
                 self.port = server.add_insecure_port(str(self._listen))
@@ -83,7 +98,7 @@ class Api:
                 self.port = server.add_secure_port(str(self._listen), access.certificates.for_grpc())
         except RuntimeError:
             raise CannotServeError(f"can't listen on {self._listen}") from None
-        for service in ("", _SERVICE):
+        for service in ("", *_SERVICES):
             await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
         await server.start()
         self._server = server

@@ -120,7 +120,7 @@ class Recorder:
         """Record until told to end; False where a part of it failed and the parent should start it anew."""
         loop = asyncio.get_running_loop()
         forwarder = self._forwarder()
-        api = Api(self._spool, self._in_flight, self._settings.api_listen, _api_files(self._settings))
+        api = self._api(forwarder)
 
         def committed() -> None:
             if forwarder is not None:
@@ -196,6 +196,14 @@ class Recorder:
     def _account_of_calls(self) -> dict[str, int]:
         relays = [self._page.relay(slot).values() for slot in range(self._page.slots)]
         return terms(draw_up(relays, self._page.recorder().values()))
+
+    def _api(self, forwarder: Forwarder | None) -> Api:
+        def resent() -> None:
+            if forwarder is not None:
+                forwarder.wake()
+
+        listen, files = self._settings.api_listen, _api_files(self._settings)
+        return Api(self._spool, self._in_flight, listen, files, resent=resent)
 
     def _begin(self, forwarder: Forwarder | None, api: Api) -> None:
         self._start("api", self._serve(api))
