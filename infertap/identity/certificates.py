@@ -66,7 +66,7 @@ class ServerCertificates:
 
         return grpc.dynamic_ssl_server_credentials(
             in_use.grpc,
-            renewed,
+            renewed,  # type: ignore[arg-type]  # the stubs lack the None that grpc's documentation has
             require_client_authentication=self._files.client_ca_file is not None,
         )
 

@@ -11,6 +11,7 @@ import grpc.aio
 import pytest
 import trustme
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
 
 from infertap import v1
 from infertap.identity import (
@@ -133,6 +134,7 @@ class Rig:
         v1.add_IngestServiceServicer_to_server(Serving(), self.server)
         health_pb2_grpc.add_HealthServicer_to_server(health.aio.HealthServicer(), self.server)
         self.server.add_generic_rpc_handlers([Undeclared()])
+        reflection.enable_server_reflection((reflection.SERVICE_NAME,), self.server)
         self.port = 0
 
     def say(self, event: str, **facts: object) -> None:
@@ -235,6 +237,18 @@ async def test_health_is_open(rig: Rig) -> None:
     async with rig.channel() as channel:
         answer = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
     assert answer.status == health_pb2.HealthCheckResponse.SERVING
+
+
+async def test_reflection_is_for_who_is_known(rig: Rig) -> None:
+    """Any identity may ask what is served, and nobody else."""
+    path = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
+    codes = []
+    async with rig.channel() as channel:
+        for headers in (bearer(WRITER), ()):
+            call = channel.stream_stream(path)(metadata=headers)
+            await call.done_writing()
+            codes.append(await call.code())
+    assert codes == [grpc.StatusCode.OK, grpc.StatusCode.UNAUTHENTICATED]
 
 
 async def test_nothing_configured(tmp_path: Path) -> None:
