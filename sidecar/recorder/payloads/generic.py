@@ -1,7 +1,8 @@
-"""Any other JSON (BentoML, FastAPI and others): names that many servers use alike."""
+"""Any other JSON or form (BentoML, FastAPI, transcriptions): names that many servers use alike."""
 
 from typing import Any, Final
 
+from sidecar.recorder.payloads.form import fields_of
 from sidecar.recorder.payloads.openai import PARAMETERS
 from sidecar.recorder.payloads.predict_v1 import described
 from sidecar.recorder.payloads.tokens import report_tokens
@@ -15,8 +16,8 @@ _PARAMETERS: Final = PARAMETERS | {"threshold", "thresholds", "confidence_thresh
 
 
 def read(call: CallPayloads) -> View | None:
-    """What the payloads tell under common names; None where they are no JSON objects."""
-    request, answer = call.request.document, call.response.document
+    """What the payloads tell under common names; None where they are no JSON objects, and no form."""
+    request, answer = call.request.document or fields_of(call.request), call.response.document
     if not request and not answer:
         return None
     view = View(parameters=named(_PARAMETERS, request, object_of(request.get("parameters"))))
