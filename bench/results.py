@@ -54,6 +54,7 @@ UNITS: Final = {
     "p99_ms": "ms",
     "max_ms": "ms",
     "bytes_per_record": "B",
+    "cpu_us_per_record": "us",
 }
 _AGAINST_DIRECT: Final = ("p50_us", "p99_us", "event_delay_p50_us", "event_delay_p99_us")
 

@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from bench.processes import await_ports, free_port, memory_mib, started
+from bench.processes import await_ports, cpu_us, free_port, memory_mib, started
 from bench.results import Results, Row, Run, medians, this_machine, write
 from bench.storage_senders import BATCH_ENTRIES, DAY_NS, MODELS, USERS, Sent, Spool, send
 from infertap import Client, v1
@@ -104,9 +104,12 @@ def _measure(directory: Path, records: int) -> list[Row]:
         rows += [
             row for name, figures in small.items() for row in medians(f"{name}_tenth", _SYSTEM, [figures])
         ]
-        sent += _fill(address, spools, records - sum(each.records for each in sent))
+        before = cpu_us([pid])
+        more = _fill(address, spools, records - sum(each.records for each in sent))
+        used_us = (cpu_us([pid]) - before) / sum(each.records for each in more)
+        sent += more
         large = _asked(address, spools, first_ns, sent)
-        ingest = {**_ingest(sent), "rss_mib": memory_mib([pid], "VmHWM")}
+        ingest = {**_ingest(sent), "rss_mib": memory_mib([pid], "VmHWM"), "cpu_us_per_record": used_us}
         ingest["bytes_per_record"] = _bytes_in(directory) / sum(each.records for each in sent)
     for name, figures in {"ingest_2k": ingest, **large}.items():
         rows += medians(name, _SYSTEM, [figures])

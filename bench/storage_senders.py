@@ -26,10 +26,10 @@ DAY_NS: Final = 86_400_000_000_000
 MODELS: Final = ("llama-70b", "llama-8b", "iris", "resnet", "reranker")
 USERS: Final = 5000
 _METHOD: Final = "/infertap.v1.IngestService/Ingest"
-_WORDS: Final = (
-    "the model reads a question and writes what is likely to follow it one word after another until it ends "
-    "there are reasons to prefer a small one where time matters and a large one where it is the answer"
-).split()
+_SAID: Final = """the model reads a question and writes what is likely to follow it one word after another
+until it ends there are reasons to prefer a small one where time matters and a large one where it is the
+answer"""
+_WORDS: Final = tuple(_SAID.split())
 _MIB: Final = 1 << 20
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ async def send(address: str, spools: Sequence[tuple[Spool, Sequence[bytes]]]) ->
     async with grpc.aio.insecure_channel(address, options=options) as channel:
         ingest = channel.stream_stream(
             _METHOD,
-            request_serializer=bytes,
+            request_serializer=_as_they_are,
             response_deserializer=v1.IngestResponse.FromString,
         )
         began = time.monotonic()
@@ -144,6 +144,10 @@ async def send(address: str, spools: Sequence[tuple[Spool, Sequence[bytes]]]) ->
                 group.create_task(_send_one(ingest(), spool, batches, sent))
         sent.seconds = time.monotonic() - began
     return sent
+
+
+def _as_they_are(encoded: bytes) -> bytes:
+    return encoded
 
 
 async def _send_one(call: "Stream", spool: Spool, batches: Sequence[bytes], sent: Sent) -> None:
