@@ -6,10 +6,12 @@ In the archive's notes:
     "checkpoint"    size, 8 bytes     time in nanoseconds, 8 bytes ‖ the signed note
 
 What they mean is in `infertap.verification`. With a directory each checkpoint is also written there as
-`checkpoint-SIZE`, under that name once it is whole: it may be another volume, or something copies them away.
+`checkpoint-SIZE-KEYID`, under that name once it is whole: it may be another volume, or something copies them away.
 
 Logs of earlier runs grow no more: when storage starts, the leaves of those that were not stated to their ends
-are held against what was stated, and stated.
+are held against what was stated, and stated. The log of heads itself is held against the latest checkpoint in
+the directory: one that does not go on from it is an older archive, or a changed one; to sign it would be to say
+two things under one name. Then nothing is signed until there is a key with another name.
 """
 
 import os
@@ -30,6 +32,7 @@ from infertap.verification import (
     PrivateKey,
     Statement,
     leaf_hash,
+    open_checkpoint,
     read_statement,
     root_of,
     sign_checkpoint,
@@ -64,6 +67,8 @@ class Checkpointing:
         self._heads = heads
         self._keys = keys
         self._directory = directory
+        # Why nothing may be signed.
+        self.refusal = "" if keys else "storage has no key to sign with: INFERTAP_AUDIT_KEY_FILE"
         self._lock = threading.Lock()
         self._hashes: list[bytes] = []
         self._tree = Frontier()
@@ -73,8 +78,8 @@ class Checkpointing:
 
     @property
     def can_sign(self) -> bool:
-        """Whether there is a key."""
-        return bool(self._keys)
+        """Whether there is a key, and nothing against using it."""
+        return not self.refusal
 
     def _read_statements(self) -> list[bytes]:
         found: list[bytes] = []
@@ -92,6 +97,9 @@ class Checkpointing:
 
     def close_earlier(self, now_ns: int) -> list[v1.Finding]:
         """State the logs of earlier runs to their ends; what is wrong with them. Raises ArchiveError."""
+        disowned = self._check_directory()
+        if disowned is not None:
+            return [disowned]
         growing = self._heads()
         there = {each.log: each for each in self._archive.logs() if each.log not in growing}
         findings = [_truncated(each) for each in self._missing({*there, *growing})]
@@ -102,6 +110,17 @@ class Checkpointing:
                 findings += self._close(log, stated, found, now_ns)
         self._state(found)
         return findings
+
+    def _check_directory(self) -> v1.Finding | None:
+        """What is wrong between the log of heads and the latest checkpoint that was written elsewhere."""
+        kept = None if self._directory is None else _latest_in(self._directory, self._keys)
+        if kept is None or (kept.size <= len(self._hashes) and self.subtree(0, kept.size) == kept.root):
+            return None
+        self.refusal = (
+            f"a checkpoint of {kept.size} statements was written, and the archive does not go on from it: "
+            "an older backup? Signing goes on with a key of another name"
+        )
+        return v1.Finding(kind=v1.Finding.TRUNCATED, detail=f"log of heads: {self.refusal}")
 
     def _missing(self, there: set[LogId]) -> list[Statement]:
         """Heads that were stated of logs that aren't here, and were not dropped."""
@@ -180,7 +199,7 @@ class Checkpointing:
             self._archive.put(_CHECKPOINT, {_number(checkpoint.size): value})
             made = _checkpoint(_number(checkpoint.size), value)
         if self._directory is not None:
-            write_checkpoint(self._directory, made)
+            write_checkpoint(self._directory, made, self._keys[0].public.key_id.hex())
         return made
 
     def _has_grown(self, log: LogId, size: int) -> bool:
@@ -218,15 +237,27 @@ class Checkpointing:
         return root_of(self._hashes[first:end])
 
 
-def write_checkpoint(directory: Path, checkpoint: v1.Checkpoint) -> None:
-    """Write it as `checkpoint-SIZE`, whole or not at all. Raises OSError."""
-    path = directory / f"checkpoint-{checkpoint.size:012d}"
+def write_checkpoint(directory: Path, checkpoint: v1.Checkpoint, key_id: str) -> None:
+    """Write it as `checkpoint-SIZE-KEYID`, whole or not at all. Raises OSError."""
+    path = directory / f"checkpoint-{checkpoint.size:012d}-{key_id}"
     draft = path.with_suffix(".new")
     with draft.open("w", encoding="utf-8") as file:
         file.write(checkpoint.note)
         file.flush()
         os.fsync(file.fileno())
     draft.rename(path)
+
+
+def _latest_in(directory: Path, keys: Sequence[PrivateKey]) -> Checkpoint | None:
+    """The latest of our checkpoints there; what can't be read, or has another origin, is passed over."""
+    for path in sorted(directory.glob("checkpoint-*"), reverse=True):
+        try:
+            found = open_checkpoint(path.read_text(encoding="utf-8"), [key.public for key in keys])
+        except (OSError, ValueError):
+            continue
+        if found.origin == keys[0].name:
+            return found
+    return None
 
 
 def _checkpoint(key: bytes, value: bytes) -> v1.Checkpoint:

@@ -72,7 +72,7 @@ class Audit(v1.AuditServiceServicer):
         """See the contract."""
         checkpointing = self._auditing.checkpointing
         if not checkpointing.can_sign:
-            await _refuse(context, "storage has no key to sign with: INFERTAP_AUDIT_KEY_FILE")
+            await _refuse(context, checkpointing.refusal)
         made = await self._do(context, lambda: checkpointing.make(time.time_ns()))
         return made if made is not None else await _refuse(context, "there is nothing to sign yet")
 

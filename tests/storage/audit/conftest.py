@@ -36,12 +36,13 @@ class Vault:
         self.told: list[v1.Finding] = []
         # What was kept elsewhere.
         self.notes: list[str] = []
+        self.signing = Signing([KEY])
         self.open()
 
     def open(self) -> None:
         self.archive: Any = open_archive(str(self.directory), 256 << 20)
         sources = Sources(self.archive.audit, self.archive.heads, self.archive.received)
-        self.auditing = Auditing(sources, Signing([KEY]), lambda *_, **__: None, self.told.append)
+        self.auditing = Auditing(sources, self.signing, lambda *_, **__: None, self.told.append)
         self.archive.on_drop = lambda _, part: self.auditing.checkpointing.drop(
             [each for each in self.archive.audit.logs() if each.part == part], self.now_ns
         )

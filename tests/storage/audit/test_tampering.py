@@ -5,13 +5,15 @@ A verifier has what was kept elsewhere: checkpoints and the public key.
 
 import shutil
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from infertap import v1
 from infertap.query import Query
 from infertap.verification import Report, Wrong, make_key
 from storage.archive import Interrupt, ModelRule, Retention
-from tests.storage.audit.conftest import OTHER, SECOND, SPOOL, sealed
+from storage.audit import Signing
+from tests.storage.audit.conftest import KEY, OTHER, SECOND, SPOOL, sealed
 
 if TYPE_CHECKING:
     from tests.storage.audit.conftest import Vault
@@ -321,3 +323,34 @@ def test_retention_by_model_still_verifies(vault: "Vault") -> None:
     report = vault.verify()
     assert report.is_good, report.findings
     assert (report.seen["tombstones"], report.seen["deletions"]) == (3, 3)
+
+
+def test_an_older_backup_is_not_signed_under_the_same_name(vault: "Vault", tmp_path: Path) -> None:
+    """Where checkpoints are also written elsewhere, storage itself sees that it has become older; a key with
+    another name signs again, and overwrites nothing.
+    """
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    vault.signing = Signing([KEY], kept)
+    vault.restart()
+    vault.feed(1, 5)
+    vault.sign()
+    vault.close()
+    shutil.copytree(vault.directory, vault.directory.with_name("backup"))
+    vault.open()
+    vault.feed(6, 12)
+    vault.sign()
+    vault.close()
+    shutil.rmtree(vault.directory)
+    shutil.move(vault.directory.with_name("backup"), vault.directory)
+    vault.open()
+    vault.restart()
+    (told,) = vault.told
+    assert told.kind == told.TRUNCATED
+    assert not vault.auditing.checkpointing.can_sign
+    assert "an older backup?" in vault.auditing.checkpointing.refusal
+    vault.signing = Signing([make_key("storage.example/after")], kept)
+    vault.restart()
+    vault.feed(6, 9)
+    vault.sign()
+    assert len(list(kept.iterdir())) == 3
