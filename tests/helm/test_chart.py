@@ -343,6 +343,24 @@ def test_sidecars_may_send_and_readers_may_read(chart: Any) -> None:
     assert "egress" not in policy or policy["egress"] == []
 
 
+@pytest.mark.parametrize(
+    ("storage", "limit"),
+    [
+        ({}, "18432MiB"),
+        ({"volume": {"size": "2Ti"}}, "1887436MiB"),
+        ({"volume": {"size": "500Mi"}}, "450MiB"),
+        ({"volume": {"size": "1.5Ti"}}, None),
+        ({"volume": {"size": "20Gi"}, "settings": {"archiveDiskBytes": "off"}}, "off"),
+    ],
+    ids=str,
+)
+def test_the_archive_fits_its_volume(chart: Any, storage: dict[str, Any], limit: str | None) -> None:
+    """It gets nine tenths of the volume, unless it is told otherwise."""
+    documents = render(chart, {"storage": storage})
+    container = one(documents, "StatefulSet", "-storage")["spec"]["template"]["spec"]["containers"][0]
+    assert environment(container).get("INFERTAP_ARCHIVE_DISK_BYTES") == limit
+
+
 def test_selectors_select(chart: Any) -> None:
     """Services and workloads select exactly the pods of their own component."""
     documents = render(chart, VALUES["everything"])

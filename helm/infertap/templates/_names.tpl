@@ -71,6 +71,17 @@ seccompProfile:
 {{- end }}
 {{- end }}
 
+{{- /* What the archive may take of its volume: 90 %, unless the settings say it, or the size is another kind of number.
+       Takes .Values.storage. */ -}}
+{{- define "infertap.storage.diskLimit" -}}
+{{- $size := toString .volume.size }}
+{{- if and (regexMatch "^[0-9]+(Mi|Gi|Ti)$" $size) (not (hasKey .settings "archiveDiskBytes")) }}
+{{- $unit := get (dict "Mi" 1 "Gi" 1024 "Ti" 1048576) (regexFind "[MGT]i$" $size) }}
+{{- $mib := mul (regexFind "^[0-9]+" $size | int64) $unit }}
+{{- if ge $mib 320 }}{{ div (mul $mib 9) 10 }}MiB{{ end }}
+{{- end }}
+{{- end }}
+
 {{- /* Settings to environment: camelCase names, whole numbers kept whole, lists joined. Takes the map. */ -}}
 {{- define "infertap.environment" -}}
 {{- range $name, $value := . -}}

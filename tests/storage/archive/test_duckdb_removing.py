@@ -22,7 +22,7 @@ SECOND = 1_000_000_000
 DAY = 86_400 * SECOND
 NOW = 1_767_225_600 * SECOND
 SPOOL = b"s" * 16
-LIMIT = 32 << 20
+LIMIT = 64 << 20
 
 
 @pytest.fixture
