@@ -6,12 +6,12 @@ In the archive's notes:
     "checkpoint"    size, 8 bytes     time in nanoseconds, 8 bytes ‖ the signed note
 
 What they mean is in `infertap.verification`. With a directory each checkpoint is also written there as
-`checkpoint-SIZE-KEYID`, under that name once it is whole: it may be another volume, or something copies them away.
+`checkpoint-SIZE-KEYID`, under that name once it is whole: another volume, or one that is copied away.
 
 Logs of earlier runs grow no more: when storage starts, the leaves of those that were not stated to their ends
 are held against what was stated, and stated. The log of heads itself is held against the latest checkpoint in
-the directory: one that does not go on from it is an older archive, or a changed one; to sign it would be to say
-two things under one name. Then nothing is signed until there is a key with another name.
+the directory: one that does not go on from it is an older archive, or a changed one, and to sign it would be
+to say two things under one name. Then nothing is signed until there is a key with another name.
 """
 
 import os
