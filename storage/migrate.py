@@ -4,16 +4,11 @@ Exit status 0, 1 where ClickHouse refuses, 2 where settings or arguments can't b
 """
 
 import argparse
-import contextlib
-import dataclasses
 import sys
 from collections.abc import Mapping, Sequence
 
 from storage import config
-from storage.archive import ArchiveError
-from storage.archive.clickhouse_location import SCHEME, Location, read_cluster, read_location
-from storage.archive.clickhouse_tables import create_statements
-from storage.archive.columns import SCHEMA_VERSION
+from storage.archive import ArchiveError, migrate_archive, migrates_itself, migration_statements
 
 
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
@@ -21,38 +16,25 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     given = _parser().parse_args(arguments)
     try:
         settings = config.read(environ)
-        if not settings.archive.startswith(SCHEME):
-            print("nothing to do: the embedded archive brings itself forward when storage starts")
-            return 0
-        location = read_location(settings.archive, settings.archive_password_file or "")
-        if given.cluster:
-            location = dataclasses.replace(location, cluster=read_cluster(given.cluster))
-    except (ArchiveError, ValueError) as error:
-        print(
-            error if isinstance(error, config.SettingsError) else f"INFERTAP_ARCHIVE: {error}",
-            file=sys.stderr,
-        )
+    except config.SettingsError as error:
+        print(error, file=sys.stderr)
         return 2
-    if given.print:
-        print(";\n\n".join(create_statements(location.database, location.cluster)) + ";")
-        return 0
     try:
-        return _migrate(location, settings.archive_memory_bytes)
-    except ArchiveError as error:
+        print(_run(settings, given.cluster or "", given.print))
+    except (ArchiveError, ValueError) as error:
         print(f"INFERTAP_ARCHIVE: {error}", file=sys.stderr)
-        return 1
-
-
-def _migrate(location: Location, memory_bytes: int) -> int:
-    # An extra that few install.
-    from storage.archive.clickhouse_connection import Connection  # noqa: PLC0415
-    from storage.archive.clickhouse_migration import migrate  # noqa: PLC0415
-
-    with contextlib.closing(Connection(location, memory_bytes)) as connection:
-        before = migrate(connection)
-    was = "there were none" if before is None else f"they had version {before}"
-    print(f"{location}: the tables have version {SCHEMA_VERSION}; {was}")
+        return 1 if isinstance(error, ArchiveError) else 2
     return 0
+
+
+def _run(settings: config.Settings, cluster: str, only_shows: bool) -> str:
+    """What is to be said; raises ArchiveError and ValueError."""
+    if migrates_itself(settings.archive):
+        return "nothing to do: the embedded archive brings itself forward when storage starts"
+    if only_shows:
+        return ";\n\n".join([*migration_statements(settings.archive, cluster), ""]).rstrip()
+    password_file = settings.archive_password_file or ""
+    return migrate_archive(settings.archive, password_file, settings.archive_memory_bytes, cluster)
 
 
 def _parser() -> argparse.ArgumentParser:

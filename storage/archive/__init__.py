@@ -16,6 +16,7 @@ from storage.archive.entries import (
     Stored,
 )
 from storage.archive.interface import Archive, ArchiveError, Interrupt
+from storage.archive.migrating import migrate_archive, migrates_itself, migration_statements
 from storage.archive.opening import describe_location, open_archive
 from storage.archive.ranges import Range, RangeSet
 from storage.archive.removals import (
@@ -67,6 +68,9 @@ __all__ = [
     "Tombstone",
     "Usage",
     "describe_location",
+    "migrate_archive",
+    "migrates_itself",
+    "migration_statements",
     "open_archive",
     "record_values",
 ]

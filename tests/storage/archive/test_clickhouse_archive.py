@@ -28,7 +28,7 @@ from storage.archive.clickhouse_migration import migrate
 from storage.archive.clickhouse_tables import RECEIVED
 
 if TYPE_CHECKING:
-    from tests.storage.archive.conftest import ClickhouseServer
+    from tests.storage.archive.clickhouse_process import ClickhouseServer
     from tests.storage.conftest import Making
 
 pytestmark = pytest.mark.clickhouse

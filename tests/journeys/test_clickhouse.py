@@ -1,0 +1,162 @@
+"""Journey: several storages over one ClickHouse, behind one address: nothing lost, nothing twice."""
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import grpc
+import httpx
+import pytest
+
+from infertap import Client, v1
+from tests.journeys.conftest import await_true
+from tests.storage.archive.clickhouse_process import PASSWORD, USER, ClickhouseServer, running_server
+from tests.storage.conftest import Making
+
+if TYPE_CHECKING:
+    from tests.journeys.conftest import Model, Sidecar, Storage
+    from tests.journeys.link import Link
+
+    StartModel = Callable[[Callable[[socket.socket], None]], Model]
+    StartSidecar = Callable[..., Sidecar]
+
+pytestmark = pytest.mark.clickhouse
+
+SECONDS = 30
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
+SPOOL = b"s" * 16
+
+
+def answer(connection: socket.socket) -> None:
+    waiting = b""
+    while data := connection.recv(1 << 16):
+        waiting += data
+        connection.sendall(ANSWER * waiting.count(b"\r\n\r\n"))
+        waiting = waiting.rpartition(b"\r\n\r\n")[2]
+
+
+def call(sidecar: "Sidecar", numbers: range) -> None:
+    host, port = sidecar.address
+    with httpx.Client(timeout=SECONDS) as client:
+        for number in numbers:
+            asked = {"x-request-id": f"call-{number}"}
+            client.get(f"http://{host}:{port}/x", headers=asked).raise_for_status()
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[ClickhouseServer]:
+    with running_server(tmp_path / "clickhouse") as running:
+        yield running
+
+
+@pytest.fixture
+def start_one(
+    server: ClickhouseServer, tmp_path: Path, start_storage: "Callable[..., Storage]"
+) -> "Callable[[], Storage]":
+    """Starts storages over the same tables, which the command has made; the password comes from a file."""
+    password = tmp_path / "password"
+    password.write_text(PASSWORD + "\n")
+    place = f"clickhouse://{USER}@127.0.0.1:{server.port}/records"
+    command = [sys.executable, "-m", "infertap.cli", "storage", "migrate"]
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("INFERTAP_")}
+    environ |= {"INFERTAP_ARCHIVE": place, "INFERTAP_ARCHIVE_PASSWORD_FILE": str(password)}
+    for said in ("there were none", "they had version"):
+        done = subprocess.run(
+            command, env=environ, capture_output=True, text=True, timeout=SECONDS, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        assert said in done.stdout
+    return lambda: start_storage(place, archive_password_file=str(password))
+
+
+def test_reconnects_to_another_storage(
+    server: ClickhouseServer,
+    start_one: "Callable[[], Storage]",
+    start_model: "StartModel",
+    start_sidecar: "StartSidecar",
+    link: "Link",
+) -> None:
+    """Acknowledgements are lost, a storage is killed, the database too: the other one has each call once."""
+    first, second = start_one(), start_one()
+    link.storage = first.address
+    sidecar = start_sidecar(start_model(answer).address, storage=link.address)
+    call(sidecar, range(40))
+    first.await_records(40)
+    link.swallows_answers = True
+    call(sidecar, range(40, 60))
+    first.await_records(60)
+    first.kill()
+    link.cut()
+    link.swallows_answers = False
+    call(sidecar, range(60, 80))
+    link.storage = second.address
+    second.await_records(80)
+    server.kill()
+    call(sidecar, range(80, 100))
+    server.start()
+    records = second.await_records(100)
+    assert sorted(record.request_id for record in records) == sorted(f"call-{each}" for each in range(100))
+    assert sorted(record.sequence for record in records) == list(range(1, 101))
+    account = sidecar.await_account(lambda each: each["spool"]["acked"] == 100)
+    assert account["spool"]["pending"] == 0
+    assert PASSWORD not in first.log_path.read_text() + second.log_path.read_text()
+    with Client(second.address) as client:
+        [row] = client.stats().rows
+        assert row.records == 100
+    assert (sidecar.stop(), second.stop()) == (0, 0)
+
+
+def test_duplicates_to_both_at_once(start_one: "Callable[[], Storage]") -> None:
+    """The same batches sent to two storages at once: both acknowledge all, each record is there once."""
+    storages = [start_one(), start_one()]
+    making = Making()
+    batches = [
+        v1.Batch(entries=[making.sent(first + number) for number in range(50)]) for first in range(1, 501, 50)
+    ]
+    begin = threading.Barrier(2)
+    acked: list[set[int]] = [set(), set()]
+
+    def send(number: int) -> None:
+        def requests() -> Iterator[v1.IngestRequest]:
+            yield v1.IngestRequest(hello=v1.Hello(spool_id=SPOOL))
+            begin.wait(SECONDS)
+            for batch in batches:
+                yield v1.IngestRequest(batch=batch)
+            await_true(lambda: len(acked[number]) == 500, "all is acknowledged")
+
+        with grpc.insecure_channel(storages[number].address) as channel:
+            for response in v1.IngestServiceStub(channel).Ingest(requests(), timeout=SECONDS):
+                for each in response.ack.ranges:
+                    acked[number].update(range(each.first, each.last + 1))
+
+    senders = [threading.Thread(target=send, args=(number,)) for number in range(2)]
+    for sender in senders:
+        sender.start()
+    for sender in senders:
+        sender.join()
+    assert acked == [set(range(1, 501))] * 2
+    for storage in storages:
+        assert sorted(record.sequence for record in storage.records()) == list(range(1, 501))
+
+
+def test_tail_over_storages(
+    start_one: "Callable[[], Storage]", start_model: "StartModel", start_sidecar: "StartSidecar"
+) -> None:
+    """Whoever listens at one storage hears of what another one stores, each call once."""
+    near, far = start_one(), start_one()
+    sidecar = start_sidecar(start_model(answer).address, storage=far.address)
+    call(sidecar, range(1))
+    near.await_records(1)
+    heard: list[str] = []
+    with Client(near.address) as client:
+        tail = client.tail(backlog=1)
+        heard.append(next(tail).request_id)
+        call(sidecar, range(1, 31))
+        while len(heard) < 31:
+            heard.append(next(tail).request_id)
+    assert sorted(heard) == sorted(f"call-{each}" for each in range(31))
