@@ -22,6 +22,16 @@ def _digits(size: int) -> bytes:
     return b" ".join(b"%04d" % rng.randrange(10000) for _ in range(size // 5))
 
 
+def _lines_of_digits(size: int) -> bytes:
+    rng = random.Random(4)
+    return b"\n".join(b"%013d" % rng.randrange(10**13) for _ in range(size // 14))
+
+
+def _mixed_groups(size: int) -> bytes:
+    rng = random.Random(5)
+    return b" ".join(b"%d" % rng.randrange(10 ** rng.randint(3, 6)) for _ in range(size // 3))[:size]
+
+
 def _base64(size: int) -> bytes:
     rng = random.Random(2)
     text = " ".join(f"word{rng.randrange(10**6)}" for _ in range(size // 10))
@@ -62,6 +72,22 @@ INPUTS: Final[Mapping[str, Callable[[int], bytes]]] = {
     "base64": _base64,
     "base64_of_bytes": _base64_of_bytes,
     "base64_short": _repeated("aGVsbG8gd29ybGQx "),
+    "card_numbers_wrong": _repeated("4111 1111 1111 1112\n"),
+    "lines_of_digits": _lines_of_digits,
+    "mixed_groups": _mixed_groups,
+    "long_numbers": _repeated("12345678901234567890 "),
+    "hosts_cut": _repeated("255.255.255.256 "),
+    "hex_groups": _repeated("a1:b2:c3:"),
+    "colons_and_digits": _repeated("::1"),
+    "mac_cut": _repeated("00-1b-44-11-3a "),
+    "jwt_dots": _repeated("eyJaaaaa.eyJ."),
+    "keys_cut": _repeated("sk-AKIAghp_"),
+    "bearers": _repeated("bearer "),
+    "passports": _repeated("passport no: A"),
+    "slashes": _repeated("://a:b"),
+    "json_in_json": _repeated('{\\"a\\":'),
+    "utf8_and_digits": _repeated("\u06611"),
+    "zeros": _repeated("0 "),
 }
 
 

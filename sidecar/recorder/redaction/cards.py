@@ -14,6 +14,9 @@ from typing import Final
 from sidecar.recorder.redaction.checks import DOUBLED, PLAIN, is_card_number
 
 _SHORTEST: Final = 13
+_LONGEST: Final = 19
+# Some two hundred groups.
+_LONG_ROW: Final = 1 << 10
 # Groups side by side that are long enough for a card's.
 _STRETCH: Final = re.compile(rb"(?<![0-9])(?:[0-9]{3,}+(?:[ -][0-9]{3,}+)++|[0-9]{13,19}+)(?![0-9])")
 _SEPARATORS: Final = b" -"
@@ -37,10 +40,19 @@ _find_right: Final = re.compile(b"\1").finditer
 def card_spans(candidate: bytes) -> Iterator[tuple[int, int]]:
     """Card numbers within digits that single spaces or dashes group: each begins and ends with a group.
 
-    Where a longer and a shorter one begin alike both are told: what follows the longer may rule it out.
+    Where a longer and a shorter one begin alike both are told: what follows the longer may rule it out. A
+    long row is a table rather, where one of ten windows is right by chance: all of it is told, if one is.
     """
+    if candidate.isdigit() and len(candidate) <= _LONGEST:  # as most are
+        if is_card_number(candidate):
+            yield 0, len(candidate)
+        return
     for stretch in _STRETCH.finditer(candidate):
-        first = stretch.start()
+        first, last = stretch.span()
+        if last - first > _LONG_ROW:
+            if next(_of_stretch(stretch[0]), None) is not None:
+                yield first, last
+            continue
         for start, end in _of_stretch(stretch[0]):
             yield first + start, first + end
 

@@ -3,6 +3,7 @@
 import ipaddress
 import re
 import string
+from collections.abc import Iterator
 from itertools import islice
 from typing import Final
 
@@ -63,7 +64,14 @@ def is_card_number(digits: bytes) -> bool:
 
 
 # Countries whose accounts have digits only (SWIFT's registry of IBANs).
-_NUMERIC: Final = rb"(?i:AT|BA|BE|CZ|DE|DK|EE|ES|FI|FO|GL|HR|HU|IL|LT|ME|NO|PL|PT|RS|SE|SI|SK|XK)"
+_NUMERIC_COUNTRIES: Final = "AT|BA|BE|CZ|DE|DK|EE|ES|FI|FO|GL|HR|HU|IL|LT|ME|NO|PL|PT|RS|SE|SI|SK|XK"
+_NUMERIC: Final = b"(?i:" + _NUMERIC_COUNTRIES.encode() + b")"
+_OTHER_COUNTRIES: Final = "|".join(sorted(_IBAN_LENGTHS.keys() - set(_NUMERIC_COUNTRIES.split("|"))))
+# What every IBAN begins with: a country, and as many digits or characters as the shortest has.
+IBAN_HINT: Final = (
+    rf"(?:(?i:{_NUMERIC_COUNTRIES})[0-9]{{2}}(?:[ -]?[0-9]){{11}}"
+    rf"|(?i:{_OTHER_COUNTRIES})[0-9]{{2}}(?:[ -]?[0-9A-Za-z]){{14}})"
+)
 _IBAN_START: Final = re.compile(
     rb"(?<![0-9A-Za-z])(?:(?="
     + _NUMERIC
@@ -105,9 +113,13 @@ def is_ssn(candidate: bytes) -> bool:
     return area not in (0, 666) and area < 900 and group != 0 and serial != 0
 
 
+_SHORTEST_IPV6: Final = 4
+_DIGIT: Final = re.compile(rb"[0-9]")
+
+
 def is_ipv6(candidate: bytes) -> bool:
     """A valid address with a digit in it: `a::b` is rather a name in a program."""
-    if not any(0x30 <= byte <= 0x39 for byte in candidate) or len(candidate) < 4:
+    if len(candidate) < _SHORTEST_IPV6 or _DIGIT.search(candidate) is None:
         return False
     try:
         ipaddress.IPv6Address(candidate.decode("ascii"))
@@ -130,6 +142,8 @@ for _ in range(7):
 
 
 _GROUPED_AADHAAR: Final = 14
+# No number begins with it, nor with a lesser one.
+_ONE: Final = ord("1")
 
 
 class _Products(dict[bytes, int]):
@@ -150,6 +164,22 @@ class _Products(dict[bytes, int]):
 # Permutations come round every eight digits: the first and the last group of twelve are alike.
 _AT_ENDS: Final = _Products(0)
 _IN_MIDDLE: Final = _Products(4)
+
+
+# Longer rows of groups of four are masked as a whole.
+_LONG_ROW: Final = 1 << 10
+
+
+def aadhaar_spans(row: bytes) -> Iterator[tuple[int, int]]:
+    """India's numbers in a row of groups of four: each third group is asked. A long row is a table rather, in
+    which one of ten is right by chance: all of it is told, if one is.
+    """
+    for start in range(0, len(row) - _GROUPED_AADHAAR + 1, _GROUPED_AADHAAR + 1):
+        if row[start] > _ONE and is_aadhaar(row[start : start + _GROUPED_AADHAAR]):
+            if len(row) > _LONG_ROW:
+                yield 0, len(row)
+                return
+            yield start, start + _GROUPED_AADHAAR
 
 
 def is_aadhaar(candidate: bytes) -> bool:

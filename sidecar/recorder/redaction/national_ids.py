@@ -29,7 +29,7 @@ from stdnum.se import personnummer
 from stdnum.us import itin
 from stdnum.za import idnr as south_african
 
-from sidecar.recorder.redaction.checks import is_aadhaar
+from sidecar.recorder.redaction.checks import aadhaar_spans, is_aadhaar
 from sidecar.recorder.redaction.shapes import ALNUM, APART, Check, Shape, hint_of
 
 _MORE: Final = ALNUM + b"-"
@@ -117,7 +117,13 @@ NATIONAL_IDS: Final = (
     _shape("no_fnr", r"[0-7][0-9][01][0-9]{3} ?[0-9]{5}", _any_of(fodselsnummer)),
     _shape("dk_cpr", r"[0-3][0-9][01][0-9]{3}-[0-9]{4}", _any_of(cpr)),
     _shape("ch_ahv", r"756[. ]?[0-9]{4}[. ]?[0-9]{4}[. ]?[0-9]{2}", _any_of(ahv)),
-    _shape("in_aadhaar", r"[2-9][0-9]{3}[ -][0-9]{4}[ -][0-9]{4}", is_aadhaar),
+    Shape(
+        "in_aadhaar",
+        rf"{APART}[2-9][0-9]{{3}}[ -][0-9]{{4}}[ -][0-9]{{4}}",
+        rf"{APART}(?P<it>[2-9][0-9]{{3}}(?:[ -][0-9]{{4}}){{2,}})",
+        ends=_MORE,
+        narrow=aadhaar_spans,
+    ),
     _named("in_aadhaar", r"aadha+r", r"[2-9][0-9]{11}", is_aadhaar),
     _shape("in_pan", r"[A-Z]{3}[ABCFGHJLPT][A-Z][0-9]{4}[A-Z]", _any_of(pan)),
     _shape("cn_resident_id", r"[1-9][0-9]{5}(?:19|20)[0-9]{9}[0-9Xx]", _any_of(ric)),

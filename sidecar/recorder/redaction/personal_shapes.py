@@ -15,9 +15,8 @@ def _iban(candidate: bytes) -> Iterator[tuple[int, int]]:
             yield start, start + length
 
 
-def _email(candidate: bytes) -> Iterator[tuple[int, int]]:
-    if not candidate.startswith((b"@", b"%40")):
-        yield 0, len(candidate)
+def _is_email(candidate: bytes) -> bool:
+    return not candidate.startswith((b"@", b"%40"))
 
 
 _OCTET: Final = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
@@ -51,11 +50,11 @@ PERSONAL: Final = (
         "email",
         r"@|%40",
         rf"(?P<it>{_LOCAL}(?:@|%40)(?:{_LABEL}\.)+(?:[A-Za-z][A-Za-z]+|xn--[0-9A-Za-z-]+|[\x80-\xff]{{4,}}))",
-        narrow=_email,
+        _is_email,
     ),
     Shape(
         "iban",
-        rf"{APART}[A-Za-z]{{2}}[0-9]{{2}}(?:[ -]?[0-9A-Za-z]){{11}}",
+        rf"{APART}{checks.IBAN_HINT}",
         rf"{APART}(?P<it>[A-Za-z]{{2}}[0-9]{{2}}(?:[ -]?[0-9A-Za-z]){{11,30}})",
         narrow=_iban,
         is_short=True,
@@ -81,6 +80,7 @@ PERSONAL: Final = (
         r"(?:^|[^0-9A-Za-z:.])(?P<it>(?:[0-9A-Fa-f]{0,4}:){2,7}(?:(?:[0-9]{1,3}\.){3}[0-9]{1,3}|[0-9A-Fa-f]{0,4}))",
         checks.is_ipv6,
         ALNUM + b":",
+        is_short=True,
     ),
     Shape(
         "ipv4",
