@@ -158,6 +158,17 @@ class Storage:
         server = grpc.aio.server(
             interceptors=[self._access.guard], options=_OPTIONS, maximum_concurrent_rpcs=_MOST_CALLS
         )
+        self._add_services(server)
+        try:
+            port = self._add_port(server, str(self._settings.listen))
+        except RuntimeError:
+            raise StartError(f"INFERTAP_STORAGE_LISTEN: can't listen on {self._settings.listen}") from None
+        await server.start()
+        for service in ("", *_SERVICES):
+            await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
+        return server, port
+
+    def _add_services(self, server: grpc.aio.Server) -> None:
         v1.add_RecordServiceServicer_to_server(
             Records(
                 self._archive, self._live, self._numbers, self._in_flight, self._asking, now=self._writer.now
@@ -187,14 +198,6 @@ class Storage:
         reflection.enable_server_reflection(
             (*_SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), server
         )
-        try:
-            port = self._add_port(server, str(self._settings.listen))
-        except RuntimeError:
-            raise StartError(f"INFERTAP_STORAGE_LISTEN: can't listen on {self._settings.listen}") from None
-        await server.start()
-        for service in ("", *_SERVICES):
-            await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
-        return server, port
 
     def _add_port(self, server: grpc.aio.Server, listen: str) -> int:
         certificates = self._access.certificates
@@ -206,7 +209,14 @@ class Storage:
         listen, certificates = self._settings.web_listen, self._access.certificates
         runner = web.AppRunner(
             make_app(
-                Pages(self._archive, self._in_flight, self._numbers, self._asking, self._is_ready),
+                Pages(
+                    self._archive,
+                    self._in_flight,
+                    self._numbers,
+                    self._asking,
+                    self._is_ready,
+                    spools=self._spools_of,
+                ),
                 PostedFeedback(self._attaching, self._settings.feedback_origins),
                 self._access.web_guard,
             ),
@@ -220,6 +230,9 @@ class Storage:
         except CannotListenError as error:
             raise StartError(f"INFERTAP_WEB_LISTEN: can't listen on {listen}: {error}") from None
         return runner, server
+
+    def _spools_of(self, tenant: str | None) -> list[v1.Spool]:
+        return [] if self._auditing is None else self._auditing.spools.listed(tenant, time.time_ns())
 
     def _is_ready(self) -> bool:
         return not self._stop.is_set()

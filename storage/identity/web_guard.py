@@ -35,6 +35,7 @@ from storage.identity.access_log import AccessLog
 ROLES: Final[dict[tuple[str, str], Role]] = {
     ("GET", "/"): Role.READ,
     ("GET", "/rows"): Role.READ,
+    ("GET", "/spools"): Role.READ,
     ("GET", "/calls/{call_id}"): Role.READ,
     ("POST", "/v1/feedback"): Role.FEEDBACK,
 }

@@ -33,6 +33,7 @@ from storage.web.posted_feedback import MOST_BODY_BYTES, PostedFeedback
 _ROWS: Final = 100
 # Calls in flight above them.
 _OPEN_ROWS: Final = 50
+_SPOOLS: Final = 500
 _QUERY_SECONDS: Final = 5.0
 _FEEDBACK_BYTES: Final = 512 << 10
 _STATIC: Final = {"page.css": "text/css", "page.js": "text/javascript"}
@@ -47,6 +48,7 @@ _HEADERS: Final = {
 }
 
 R = TypeVar("R")
+SpoolList = Callable[[str | None], list[v1.Spool]]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -60,7 +62,11 @@ class Pages:
         numbers: Numbers,
         asking: Asking,
         is_ready: Callable[[], bool],
+        *,
+        spools: SpoolList = lambda _: [],
     ) -> None:
+        """`spools` are those of a tenant, None for all, those with something wrong first."""
+        self._spools = spools
         self._archive = archive
         self._asking = asking
         self._in_flight = in_flight
@@ -77,6 +83,7 @@ class Pages:
             web.get("/", self.calls),
             web.get("/rows", self.rows),
             web.get("/calls/{call_id}", self.call),
+            web.get("/spools", self.spools),
             web.get("/static/{name}", self.static),
             web.get("/healthz", self.alive),
             web.get("/readyz", self.ready),
@@ -148,6 +155,11 @@ class Pages:
 
     async def _ask(self, read: Callable[[Interrupt], R]) -> R:
         return await self._asking.ask(read, seconds=_QUERY_SECONDS)
+
+    async def spools(self, request: web.Request) -> web.Response:
+        """How the spools stood when they were last heard of."""
+        spools = await asyncio.to_thread(self._spools, caller_of(request).tenant)
+        return self._render("spools.html", 200, spools=spools[:_SPOOLS], is_cut=len(spools) > _SPOOLS)
 
     async def static(self, request: web.Request) -> web.Response:
         """The style sheet and the script."""

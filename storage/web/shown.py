@@ -86,6 +86,11 @@ def ended_by(record: v1.Record) -> str:
     return name_of(v1.EndedBy, record.ended_by).replace("_", " ")
 
 
+def spool_state(spool: v1.Spool) -> str:
+    """In a word."""
+    return name_of(v1.Spool.State, spool.state)
+
+
 def hexadecimal(data: bytes) -> str:
     """Bytes as hex digits."""
     return data.hex()
@@ -114,6 +119,7 @@ FILTERS: Final[dict[str, Any]] = {
         protocol,
         ended_by,
         hexadecimal,
+        spool_state,
         segments,
         feedback_lines,
     )

@@ -38,8 +38,16 @@ class Site:
         self.asking = Asking()
         self.in_flight = InFlight()
         numbers = Numbers()
+        self.spools: list[v1.Spool] = []
         app = make_app(
-            Pages(self.archive, self.in_flight, numbers, self.asking, lambda: self.is_ready),
+            Pages(
+                self.archive,
+                self.in_flight,
+                numbers,
+                self.asking,
+                lambda: self.is_ready,
+                spools=lambda _: self.spools,
+            ),
             PostedFeedback(Attaching(self.archive, numbers, open_redaction({})), ORIGINS),
             Access(AccessFiles(), lambda *_: None).web_guard,
         )
@@ -88,6 +96,20 @@ async def test_calls(site: Site, making: "Making") -> None:
 async def test_empty(site: Site) -> None:
     """Nothing yet is said so."""
     assert "No calls yet" in (await site.get("/"))[1]
+
+
+async def test_spools(site: Site) -> None:
+    """Every spool in a row, with what went wrong; what sidecars call themselves can't hurt the page."""
+    assert "no sidecar has been heard of" in (await site.get("/spools"))[1]
+    gone = v1.Spool(spool_id=b"\xab" * 16, pod=HOSTILE, state=v1.Spool.VANISHED, pending=7, missing=3)
+    site.spools = [gone] * 600
+    status, page, _ = await site.get("/spools")
+    assert status == 200
+    assert page.count('<tr class="spool vanished">') == 500
+    assert "and more" in page
+    assert "ab" * 16 in page
+    assert "<script>alert" not in page
+    assert "\x1b" not in page
 
 
 async def test_call_in_full(site: Site, making: "Making") -> None:
