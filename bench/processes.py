@@ -32,7 +32,7 @@ class StartError(Exception):
 def started(
     command: list[str], core: int | str, log: Path, environ: Mapping[str, str] | None = None
 ) -> "Iterator[subprocess.Popen[bytes]]":
-    """A process on `core`, or on "0,1", in this session (a scheduling group of its own would void niceness)."""
+    """A process on `core`, or on "0,1"; in this session: a group of its own would void niceness."""
     with log.open("wb") as out:
         pinned = ["taskset", "-c", str(core), *command]
         process = subprocess.Popen(pinned, env=environ, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
