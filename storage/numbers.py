@@ -11,6 +11,7 @@ from prometheus_client.registry import Collector
 from infertap import v1
 from storage.in_flight import InFlight
 
+_PREFIX = "infertap_storage_"
 _COMMIT_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
 
 
@@ -21,53 +22,43 @@ class Numbers:
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
-
-        def counter(name: str, means: str, labels: tuple[str, ...] = ()) -> Counter:
-            return Counter(f"infertap_storage_{name}", means, labels, registry=self._registry)
-
-        self.records = counter("records", "Records made durable.")
-        self.record_bytes = counter("record_bytes", "Bytes of these records.")
-        self.duplicates = counter("duplicates", "Entries that were here already.")
-        self.gaps = counter("gaps", "Gaps that spools declared.")
-        self.rejected = counter("rejected", "Entries that will never be taken.")
-        self.failed_commits = counter("failed_commits", "Batches that the archive could not take.")
-        self.findings = counter(
-            "findings", "What was wrong with chains and logs, by kind (docs/audit.md).", ("kind",)
+        self.records = self._counter("records", "Records made durable.")
+        self.record_bytes = self._counter("record_bytes", "Bytes of these records.")
+        self.duplicates = self._counter("duplicates", "Entries that were here already.")
+        self.gaps = self._counter("gaps", "Gaps that spools declared.")
+        self.rejected = self._counter("rejected", "Entries that will never be taken.")
+        self.failed_commits = self._counter("failed_commits", "Batches that the archive could not take.")
+        self.findings = self._counter(
+            "findings", "What was wrong with chains and logs, by kind (docs/audit.md).", "kind"
         )
-        self.expired = counter("expired", "Records that retention removed.")
-        self.failed_expiries = counter("failed_expiries", "Steps of retention that failed.")
-        self.deleted = counter("deleted", "Records deleted on request.")
-        self.archive_bytes = Gauge(
-            "infertap_storage_archive_bytes", "What the archive takes on disk.", registry=self._registry
+        self.expired = self._counter("expired", "Records that retention removed.")
+        self.failed_expiries = self._counter("failed_expiries", "Steps of retention that failed.")
+        self.deleted = self._counter("deleted", "Records deleted on request.")
+        self.archive_bytes = self._gauge("archive_bytes", "What the archive takes on disk.")
+        self.damaged_files = self._gauge("damaged_files", "Files that were set aside, and are still there.")
+        self.feedback = self._counter("feedback", "Pieces of feedback made durable.")
+        self.refused = self._counter(
+            "refused", "Calls of unknown callers, or not allowed to them.", "method", "reason"
         )
-        self.damaged_files = Gauge(
-            "infertap_storage_damaged_files",
-            "Files that were set aside, and are still there.",
-            registry=self._registry,
-        )
-        self.feedback = counter("feedback", "Pieces of feedback made durable.")
-        self.refused = counter(
-            "refused", "Calls of unknown callers, or not allowed to them.", ("method", "reason")
-        )
-        self.queries = counter("queries", "Calls of the RecordService and FeedbackService.", ("method",))
-        self.spools = Gauge(
-            "infertap_storage_spools_connected", "Spools that are connected.", registry=self._registry
-        )
-        self.tails = Gauge("infertap_storage_tails", "Live tails that are open.", registry=self._registry)
-        self._in_flight = Gauge(
-            "infertap_storage_in_flight", "Calls that sidecars have open for long.", registry=self._registry
-        )
-        self._in_flight_dropped = Gauge(
-            "infertap_storage_in_flight_dropped",
-            "Calls in flight that there was no room for, since the start.",
-            registry=self._registry,
+        self.queries = self._counter("queries", "Calls of the RecordService and FeedbackService.", "method")
+        self.spools = self._gauge("spools_connected", "Spools that are connected.")
+        self.tails = self._gauge("tails", "Live tails that are open.")
+        self._in_flight = self._gauge("in_flight", "Calls that sidecars have open for long.")
+        self._in_flight_dropped = self._gauge(
+            "in_flight_dropped", "Calls in flight that there was no room for, since the start."
         )
         self.commit_seconds = Histogram(
-            "infertap_storage_commit_seconds",
+            f"{_PREFIX}commit_seconds",
             "How long commits took.",
             buckets=_COMMIT_SECONDS,
             registry=self._registry,
         )
+
+    def _counter(self, name: str, means: str, *labels: str) -> Counter:
+        return Counter(_PREFIX + name, means, labels, registry=self._registry)
+
+    def _gauge(self, name: str, means: str) -> Gauge:
+        return Gauge(_PREFIX + name, means, registry=self._registry)
 
     def watch(self, in_flight: InFlight) -> None:
         """Show how many calls are in flight."""
