@@ -6,6 +6,8 @@ promises: a question ends within the engine when its time is up or its asker is 
 """
 
 import asyncio
+import contextlib
+import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -23,6 +25,7 @@ MOST_WAITING: Final = 64
 MOST_SECONDS: Final = 60.0
 # The engine may be between two statements when it is interrupted: so it is told again.
 _AGAIN_SECONDS: Final = 0.05
+_NICE: Final = 10
 
 R = TypeVar("R")
 Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
@@ -100,7 +103,7 @@ class _Lane:
     """Some threads, and what waits for them."""
 
     def __init__(self, threads: int, name: str) -> None:
-        self._threads = ThreadPoolExecutor(threads, name)
+        self._threads = ThreadPoolExecutor(threads, name, initializer=_yield_to_others)
         self._most = threads + MOST_WAITING
         self._lock = threading.Lock()
         self._asked: dict[Future[Any], Interrupt] = {}
@@ -132,6 +135,12 @@ class _Lane:
     def _ended(self, asked: "Future[Any]") -> None:
         with self._lock:
             self._asked.pop(asked, None)
+
+
+def _yield_to_others() -> None:
+    """This thread gets the processor after those that take in records (sched(7): Linux has it by thread)."""
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
 
 
 def _read(read: Callable[[Interrupt], R], interrupt: Interrupt) -> R:
