@@ -91,6 +91,10 @@ bench-redaction: $(STAMP) ## recall and false positives of every class in every 
 bench-recorder: $(STAMP) ## records a second into the durable spool, on one core; the relay beside (2 minutes; BENCH=--brief)
 	@$(BIN)/python -m bench.recorder $(BENCH)
 
+.PHONY: bench-spool
+bench-spool: $(STAMP) ## the spool: records a second, restart with a GiB, drain of an outage (4 minutes; BENCH=--brief)
+	@$(BIN)/python -m bench.spool $(BENCH)
+
 .PHONY: test-kubernetes
 test-kubernetes: $(STAMP) ## lint, render and validate the chart with the real Helm SDK
 	@$(BIN)/pip install --quiet --disable-pip-version-check -e '.[kubernetes]'

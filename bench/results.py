@@ -49,6 +49,7 @@ UNITS: Final = {
     "false_positives_per_1000": "1/1000",
     "ms_per_mib": "ms/MiB",
     "records_per_second": "1/s",
+    "live_per_second": "1/s",
     "seconds": "s",
     "p50_ms": "ms",
     "p99_ms": "ms",
