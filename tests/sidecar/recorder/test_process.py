@@ -186,7 +186,7 @@ def test_taken_api_port_is_no_reason_not_to_record(start_recorder: Callable[...,
         parent = start_recorder(api_listen=f"127.0.0.1:{taken.getsockname()[1]}")
         parent.hand_over(3)
         parent.await_appended(3)
-        await_true(lambda: "API can't listen" in parent.log.read_text(), "a line about the port")
+        await_true(lambda: "API can't be served" in parent.log.read_text(), "a line about the port")
         assert parent.terminate() == 0
 
 
