@@ -275,7 +275,7 @@ def run(settings: Settings, environ: Mapping[str, str]) -> None:
     """
     core_files.forbid()
     os.umask(0o077)  # what the engine writes is nobody else's to read
-    # Seconds: who takes in records waits so long for each query that holds the interpreter, not five times that.
+    # How long taking in records waits for a query that holds the interpreter: a fifth of what is usual.
     sys.setswitchinterval(0.001)
     redaction = _open_redaction(environ)
     archive = open_archive(
