@@ -18,7 +18,7 @@ COPY sidecar sidecar
 COPY storage storage
 RUN INFERTAP_COMPILE=$COMPILE pip wheel --no-cache-dir --no-deps --wheel-dir /wheels . \
  && /opt/infertap/bin/pip install --no-cache-dir --disable-pip-version-check \
-      "infertap[storage] @ file://$(ls /wheels/infertap-*.whl)" \
+      "infertap[clickhouse] @ file://$(ls /wheels/infertap-*.whl)" \
  && /opt/infertap/bin/pip uninstall --yes pip
 
 FROM python:${PYTHON}

@@ -93,6 +93,21 @@ VALUES: dict[str, dict[str, Any]] = {
         "storage": {"identities": {"secretName": "storage-identities"}},
         "sidecar": {"storageAccess": {"tokenSecret": {"name": "sidecar-token"}}},
     },
+    "clickhouse": {
+        "example": {"enabled": True},
+        "storage": {
+            "tls": {"secretName": "storage-tls"},
+            "identities": {"secretName": "storage-identities"},
+            "clickhouse": {
+                "url": "clickhouse://storage@clickhouse.db:9440/records?secure=on&cluster=main",
+                "passwordSecret": {"name": "clickhouse"},
+                "replicas": 3,
+            },
+            "networkPolicy": {
+                "clickhouse": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "db"}}}]
+            },
+        },
+    },
     "sidecars only": {"storage": {"enabled": False}, "example": {"enabled": True}},
 }
 
@@ -118,7 +133,7 @@ def one(documents: list[dict[str, Any]], kind: str, name: str = "") -> dict[str,
 
 def sidecar_of(documents: list[dict[str, Any]]) -> dict[str, Any]:
     """The sidecar's container in the example pod."""
-    pod = one(documents, "Deployment")["spec"]["template"]["spec"]
+    pod = one(documents, "Deployment", "example")["spec"]["template"]["spec"]
     (found,) = [
         each for each in pod.get("initContainers", []) + pod["containers"] if each["name"] == "infertap"
     ]
@@ -158,15 +173,17 @@ def test_environment_is_what_the_processes_read(chart: Any, values: dict[str, An
     from sidecar import config
 
     documents = render(chart, values)
-    if any(each["kind"] == "Deployment" for each in documents):
+    if any(each["metadata"]["name"].endswith("example") for each in documents):
         variables = environment(sidecar_of(documents))
         assert set(variables) <= setting_names.SIDECAR
         settings = config.read(variables)
         assert settings.spool_dir == "/var/lib/infertap/spool"
-    if any(each["kind"] == "StatefulSet" for each in documents):
-        container = one(documents, "StatefulSet")["spec"]["template"]["spec"]["containers"][0]
-        storage_config = pytest.importorskip("storage.config")
-        storage_config.read(environment(container))
+    for each in documents:
+        if each["kind"] in ("StatefulSet", "Deployment") and each["metadata"]["name"].endswith("storage"):
+            pod = each["spec"]["template"]["spec"]
+            storage_config = pytest.importorskip("storage.config")
+            for container in (*pod["containers"], *pod.get("initContainers", ())):
+                storage_config.read(environment(container))
 
 
 def test_feedback_is_redacted_as_payloads_are(chart: Any) -> None:
@@ -405,3 +422,60 @@ def test_notes_name_what_was_installed(chart: Any) -> None:
     if notes is None:
         pytest.skip("this Helm SDK does not render notes")
     assert "port-forward service/demo-infertap-storage 9903 9904" in notes
+
+
+def storage_pod(documents: list[dict[str, Any]], kind: str) -> dict[str, Any]:
+    return dict(one(documents, kind, "storage")["spec"]["template"]["spec"])
+
+
+def test_storage_over_clickhouse(chart: Any) -> None:
+    """Any number of replicas without a volume, spread and kept by a budget, which make their tables first."""
+    documents = render(chart, VALUES["clickhouse"])
+    assert not [each for each in documents if each["kind"] == "StatefulSet"]
+    deployment = one(documents, "Deployment", "storage")
+    pod = storage_pod(documents, "Deployment")
+    assert deployment["spec"]["replicas"] == 3
+    budget = one(documents, "PodDisruptionBudget", "storage")
+    assert budget["spec"]["selector"] == deployment["spec"]["selector"]
+    [migrating], [container] = pod["initContainers"], pod["containers"]
+    assert migrating["args"] == ["storage", "migrate"]
+    for each in (migrating, container):
+        environ = {variable["name"]: variable.get("value") for variable in each["env"]}
+        assert environ["INFERTAP_ARCHIVE"] == VALUES["clickhouse"]["storage"]["clickhouse"]["url"]
+        assert environ["INFERTAP_ARCHIVE_PASSWORD_FILE"] == "/etc/infertap/clickhouse/password"
+        assert "INFERTAP_ARCHIVE_DISK_BYTES" not in environ
+        assert "clickhouse" in [mount["name"] for mount in each["volumeMounts"]]
+    assert "archive" not in [mount["name"] for mount in container["volumeMounts"]]
+    assert {"clickhouse", "tls", "identities", "tmp"} == {volume["name"] for volume in pod["volumes"]}
+    [resolving, asking] = one(documents, "NetworkPolicy", "storage")["spec"]["egress"]
+    assert {port["port"] for port in resolving["ports"]} == {53}
+    assert [port["port"] for port in asking["ports"]] == [9440]
+    assert asking["to"] == VALUES["clickhouse"]["storage"]["networkPolicy"]["clickhouse"]
+
+
+@pytest.mark.parametrize(
+    ("more", "port"), [("", 8123), ("?secure=on", 8443), ("?cluster=a&secure=true", 8443)]
+)
+def test_port_of_clickhouse(chart: Any, more: str, port: int) -> None:
+    """Where the address says none, it is ClickHouse's own."""
+    values = {"storage": {"clickhouse": {"url": f"clickhouse://storage@db/records{more}"}}}
+    egress = one(render(chart, values), "NetworkPolicy", "storage")["spec"]["egress"]
+    assert egress[1] == {"ports": [{"port": port, "protocol": "TCP"}]}
+
+
+def test_no_password_in_the_values(chart: Any) -> None:
+    """A password belongs into a Secret."""
+    values = {"storage": {"clickhouse": {"url": "clickhouse://storage:s3cret@db/records"}}}
+    with pytest.raises(Exception, match="url"):
+        render(chart, values)
+
+
+def test_embedded_storage_is_one(chart: Any) -> None:
+    """With its volume, and nothing of ClickHouse."""
+    documents = render(chart, {})
+    assert one(documents, "StatefulSet", "storage")["spec"]["replicas"] == 1
+    pod = storage_pod(documents, "StatefulSet")
+    assert "initContainers" not in pod
+    assert "topologySpreadConstraints" not in pod
+    assert one(documents, "NetworkPolicy", "storage")["spec"]["egress"] == []
+    assert not [each for each in documents if each["kind"] in ("Deployment", "PodDisruptionBudget")]

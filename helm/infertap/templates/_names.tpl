@@ -75,7 +75,7 @@ seccompProfile:
        Takes .Values.storage. */ -}}
 {{- define "infertap.storage.diskLimit" -}}
 {{- $size := toString .volume.size }}
-{{- if and (regexMatch "^[0-9]+(Mi|Gi|Ti)$" $size) (not (hasKey .settings "archiveDiskBytes")) }}
+{{- if and (regexMatch "^[0-9]+(Mi|Gi|Ti)$" $size) (not (hasKey .settings "archiveDiskBytes")) (not .clickhouse.url) }}
 {{- $unit := get (dict "Mi" 1 "Gi" 1024 "Ti" 1048576) (regexFind "[MGT]i$" $size) }}
 {{- $mib := mul (regexFind "^[0-9]+" $size | int64) $unit }}
 {{- if ge $mib 320 }}{{ div (mul $mib 9) 10 }}MiB{{ end }}
