@@ -1,13 +1,12 @@
 """Auditing: the audit over the archive that storage opened, as its settings say."""
 
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from infertap import v1
 from infertap.verification import LogId
-from storage.archive import Archive
+from storage.archive import Archive, SharedArchive
 from storage.audit import AuditArchive, Auditing, Signing, Sources, read_keys
 from storage.config import Settings
 from storage.event_log import log_event
@@ -48,13 +47,13 @@ def open_auditing(settings: Settings, archive: Archive, numbers: Numbers) -> Aud
 
     directory = Path(settings.checkpoint_dir) if settings.checkpoint_dir else None
     auditing = Auditing(
-        Sources(archive.audit, archive.heads, archive.received),
+        Sources(archive.audit, archive.heads, archive.received, isinstance(archive, SharedArchive)),
         Signing(keys, directory, settings.checkpoint_seconds),
         log_event,
         told,
     )
-    numbers.watch_spools(lambda: auditing.spools.listed(None, time.time_ns()))
-    if auditing.checkpointing.can_sign:
+    numbers.watch_spools(lambda: auditing.spools.latest)
+    if keys:
         archive.on_drop = _Dropping(archive.audit, auditing)
     else:
         log_event("nothing is signed", why="INFERTAP_AUDIT_KEY_FILE is not set")
@@ -70,4 +69,4 @@ class _Dropping:
 
     def __call__(self, _: str, part: str) -> None:
         logs = [each for each in self._archive.logs() if each.part == part]
-        self._auditing.checkpointing.drop(logs, time.time_ns())
+        self._auditing.drop(logs)

@@ -16,8 +16,9 @@ from infertap.verification import LogId, PrivateKey
 from storage.audit.chain import ChainCheck
 from storage.audit.checkpointing import Checkpointing
 from storage.audit.findings import Findings
-from storage.audit.interface import AuditArchive
+from storage.audit.interface import AuditArchive, LogSize
 from storage.audit.proofs import Proofs
+from storage.audit.sharing import Lease, ReadHeads
 from storage.audit.spools import FLUSH_SECONDS, Range, Spools
 
 Say = Callable[..., None]
@@ -30,6 +31,8 @@ class Sources:
     archive: AuditArchive
     heads: Callable[[], Mapping[LogId, tuple[int, bytes]]]
     received: Callable[[bytes], Sequence[Range]]
+    # Other processes keep the same archive: one of them signs, and `heads` is not asked.
+    is_shared: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,9 @@ class Auditing:
         """`say` writes events, `told` hears of findings. Raises ArchiveError."""
         self.findings = Findings(sources.archive, told)
         self.spools = Spools(sources.archive, sources.received)
-        self.checkpointing = Checkpointing(sources.archive, sources.heads, signing.keys, signing.directory)
+        self._lease = Lease(sources.archive) if sources.is_shared else None
+        heads = ReadHeads(sources.archive) if sources.is_shared else sources.heads
+        self.checkpointing = Checkpointing(sources.archive, heads, signing.keys, signing.directory)
         self.proofs = Proofs(sources.archive)
         self.archive = sources.archive
         self._seconds = signing.seconds
@@ -95,16 +100,39 @@ class Auditing:
         except Exception as error:
             self._say("audit failed", what=what, why=type(error).__name__)
 
+    def sign(self) -> v1.Checkpoint | None:
+        """Sign all that is here now; None where there is nothing, or another process is the one that signs.
+        Raises ArchiveError and OSError.
+        """
+        if self._lease is not None:
+            if not self._lease.hold(time.time_ns()):
+                return None
+            self.checkpointing.refresh()
+        return self.checkpointing.make(time.time_ns())
+
+    def drop(self, logs: Sequence[LogSize]) -> None:
+        """These logs are about to be deleted with their records. Raises ArchiveError."""
+        if self._lease is None:
+            self.checkpointing.drop(logs, time.time_ns())
+        else:
+            self.checkpointing.announce_drop(logs, time.time_ns())
+
     def _close_earlier(self) -> None:
         now_ns = time.time_ns()
-        if self.checkpointing.can_sign:
+        # Where others write too there is no earlier run: all logs are read as they grow.
+        if self.checkpointing.can_sign and self._lease is None:
             self.findings.keep(self.checkpointing.close_earlier(now_ns), now_ns)
 
     def _make(self) -> None:
         if self.checkpointing.can_sign:
-            self.checkpointing.make(time.time_ns())
+            self.sign()
 
     def _watch(self) -> None:
         now_ns = time.time_ns()
         self.spools.flush()
+        self.spools.look(now_ns)
+        if self._lease is not None:
+            if self._lease.is_held:
+                self._lease.hold(now_ns)
+            self.checkpointing.refresh()
         self.findings.keep(self.spools.find_holes(now_ns), now_ns)

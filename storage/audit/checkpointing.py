@@ -4,6 +4,7 @@ In the archive's notes:
 
     "statement"     index, 8 bytes    the statement
     "checkpoint"    size, 8 bytes     time in nanoseconds, 8 bytes ‖ the signed note
+    "dropped"       name of a log     what is to be stated of it, by whoever signs
 
 What they mean is in `infertap.verification`. With a directory each checkpoint is also written there as
 `checkpoint-SIZE-KEYID`, under that name once it is whole: another volume, or one that is copied away.
@@ -42,6 +43,7 @@ from storage.audit.interface import AuditArchive, LogSize
 
 _STATEMENT: Final = "statement"
 _CHECKPOINT: Final = "checkpoint"
+_DROPPED: Final = "dropped"
 _PAGE: Final = 1000
 _LEAVES: Final = 10_000
 
@@ -73,19 +75,19 @@ class Checkpointing:
         self._hashes: list[bytes] = []
         self._tree = Frontier()
         self._stated: dict[LogId, Stated] = {}
-        for data in self._read_statements():
-            self._take(read_statement(data))
+        self.refresh()
 
     @property
     def can_sign(self) -> bool:
         """Whether there is a key, and nothing against using it."""
         return not self.refusal
 
-    def _read_statements(self) -> list[bytes]:
-        found: list[bytes] = []
-        while notes := self._archive.notes(_STATEMENT, _number(len(found) - 1) if found else b"", _PAGE):
-            found += [value for _, value in notes]
-        return found
+    def refresh(self) -> None:
+        """Take up what another process has stated meanwhile. Raises ArchiveError."""
+        with self._lock:
+            while statements := self.statements(len(self._hashes), _PAGE):
+                for data in statements:
+                    self._take(read_statement(data))
 
     def _take(self, statement: Statement) -> None:
         hashed = leaf_hash(statement.data)
@@ -146,6 +148,21 @@ class Checkpointing:
         found.append(state(HEAD, log.log, (tree.size, tree.root()), now_ns))
         return []
 
+    def announce_drop(self, logs: Sequence[LogSize], now_ns: int) -> None:
+        """As `drop`, where another process may be the one that signs: which states it with the next one."""
+        found = [state(DROPPED, each.log, self._head_of(each), now_ns, "retention") for each in logs]
+        if found:
+            self._archive.put(_DROPPED, {str(each.log).encode(): each.data for each in found})
+
+    def _announced(self) -> list[Statement]:
+        found: list[Statement] = []
+        after = b""
+        while notes := self._archive.notes(_DROPPED, after, _PAGE):
+            found += [read_statement(value) for _, value in notes]
+            after = notes[-1][0]
+        stated = {log for log, each in self._stated.items() if each.statement.kind == DROPPED}
+        return [each for each in found if each.log not in stated]
+
     def drop(self, logs: Sequence[LogSize], now_ns: int) -> None:
         """These logs are about to be deleted with their records; durable on return. Raises ArchiveError."""
         growing = self._heads()
@@ -189,7 +206,8 @@ class Checkpointing:
         with self._lock:
             heads = sorted(self._heads().items(), key=lambda each: str(each[0]))
             grown = [(log, head) for log, head in heads if self._has_grown(log, head[0])]
-            self._append([state(HEAD, log, head, now_ns) for log, head in grown])
+            said = [state(HEAD, log, head, now_ns) for log, head in grown]
+            self._append([*said, *self._announced()])
             latest = self.latest()
             if not self._tree.size or (latest is not None and latest.size == self._tree.size):
                 return latest

@@ -73,8 +73,12 @@ class Audit(v1.AuditServiceServicer):
         checkpointing = self._auditing.checkpointing
         if not checkpointing.can_sign:
             await _refuse(context, checkpointing.refusal)
-        made = await self._do(context, lambda: checkpointing.make(time.time_ns()))
-        return made if made is not None else await _refuse(context, "there is nothing to sign yet")
+        made = await self._do(context, self._auditing.sign)
+        if made is None:
+            await _refuse(
+                context, "there is nothing to sign yet, or another storage process is the one that signs"
+            )
+        return made
 
     async def GetCheckpoint(  # noqa: N802
         self, request: v1.GetCheckpointRequest, context: Context

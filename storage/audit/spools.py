@@ -38,6 +38,8 @@ class Spools:
         # Holes of each spool, and since when they have been seen.
         self._holes: dict[bytes, dict[Range, int]] = {}
         self._to_watch: set[bytes] = set()
+        # All of them, as of the last look.
+        self.latest: list[v1.Spool] = []
         for spool_id, value in self._stored():
             self._known[spool_id] = v1.Spool.FromString(value)
             self._to_watch.add(spool_id)
@@ -138,6 +140,10 @@ class Spools:
         return found
 
     # -- what is shown
+
+    def look(self, now_ns: int) -> None:
+        """Bring `latest` up to date. Raises ArchiveError."""
+        self.latest = self.listed(None, now_ns)
 
     def listed(self, tenant: str | None, now_ns: int) -> list[v1.Spool]:
         """Spools of that tenant (None: all) as they stand now; those with something wrong first, then by the

@@ -1,0 +1,74 @@
+"""Sharing: one signer where several storage processes keep one archive.
+
+The log of heads has one writer, by a lease: in the archive's notes, kind "lease", key "signer", value =
+owner, 8 bytes ‖ nanoseconds since the epoch until which it holds, 8 bytes. Who finds no lease that holds
+writes its own, waits, and reads what stands there then. It promises: while clocks agree within half of
+LEASE_SECONDS, and what was written last is read, there is one signer. An archive that delays a write for
+longer than SETTLE_SECONDS can have two for a moment; their statements don't fit each other, which
+verification shows.
+"""
+
+import secrets
+import time
+from collections.abc import Callable
+from typing import Final
+
+from infertap.verification import Frontier, LogId
+from storage.audit.interface import AuditArchive
+
+LEASE_SECONDS: Final = 60
+SETTLE_SECONDS: Final = 2.0
+_KIND: Final = "lease"
+_KEY: Final = b"signer"
+_LEAVES: Final = 10_000
+
+
+class Lease:
+    """One process's claim to be the signer."""
+
+    def __init__(self, archive: AuditArchive, wait: Callable[[float], None] = time.sleep) -> None:
+        """Holds nothing yet; `wait` sleeps."""
+        self._archive = archive
+        self._owner = secrets.token_bytes(8)
+        self._wait = wait
+        self.is_held = False
+
+    def hold(self, now_ns: int) -> bool:
+        """Take the lease, or keep it for another LEASE_SECONDS; whether it is ours. Raises ArchiveError."""
+        owner, until_ns = self._read()
+        self.is_held = owner == self._owner and until_ns > now_ns
+        if owner != self._owner and until_ns > now_ns:
+            return False
+        value = self._owner + (now_ns + LEASE_SECONDS * 1_000_000_000).to_bytes(8, "big")
+        self._archive.put(_KIND, {_KEY: value})
+        if not self.is_held:
+            self._wait(SETTLE_SECONDS)
+            self.is_held = self._read()[0] == self._owner
+        return self.is_held
+
+    def _read(self) -> tuple[bytes, int]:
+        notes = self._archive.notes(_KIND, b"", 1)
+        if not notes:
+            return b"", 0
+        value = notes[0][1]
+        return value[:8], int.from_bytes(value[8:16], "big")
+
+
+class ReadHeads:
+    """The heads of all logs of an archive, whoever writes them, from their leaves; each leaf is read once."""
+
+    def __init__(self, archive: AuditArchive) -> None:
+        """Nothing is read yet."""
+        self._archive = archive
+        self._trees: dict[LogId, Frontier] = {}
+
+    def __call__(self) -> dict[LogId, tuple[int, bytes]]:
+        """Size and root of each. Raises ArchiveError."""
+        trees: dict[LogId, Frontier] = {}
+        for log in self._archive.logs():
+            tree = trees[log.log] = self._trees.get(log.log) or Frontier()
+            while tree.size < log.size and (leaves := self._archive.leaves(log, tree.size, _LEAVES)):
+                for leaf in leaves:
+                    tree.append(leaf.hashed())
+        self._trees = trees
+        return {log: (tree.size, tree.root()) for log, tree in trees.items()}
