@@ -26,7 +26,8 @@ import duckdb
 from infertap import v1
 from infertap.query import FeedbackQuery
 from storage.archive.duckdb_files import REWRITTEN, make_file, quoted, remove
-from storage.archive.duckdb_schema import CREATE_VERSION, create_table, insert_into, version_of
+from storage.archive.duckdb_inserting import insert_rows
+from storage.archive.duckdb_schema import CREATE_VERSION, create_table, version_of
 from storage.archive.entries import FeedbackPage
 
 _FILE: Final = re.compile(r"feedback(?:\.(\d{1,9}))?\.duckdb")
@@ -133,10 +134,7 @@ class FeedbackTable:
             if fresh:
                 rows = [_row(number, each) for number, each in enumerate(fresh, self._last + 1)]
                 # One statement is one transaction.
-                self._connection.execute(
-                    insert_into(f"{self.name}.given", _COLUMNS),
-                    [list(column) for column in zip(*rows, strict=True)],
-                )
+                insert_rows(self._connection, f"{self.name}.given", _COLUMNS, rows)
                 self._last += len(fresh)
             return is_new
 

@@ -17,7 +17,8 @@ from typing import Any, Final
 import duckdb
 
 from storage.archive.duckdb_files import make_file, quoted
-from storage.archive.duckdb_schema import CREATE_VERSION, create_table, insert_into, version_of
+from storage.archive.duckdb_inserting import insert_rows
+from storage.archive.duckdb_schema import CREATE_VERSION, create_table, version_of
 from storage.archive.ranges import Range, RangeSet
 from storage.archive.removals import Damage
 
@@ -181,9 +182,7 @@ class Kept:
         connection.execute("BEGIN")
         try:
             connection.execute(f"DELETE FROM kept.{table} WHERE {condition}", values)  # noqa: S608
-            if rows:
-                columns = [list(column) for column in zip(*rows, strict=True)]
-                connection.execute(insert_into(f"kept.{table}", _TABLES[table]), columns)
+            insert_rows(connection, f"kept.{table}", _TABLES[table], rows)
             connection.execute("COMMIT")
         except BaseException:
             connection.execute("ROLLBACK")

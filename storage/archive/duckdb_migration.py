@@ -13,8 +13,9 @@ import duckdb
 from infertap import v1
 from storage.archive.columns import record_values
 from storage.archive.duckdb_files import REWRITTEN, make_file
+from storage.archive.duckdb_inserting import insert_rows
 from storage.archive.duckdb_parts import Part
-from storage.archive.duckdb_schema import CREATE, insert_statement
+from storage.archive.duckdb_schema import CREATE, TABLES
 from storage.archive.entries import RecordEntry
 
 _STEP_ROWS: Final = 500
@@ -45,8 +46,7 @@ def migrate_part(
         with connection.cursor() as reading:
             count = 0
             for rows in _old_records(reading, part.name):
-                columns = [list(column) for column in zip(*rows, strict=True)]
-                connection.execute(insert_statement(new, "records"), columns)
+                insert_rows(connection, f"{new}.records", TABLES["records"], rows)
                 count += len(rows)
                 if count % _CHECKPOINT_ROWS < len(rows):
                     connection.execute(f"CHECKPOINT {new}")

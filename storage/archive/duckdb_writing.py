@@ -15,11 +15,12 @@ from typing import Any, Final
 import duckdb
 
 from infertap.verification import LogId
-from storage.archive.columns import record_values
+from storage.archive.columns import record_columns
 from storage.archive.duckdb_files import said
+from storage.archive.duckdb_inserting import insert_columns, insert_rows
 from storage.archive.duckdb_kept import Kept, Received
 from storage.archive.duckdb_parts import Part, Parts
-from storage.archive.duckdb_schema import insert_statement
+from storage.archive.duckdb_schema import TABLES
 from storage.archive.entries import Entry, GapEntry, RecordEntry
 from storage.archive.interface import ArchiveError
 from storage.archive.ranges import Range, RangeSet
@@ -152,7 +153,9 @@ class Writing:
         buried = logs.deletions.extend_deletions(map(_deleted, dead.values()), day)
         alive = [each for each in fresh if isinstance(each, RecordEntry) and _key(each) not in dead]
         with transaction(self._connection):
-            self._put(part, "records", [record_values(each, stored_ns) for each in alive])
+            if alive:
+                columns = record_columns(alive, stored_ns)
+                insert_columns(self._connection, f"{part.name}.records", TABLES["records"], columns)
             self._put(part, "received", _ranges(fresh, stored_ns))
             self._put(part, "leaves", [*grown.rows, *buried.rows])
             self._put(part, "tombstones", [_tombstone(each, stored_ns) for each in dead.values()])
@@ -204,9 +207,7 @@ class Writing:
         return self._logs.setdefault(part, _Logs())
 
     def _put(self, part: Part, table: str, rows: Sequence[Sequence[Any]]) -> None:
-        if rows:
-            columns = [list(column) for column in zip(*rows, strict=True)]
-            self._connection.execute(insert_statement(part.name, table), columns)
+        insert_rows(self._connection, f"{part.name}.{table}", TABLES[table], rows)
 
 
 @contextlib.contextmanager
