@@ -1,5 +1,6 @@
 """The pages over a real connection: what they show, and that nothing in a record gets out of its place."""
 
+import dataclasses
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -240,3 +241,71 @@ async def test_feedback_of_a_call(site: Site, making: "Making") -> None:
     assert status == 200
     assert page.index("comment: second") < page.index("rating 1")
     assert "<script>alert" not in page
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        ("tags=beta,%20eu", [3]),
+        ("cohort=b&application_version=1.4", [4]),
+        ("error_type=rate_*", [5]),
+        ("redaction_class=email", [6]),
+        ("finish_reasons=length,stop", [7]),
+        ("min_tokens=40", [8]),
+        ("min_duration=0.009", [9]),
+        ("since=2026-01-01T00:00:09", [9]),
+        ("until=2026-01-01T00:00:03%2B00:00", [2, 1]),
+        ("request_id=r-2", [2]),
+        ("order=start_time", [1, 2, 3, 4, 5, 6, 7, 8, 9]),
+        ("order=duration+desc&min_duration=0.007", [9, 8, 7]),
+        ("order=nonsense", [9, 8, 7, 6, 5, 4, 3, 2, 1]),
+    ],
+)
+async def test_more_filters(site: Site, making: "Making", asked: str, found: list[int]) -> None:
+    """Whatever the API can filter and order by, the page can too."""
+    made = [making.entry(sequence).parsed for sequence in range(1, 10)]
+    made[2].tags.extend(["beta", "eu"])
+    made[3].cohort, made[3].application_version = "b", "1.4"
+    made[4].error.type = "rate_limit_error"
+    made[5].request.redactions.add(count=1, field="body", **{"class": "email"})
+    made[6].model.finish_reasons.append("stop")
+    made[7].model.input_tokens = 41
+    entries = [
+        dataclasses.replace(making.entry(sequence), parsed=record, record=record.SerializeToString())
+        for sequence, record in enumerate(made, 1)
+    ]
+    site.archive.append(entries, NOW)
+    status, page, _ = await site.get(f"/?{asked}")
+    assert status == 200
+    assert [int(number) for number in re.findall(r'<td class="number">(\d+)</td>', page)] == found
+    assert "<details open>" in page or "nonsense" in asked
+
+
+@pytest.mark.parametrize(
+    ("asked", "named"),
+    [
+        ("since=yesterday", "since: expected a time"),
+        ("since=9999-12-31T23:59:59-14:00", "since: expected a time"),
+        ("min_duration=nan", "min_duration: expected milliseconds"),
+        ("min_duration=-1", "min_duration: expected milliseconds"),
+        ("min_tokens=1e9", "min_tokens: expected a whole number"),
+        ("min_tokens=99999999999999999999", "min_tokens: expected a whole number"),
+        ("order=duration+desc&state=INFERENCING", "order_by: calls in flight"),
+        ("cohort=" + "x" * 1025, "filter.cohort"),
+    ],
+)
+async def test_filters_that_can_not_be_meant(site: Site, asked: str, named: str) -> None:
+    """What is no time or number is said by its name, on the page."""
+    status, page, _ = await site.get(f"/?{asked}")
+    assert status == 400
+    assert named in page
+
+
+async def test_pages_go_on_with_what_was_asked(site: Site, making: "Making") -> None:
+    """Older and latest keep filter and order."""
+    site.archive.append([making.entry(sequence, cohort="b") for sequence in range(1, 131)], NOW)
+    _, page, _ = await site.get("/?cohort=b&order=start_time")
+    [older] = re.findall(r'<a href="(/\?[^"]*page=[^"]*)">Older</a>', page)
+    _, rest, _ = await site.get(older.replace("&amp;", "&"))
+    assert re.findall(r'<td class="number">(\d+)</td>', rest) == [str(n) for n in range(101, 131)]
+    assert 'href="/?cohort=b&amp;order=start_time"' in rest
