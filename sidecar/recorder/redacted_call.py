@@ -113,7 +113,6 @@ class CallRedaction:
             WireSide(call, False, response_fields, extensions, key), answer_findings
         )
         grpc_message = call.grpc_message or response_body.grpc_message
-        grpc_status = response_body.grpc_status if call.grpc_status < 0 else call.grpc_status
         shown_query = redactor.query(query, findings) if query else ""
         facts = self._read_facts(request_fields, shown_query, request_body.body.documents, findings)
         return RedactedCall(
@@ -134,11 +133,9 @@ class CallRedaction:
                 response_body, call.response, response_fields, call.response_trailers, answer_findings
             ),
             is_grpc_web=is_web(value_of(request_fields, b"content-type").decode("latin-1")),
-            grpc_status=grpc_status,
+            grpc_status=response_body.grpc_status if call.grpc_status < 0 else call.grpc_status,
             grpc_timeout_ns=timeout_ns(value_of(request_fields, b"grpc-timeout")),
-            grpc_details=self._details(call, response_fields, response_body.grpc_details, answer_findings)
-            if grpc_status > 0
-            else (),
+            grpc_details=self._details(call, response_fields, response_body, answer_findings),
             model_version=self._version(response_fields, answer_findings),
         )
 
@@ -149,11 +146,14 @@ class CallRedaction:
         facts.others |= self._context(fields, findings)
         return facts
 
-    def _details(self, call: Exchange, fields: Fields, in_body: bytes, findings: Findings) -> tuple[Any, ...]:
+    def _details(self, call: Exchange, fields: Fields, read: ReadBody, findings: Findings) -> tuple[Any, ...]:
         """Of a failed call of gRPC; they stand in the trailers, which may be the only head, or end a body."""
-        raw = value_of(call.response_trailers, STATUS_DETAILS) or value_of(fields, STATUS_DETAILS) or in_body
-        read = self._redactor.documents(read_details(raw), findings) if raw else ()
-        return () if isinstance(read, Withheld) else read
+        if max(call.grpc_status, read.grpc_status) <= 0:
+            return ()
+        in_head = value_of(call.response_trailers, STATUS_DETAILS) or value_of(fields, STATUS_DETAILS)
+        raw = in_head or read.grpc_details
+        details = self._redactor.documents(read_details(raw), findings) if raw else ()
+        return () if isinstance(details, Withheld) else details
 
     def _version(self, fields: Fields, findings: Findings) -> str:
         for name, raw in fields:
