@@ -3,8 +3,8 @@
     python -m bench.spool [--scenarios spool_2k,restart_1g,drain] [--rounds 3] [--brief] [--spool DIRECTORY]
 
 `spool_2k`: records of 2 KiB a second through `Spool.append`, in the pipeline's commits of 64, on one core,
-and what a commit takes. `restart_1g`: a recorder that was killed with a GiB in its spool, from its start to the
-first new record in it. `drain`: a recorder whose storage was away gets 1,000 calls of 2 KiB a second all the
+and what a commit takes. `restart_1g`: a recorder that was killed with a GiB in its spool, from its start to
+the first new record. `drain`: a recorder whose storage was away gets 1,000 calls of 2 KiB a second all the
 time; by how many records a second its backlog shrinks once storage is back, and what memory it took on
 meanwhile. Recorder and storage are real processes on the same cores. Writes bench/results/spool.json.
 """
@@ -28,6 +28,7 @@ from bench.recorder_process import RecorderProcess
 from bench.results import Results, Row, Run, medians, merged, read, this_machine, write
 from bench.storage_senders import Spool as Making
 from infertap import v1
+from sidecar.counters import Row as Counters
 from sidecar.recorder.pipeline import COMMIT_RECORDS
 from sidecar.spool import Spool
 
@@ -215,7 +216,7 @@ def _drain(directory: Path, size: Size) -> dict[str, float]:
         return figures
 
 
-def _shrinking(row: Mapping[str, int], size: Size) -> dict[str, float]:
+def _shrinking(row: Counters, size: Size) -> dict[str, float]:
     """By how much pending falls a second, from the first acknowledgement until little is left."""
     began, pending, appended = time.monotonic(), row["pending"], row["appended"]
     few = min(size.backlog // 10, _LIVE_PER_SECOND)
