@@ -18,7 +18,7 @@ from typing import Any, Final, Self
 import grpc
 import grpc.aio
 
-from infertap.identity import UnusableFileError, read_file
+from infertap.setting_files import UnusableFileError, read_file
 from infertap.settings import is_loopback
 
 _TLS: Final = "tls:"

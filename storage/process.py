@@ -19,6 +19,7 @@ from grpc_reflection.v1alpha import reflection
 
 from infertap import core_files, v1
 from infertap.identity import ServerFiles
+from infertap.setting_files import UnusableFileError
 from infertap.settings import Address
 from storage.admin import Admin
 from storage.archive import Archive, ArchiveError, SharedArchive, describe_location, open_archive
@@ -30,7 +31,7 @@ from storage.event_log import log_event
 from storage.feedback import Attaching, Feedback
 from storage.following import Following
 from storage.forgetting import Forgetting
-from storage.identity import Access, AccessFiles, FeedbackRates, UnusableFileError
+from storage.identity import Access, AccessFiles, FeedbackRates
 from storage.in_flight import InFlight
 from storage.ingest import Ingest
 from storage.live import Live

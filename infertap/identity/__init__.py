@@ -12,7 +12,6 @@ from infertap.identity.refused import RefusedCalls
 from infertap.identity.required import KNOWN, OPEN, ROLES
 from infertap.identity.roster import Evidence, Refusal, Roster, RosterError
 from infertap.identity.roster_file import open_roster
-from infertap.setting_files import UnusableFileError, read_file
 
 __all__ = [
     "ANYONE",
@@ -37,12 +36,10 @@ __all__ = [
     "Say",
     "ServerCertificates",
     "ServerFiles",
-    "UnusableFileError",
     "caller_of",
     "decide",
     "facts_of",
     "open_roster",
-    "read_file",
     "set_caller",
     "told",
 ]

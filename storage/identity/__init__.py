@@ -3,7 +3,7 @@
 The door of the room. What the sidecar's API needs as well is in `infertap.identity`.
 """
 
-from infertap.identity import ANYONE, NOBODY, Identity, Role, UnusableFileError, caller_of
+from infertap.identity import ANYONE, NOBODY, Identity, Role, caller_of
 from storage.identity.access import Access, AccessFiles
 from storage.identity.access_log import AccessLog
 from storage.identity.rates import FeedbackRates
@@ -19,7 +19,6 @@ __all__ = [
     "FeedbackRates",
     "Identity",
     "Role",
-    "UnusableFileError",
     "WebGuard",
     "caller_of",
 ]

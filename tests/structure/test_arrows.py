@@ -17,7 +17,7 @@ ARROWS = {
     "infertap.feedback": {"infertap.v1"},
     "infertap.verification": set(),
     "infertap.audit": {"infertap.connection", "infertap.v1", "infertap.verification"},
-    "infertap.connection": {"infertap.identity", "infertap.settings"},
+    "infertap.connection": {"infertap.setting_files", "infertap.settings"},
     "infertap.client": {
         "infertap.connection",
         "infertap.feedback",

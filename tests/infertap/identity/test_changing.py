@@ -3,9 +3,8 @@
 import os
 from pathlib import Path
 
-import pytest
-
-from infertap.identity import Changing, UnusableFileError, read_file
+from infertap.identity import Changing
+from infertap.setting_files import UnusableFileError, read_file
 
 
 class Events(list[tuple[str, dict[str, object]]]):
@@ -64,17 +63,3 @@ def test_swapped_link(tmp_path: Path) -> None:
     (tmp_path / "next").symlink_to("two")
     (tmp_path / "next").rename(link)
     assert (changing.look(), changing.current) == (True, 2)
-
-
-@pytest.mark.parametrize("kind", ["none", "directory", "fifo", "large"])
-def test_files_that_are_not_read(tmp_path: Path, kind: str) -> None:
-    """Only a regular file within its limit is read; a FIFO holds nobody up."""
-    path = tmp_path / "file"
-    if kind == "directory":
-        path.mkdir()
-    elif kind == "fifo":
-        os.mkfifo(path)
-    elif kind == "large":
-        path.write_text("x" * 11)
-    with pytest.raises(UnusableFileError, match=str(path)):
-        read_file(str(path), 10)

@@ -1,8 +1,12 @@
 """The identities file: what it may say, and who is known by it."""
 
+import contextlib
 import hashlib
+import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from infertap.identity import Evidence, Identity, Refusal, Role, Roster, RosterError
 
@@ -149,3 +153,40 @@ def test_what_is_no_roster(text: str, why: str) -> None:
 def test_evidence_is_not_shown() -> None:
     """What is printed of it by mistake holds no token."""
     assert TOKEN not in repr(Evidence(TOKEN))
+
+
+@given(st.text(max_size=300) | st.binary(max_size=300))
+def test_any_content(content: str | bytes) -> None:
+    """Whatever stands in the file, it is a roster or a RosterError."""
+    with contextlib.suppress(RosterError):
+        Roster.parse(content.encode("utf-8", "surrogatepass") if isinstance(content, str) else content)
+
+
+VALUES = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.text(max_size=20)
+    | st.lists(st.text(max_size=20), max_size=3)
+)
+
+
+@given(st.dictionaries(st.sampled_from(["name", "tenant", "roles", "tokens", "certificates", "x"]), VALUES))
+def test_any_fields(table: dict[str, object]) -> None:
+    """Whatever the fields hold, too; JSON's texts and lists are TOML's."""
+    lines = [f"{name} = {json.dumps(value)}" for name, value in table.items() if value is not None]
+    with contextlib.suppress(RosterError):
+        Roster.parse("\n".join(["[[identity]]", *lines]).encode())
+
+
+@given(st.text(max_size=50), st.sets(st.tuples(st.sampled_from(["dns", "uri", "cn"]), st.text(max_size=30))))
+def test_any_evidence(token: str, names: set[tuple[str, str]]) -> None:
+    """Whatever is shown, nobody is known by accident."""
+    known = roster(TEAM)
+    assert known.identify(Evidence(token)) in (
+        Refusal.UNKNOWN_TOKEN,
+        SIDECARS if token in (TOKEN, OTHER) else None,
+    )
+    if not any("team-a" in name or "Sidecar" in name or "audit" in name.lower() for _, name in names):
+        found = known.identify(Evidence(names=frozenset(names)))
+        assert found in (Refusal.UNKNOWN_CERTIFICATE, Refusal.NO_CREDENTIALS)
