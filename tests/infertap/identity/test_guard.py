@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -368,6 +368,26 @@ async def test_client_certificates(tmp_path: Path) -> None:
                 await get(channel)
             assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
     assert rig.kept.refusals == [("GetRecord", Refusal.UNKNOWN_CERTIFICATE, "")]
+    await rig.server.stop(0)
+
+
+async def test_certificates_of_spiffe(
+    tmp_path: Path, spiffe: Callable[[trustme.CA, str], tuple[bytes, bytes]]
+) -> None:
+    """A URI in a certificate is known, by its beginning where the rule ends with a star."""
+    certificates = Certificates(tmp_path)
+    rig = Rig(tmp_path, line("sa", "read", "unused-token", "*", "uri:spiffe://x/ns/team-a/*"))
+    await rig.start(ServerCertificates(certificates.files, rig.say))
+    codes = []
+    for uri in ("spiffe://x/ns/team-a/sa/model", "spiffe://x/ns/team-b/sa/model"):
+        chain, key = spiffe(certificates.client_authority, uri)
+        shown = grpc.ssl_channel_credentials(certificates.authority.cert_pem.bytes(), key, chain)
+        async with rig.channel(shown) as channel:
+            try:
+                codes.append((await get(channel)).call_id)
+            except grpc.aio.AioRpcError as error:
+                codes.append(error.code().name)
+    assert codes == ["sa", "UNAUTHENTICATED"]
     await rig.server.stop(0)
 
 
