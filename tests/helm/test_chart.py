@@ -76,6 +76,8 @@ VALUES: dict[str, dict[str, Any]] = {
             "tls": {"secretName": "storage-tls", "clientCertificates": True},
             "identities": {"secretName": "storage-identities"},
             "hashKeySecret": {"name": "infertap-hash-key"},
+            "auditKeySecret": {"name": "infertap-audit-key"},
+            "checkpointClaim": "checkpoints",
             "mounts": [{"name": "rules", "mountPath": "/etc/infertap/rules", "configMap": {"name": "rules"}}],
             "redactRulesFile": "/etc/infertap/rules/rules.toml",
         },
@@ -248,6 +250,8 @@ def test_identity_on_both_sides(chart: Any) -> None:
     assert variables["INFERTAP_SERVER_TLS_CERT_FILE"] == "/etc/infertap/tls/tls.crt"
     assert variables["INFERTAP_SERVER_CLIENT_CA_FILE"] == "/etc/infertap/tls/ca.crt"
     assert variables["INFERTAP_IDENTITIES_FILE"] == "/etc/infertap/identities/identities.toml"
+    assert variables["INFERTAP_AUDIT_KEY_FILE"] == "/etc/infertap/audit-key/key"
+    assert variables["INFERTAP_CHECKPOINT_DIR"] == "/var/lib/infertap-checkpoints"
     assert variables["INFERTAP_HASH_KEY_FILE"] == "/etc/infertap/hash-key/key"
     assert "INFERTAP_INSECURE" not in variables
     for probe in ("startupProbe", "readinessProbe", "livenessProbe"):

@@ -65,6 +65,14 @@ seccompProfile:
 - name: INFERTAP_HASH_KEY_FILE
   value: /etc/infertap/hash-key/{{ .hashKeySecret.key }}
 {{- end }}
+{{- if .auditKeySecret.name }}
+- name: INFERTAP_AUDIT_KEY_FILE
+  value: /etc/infertap/audit-key/{{ .auditKeySecret.key }}
+{{- if .checkpointClaim }}
+- name: INFERTAP_CHECKPOINT_DIR
+  value: /var/lib/infertap-checkpoints
+{{- end }}
+{{- end }}
 {{- with .redactRulesFile }}
 - name: INFERTAP_REDACT_RULES_FILE
   value: {{ . | quote }}

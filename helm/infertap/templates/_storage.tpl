@@ -88,6 +88,12 @@ spec:
         {{- if $storage.hashKeySecret.name }}
         - {name: hash-key, mountPath: /etc/infertap/hash-key, readOnly: true}
         {{- end }}
+        {{- if $storage.auditKeySecret.name }}
+        - {name: audit-key, mountPath: /etc/infertap/audit-key, readOnly: true}
+        {{- if $storage.checkpointClaim }}
+        - {name: checkpoints, mountPath: /var/lib/infertap-checkpoints}
+        {{- end }}
+        {{- end }}
         {{- range $storage.mounts }}
         - {name: infertap-{{ .name }}, mountPath: {{ .mountPath }}, readOnly: true}
         {{- end }}
@@ -110,6 +116,14 @@ spec:
     {{- with $storage.hashKeySecret.name }}
     - name: hash-key
       secret: {secretName: {{ . }}, defaultMode: 0440}
+    {{- end }}
+    {{- with $storage.auditKeySecret.name }}
+    - name: audit-key
+      secret: {secretName: {{ . }}, defaultMode: 0440}
+    {{- with $storage.checkpointClaim }}
+    - name: checkpoints
+      persistentVolumeClaim: {claimName: {{ . }}}
+    {{- end }}
     {{- end }}
     {{- range $storage.mounts }}
     - name: infertap-{{ .name }}
