@@ -63,14 +63,14 @@ def test_full_disk_costs_records_that_are_counted_and_no_call(
     storage = start_storage()
     link.storage = storage.address
     account = settle(sidecar, storage, calls)
-    assert account["spool"]["acked"] > 50
+    assert account["spool"]["acked"] > 10
 
 
 def test_full_map_makes_room_of_the_oldest_and_storage_is_told_of_the_gap(
     start_sidecar: "StartSidecar", start_storage: "StartStorage", calls: "Calls", link: "Link"
 ) -> None:
     """With storage away beyond the quota the oldest go; storage gets the rest, and knows what it lacks."""
-    calls.size = 50_000
+    calls.size = 200_000
     sidecar = start_sidecar(calls.model, storage=link.address, spool_bytes="16MiB")
     with calls.under_way(sidecar):
         await_true(lambda: sidecar.account()["spool"]["evicted_unacked"] > 30, "the oldest make room")
@@ -78,7 +78,7 @@ def test_full_map_makes_room_of_the_oldest_and_storage_is_told_of_the_gap(
     link.storage = storage.address
     account = settle(sidecar, storage, calls)
     assert account["hand_over"]["dropped_spool_failed"] == 0
-    assert account["spool"]["acked"] > 50
+    assert account["spool"]["acked"] > 10
 
 
 @pytest.mark.parametrize("point", ["sync/*", "rw/pwrite", "rw/writev", "rw/pwrite/reduce", "rw/pread/reduce"])

@@ -93,7 +93,7 @@ def test_stopped_reader_holds_pages_but_no_call_and_the_quota_stands(
     reader: "Callable[[Path], subprocess.Popen[bytes]]",
 ) -> None:
     """A reader that hangs fills the map: records are dropped, counted, and told in the log; no more disk."""
-    calls.size = 50_000
+    calls.size = 200_000
     sidecar = start_sidecar(calls.model, storage=link.address, spool_bytes="16MiB")
     directory = Path(sidecar.environ["INFERTAP_SPOOL_DIR"])
     with calls.under_way(sidecar):

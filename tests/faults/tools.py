@@ -25,6 +25,14 @@ def require_root() -> None:
         pytest.skip("needs root")
 
 
+def under_time(offset: str) -> tuple[str, ...]:
+    """To run a command whose wall clock is off ("+7d", "-1h"); its monotonic clock goes on."""
+    found = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
+    if not found:
+        pytest.skip("needs libfaketime")
+    return ("env", f"LD_PRELOAD={found[0]}", f"FAKETIME={offset}", "DONT_FAKE_MONOTONIC=1")
+
+
 class FaultInjection:
     """libfiu in a process and its children: failing system calls, switched on and off from outside."""
 

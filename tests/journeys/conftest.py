@@ -320,7 +320,8 @@ def start_sidecar(tmp_path: Path) -> Iterator[Callable[..., Sidecar]]:
 class Storage:
     """`python -m storage` on free ports, or on given ones, with its event log."""
 
-    def __init__(self, archive: Path, log_path: Path, **settings: str) -> None:
+    def __init__(self, archive: Path, log_path: Path, under: Sequence[str] = (), **settings: str) -> None:
+        """`under` is a command that runs it."""
         chosen = {
             "archive": str(archive),
             "storage_listen": "127.0.0.1:0",
@@ -331,7 +332,7 @@ class Storage:
         self.log_path = log_path
         with log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "storage"],
+                [*under, sys.executable, "-m", "storage"],
                 env=environ | {f"INFERTAP_{name.upper()}": value for name, value in chosen.items()},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -388,10 +389,10 @@ def start_storage(tmp_path: Path) -> Iterator[Callable[..., Storage]]:
     """Starts storages, each with an archive of its own unless `archive` names one."""
     storages: list[Storage] = []
 
-    def start(archive: Path | None = None, **settings: str) -> Storage:
+    def start(archive: Path | None = None, *, under: Sequence[str] = (), **settings: str) -> Storage:
         number = len(storages)
         directory = archive or tmp_path / f"archive-{number}"
-        storages.append(Storage(directory, tmp_path / f"storage-{number}.log", **settings))
+        storages.append(Storage(directory, tmp_path / f"storage-{number}.log", under, **settings))
         return storages[-1]
 
     yield start
