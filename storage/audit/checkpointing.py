@@ -263,6 +263,7 @@ def write_checkpoint(directory: Path, checkpoint: v1.Checkpoint, key_id: str) ->
         file.write(checkpoint.note)
         file.flush()
         os.fsync(file.fileno())
+    draft.chmod(0o644)  # it may be public, and whoever copies it away is somebody else
     draft.rename(path)
 
 
