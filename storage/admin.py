@@ -86,9 +86,9 @@ class Admin(v1.AdminServiceServicer):
         return query, user
 
     def _hashed(self, raw_user: str) -> str:
-        hashed = self._redaction.keyed_hash(raw_user) if self._redaction else ""
         if len(raw_user) > _LONGEST_USER:
             raise InvalidArgumentError("raw_user", f"longer than {_LONGEST_USER} characters")
+        hashed = self._redaction.keyed_hash(raw_user) if self._redaction else ""
         if not hashed:
             raise InvalidArgumentError("raw_user", "storage has no hash key (INFERTAP_HASH_KEY_FILE)")
         return hashed

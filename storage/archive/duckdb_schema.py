@@ -62,8 +62,8 @@ TABLES: Final[dict[str, dict[str, str]]] = {
 }
 
 
-# Hashes get no smaller by anything, and records most by what is also quickest. Left to choose, the engine takes
-# three times as long for a checkpoint.
+# Hashes get no smaller by anything, and records most by what is also quickest. Left to choose, the engine
+# takes three times as long for a checkpoint.
 _COMPRESSION: Final = {
     "record": "zstd",
     **dict.fromkeys(("previous_hash", "hash", "salt", "last_hash"), "uncompressed"),
