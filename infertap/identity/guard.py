@@ -42,8 +42,11 @@ class Refusals(Protocol):
 class Reading(Protocol):
     """One call that fetches what was recorded, as the log of reads follows it."""
 
+    # Whether a call with one answer is told of before it is served, too, since it changes something.
+    is_act: bool
+
     async def begin(self) -> None:
-        """The call is allowed; nothing has been answered yet."""
+        """The call is allowed; nothing has been done or answered yet."""
 
     def count(self, answer: Any) -> None:
         """This is about to be answered."""
@@ -51,8 +54,8 @@ class Reading(Protocol):
     async def end(self) -> None:
         """All answers are known; the last one leaves when this returns."""
 
-    def over(self) -> None:
-        """A stream has ended, or a call had no answer, whoever ended it."""
+    def over(self, *, is_failed: bool) -> None:
+        """A stream has ended, whoever ended it; or a call failed."""
 
 
 class Reads(Protocol):
@@ -157,10 +160,12 @@ class Guard(grpc.aio.ServerInterceptor):
             reading = self._reading(identity, method, request, context)
             if reading is None:
                 return await serve(request, context)
+            if reading.is_act:
+                await self._logged(reading.begin(), context)
             try:
                 answer = await serve(request, context)
             except BaseException:
-                reading.over()
+                reading.over(is_failed=True)
                 raise
             reading.count(answer)
             await self._logged(reading.end(), context)
@@ -184,7 +189,7 @@ class Guard(grpc.aio.ServerInterceptor):
             finally:
                 self._streams.discard(stream)
                 if reading is not None:
-                    reading.over()
+                    reading.over(is_failed=False)
 
         return guarded
 

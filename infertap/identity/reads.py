@@ -1,7 +1,8 @@
-"""Reads: which calls fetch what was recorded, and what the access log says of them.
+"""Reads: which calls fetch what was recorded, or change it, and what the access log says of them.
 
-It promises: a line tells what was asked for and how much was given, and quotes no text that was looked for,
-since people look for the very things that payloads hold.
+It promises: a line tells what was asked for and how much was given; of texts it quotes those fields alone
+that are listed here, and of others their length: people look for, and ask to delete, the very things that
+payloads hold.
 """
 
 from collections.abc import Mapping
@@ -27,10 +28,21 @@ _FOLLOWED: Final = frozenset(
         "AuditService/ExportLog",
     )
 )
-# Of what is asked for: where a page begins is noise, and what is looked for may be personal.
+# Where a page begins is noise.
 _UNTOLD: Final = ("page_token", "resume_token")
-_HIDDEN: Final = ("text",)
+# Fields whose texts are quoted.
+_QUOTED: Final = frozenset(
+    {
+        *("application_version", "bucket", "call_id", "cohort", "end_time", "error_type", "finish_reasons"),
+        *("first_day", "group_by", "id", "label", "last_day", "max", "method", "min", "min_duration"),
+        *("model", "model_version", "new_size", "old_size", "order_by", "path", "read_mask"),
+        *("redaction_class", "request_id", "sequence", "session", "size", "spool_id", "start_time"),
+        # As records show it, which is a keyed hash.
+        *("state", "states", "tags", "thumb", "user"),
+    }
+)
 _MOST_CHARACTERS: Final = 200
+_MOST_LISTED: Final = 50
 
 
 class AccessJournal(Protocol):
@@ -59,15 +71,16 @@ class LoggedReads:
 
 
 class _LoggedReading:
+    is_act: bool
+
     def __init__(self, log: AccessJournal, event: str, facts: Mapping[str, object]) -> None:
         self._log = log
         self._event = event
         self._facts = facts
         self._records = 0
-        self._is_stream = False
+        self.is_act = event == "admin"
 
     async def begin(self) -> None:
-        self._is_stream = True
         await self._log.write(self._event, {**self._facts, "records": 0, "state": "began"})
 
     def count(self, answer: Any) -> None:
@@ -76,8 +89,8 @@ class _LoggedReading:
     async def end(self) -> None:
         await self._log.write(self._event, self._with_count("answered"))
 
-    def over(self) -> None:
-        self._log.tell(self._event, self._with_count("ended" if self._is_stream else "failed"))
+    def over(self, *, is_failed: bool) -> None:
+        self._log.tell(self._event, self._with_count("failed" if is_failed else "ended"))
 
     def _with_count(self, state: str) -> dict[str, object]:
         return {**self._facts, "records": self._records, "state": state}
@@ -104,21 +117,25 @@ def asked_of(request: Any) -> dict[str, object]:
 
 
 def told(asked: Mapping[str, Any]) -> dict[str, object]:
-    """`asked` with long texts cut, and with the length alone of what was looked for in bodies."""
-    shown: dict[str, object] = {}
-    for name, value in asked.items():
-        if name in _HIDDEN and value:
-            shown[name] = f"({len(str(value))} characters)"
-        elif name not in _UNTOLD and value != "":
-            shown[name] = told(value) if isinstance(value, Mapping) else _cut(value)
-    return shown
+    """`asked` with the texts of fields that are not listed, and with nothing of any length."""
+    return {
+        name: told(value) if isinstance(value, Mapping) else _shown(name, value)
+        for name, value in asked.items()
+        if name not in _UNTOLD and value != ""
+    }
 
 
-def _cut(value: Any) -> object:
-    return value[:_MOST_CHARACTERS] if isinstance(value, str | list) else value
+def _shown(name: str, value: Any) -> object:
+    if isinstance(value, list):
+        return [_shown(name, each) for each in value[:_MOST_LISTED]]
+    if isinstance(value, str):
+        return value[:_MOST_CHARACTERS] if name in _QUOTED else f"({len(value)} characters)"
+    return value
 
 
 def _records_in(answer: Any) -> int:
+    """How much an answer gives: records or pieces of feedback, or how many an act was about."""
     if isinstance(answer, v1.Record):
         return 1
-    return len(getattr(answer, "records", None) or getattr(answer, "feedback", None) or ())
+    given = getattr(answer, "records", None) or getattr(answer, "feedback", None) or 0
+    return given if isinstance(given, int) else len(given)

@@ -4,10 +4,10 @@
      "method": "/infertap.v1.RecordService/ListRecords", "asked": {"filter": {"model": "iris"}},
      "records": 20, "state": "answered"}
 
-`tenant` is "*" where it was that of all. `state` is "began" (a stream, before its first answer), "answered"
-(before the answer left), "ended" (a stream) or "failed". Touches that file. It promises: in a file, what
-`write` returned for is durable, and a file that is moved away is followed by a new one; lines that came
-together cost one fdatasync.
+`tenant` is "*" where it was that of all. `state` is "began" (a stream, or an act of an admin, before anything
+else), "answered" (before the answer left), "ended" (a stream) or "failed". Touches that file. It promises: in
+a file, what `write` returned for is durable, and a file that is moved away is followed by a new one; lines
+that came together cost one fdatasync.
 """
 
 import asyncio

@@ -60,6 +60,8 @@ class Kept:
         return self.Reading(self, identity.name, method.rpartition("/")[2])
 
     class Reading:
+        is_act = False
+
         def __init__(self, kept: "Kept", name: str, method: str) -> None:
             self._kept, self._name, self._method, self._count = kept, name, method, 0
 
@@ -79,8 +81,8 @@ class Kept:
                 raise OSError("disk full")
             self._say("answered")
 
-        def over(self) -> None:
-            self._say("over")
+        def over(self, *, is_failed: bool) -> None:
+            self._say("failed" if is_failed else "ended")
 
 
 class Serving(v1.RecordServiceServicer, v1.IngestServiceServicer):
@@ -305,7 +307,7 @@ async def test_reads_are_told(rig: Rig) -> None:
         await tail.read()
         assert rig.kept.reads == [
             ("reader", "GetRecord", "answered", 1),
-            ("reader", "GetRecord", "over", 0),
+            ("reader", "GetRecord", "failed", 0),
             ("reader", "TailRecords", "began", 0),
         ]
         tail.cancel()

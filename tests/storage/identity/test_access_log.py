@@ -86,13 +86,35 @@ async def test_very_long_question(tmp_path: Path) -> None:
     path = tmp_path / "access.log"
     log = AccessLog(str(path))
     request = v1.ListRecordsRequest(filter=v1.RecordFilter(path="/x" * 10_000))
-    request.filter.tags.extend("y" * 1000 for _ in range(300))
+    for listed in (request.filter.tags, request.filter.finish_reasons):
+        listed.extend("y" * 1000 for _ in range(300))
     reading = LoggedReads(log).of(ANA, LIST, request, "ipv4:10.0.0.7:1")
     assert reading is not None
     await reading.end()
     log.close()
     assert path.stat().st_size < 20_000
     assert lines(path)[0]["asked"] == "more than is logged"
+
+
+async def test_acts(tmp_path: Path) -> None:
+    """What an admin does is told before and after, and never whom it is about."""
+    path = tmp_path / "access.log"
+    log = AccessLog(str(path))
+    request = v1.DeleteRecordsRequest(raw_user="alice@example.com", filter=v1.RecordFilter(model="iris"))
+    method = "/infertap.v1.AdminService/DeleteRecords"
+    acting = LoggedReads(log).of(ANA, method, request, "ipv4:10.0.0.7:1")
+    assert acting is not None
+    assert acting.is_act
+    await acting.begin()
+    acting.count(v1.DeleteRecordsResponse(records=7))
+    await acting.end()
+    log.close()
+    assert "alice" not in path.read_text()
+    assert [(each["event"], each["state"], each["records"]) for each in lines(path)] == [
+        ("admin", "began", 0),
+        ("admin", "answered", 7),
+    ]
+    assert lines(path)[0]["asked"] == {"filter": {"model": "iris"}, "raw_user": "(17 characters)"}
 
 
 def test_what_is_no_read(tmp_path: Path) -> None:
