@@ -331,7 +331,7 @@ def _translated(address: str) -> Iterator[None]:
             raise InvalidRequestError(details) from None
         if code is grpc.StatusCode.UNIMPLEMENTED:
             raise ClientError(
-                f"{address}: {details}; feedback and exports are storage's (port 9903)"
+                f"{address}: {details}; feedback is kept by storage (port 9903)"
             ) from None
         if code is grpc.StatusCode.UNAUTHENTICATED:
             raise NotAllowedError(
