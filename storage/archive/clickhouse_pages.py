@@ -17,7 +17,7 @@ from storage.archive.clickhouse_conditions import Conditions, order_by, order_va
 from storage.archive.clickhouse_connection import Connection
 from storage.archive.clickhouse_writing import day_of
 from storage.archive.entries import Page, Position, Stored
-from storage.archive.interface import Interrupt
+from storage.archive.interface import ArchiveError, Interrupt
 
 # Records that are read at once: few at first, for they may be large; more once they prove to be small.
 _FIRST_ROWS: Final = 50
@@ -235,6 +235,8 @@ class _Filling:
             if end is None:
                 return Page(self._found, None)
             self._after = end
+        if self._after is None:  # which would say that there is no more
+            raise ArchiveError("the query was ended")
         return Page(self._found, self._after)
 
     def _take(self, keys: Sequence[_Key]) -> bool:

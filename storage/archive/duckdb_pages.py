@@ -18,7 +18,7 @@ from infertap.query import Query, is_segment, join_segments, may_hold
 from storage.archive.duckdb_conditions import behind, candidates, order_clause, order_value
 from storage.archive.duckdb_segments import CallSegments
 from storage.archive.entries import Page, Position, Stored
-from storage.archive.interface import Interrupt
+from storage.archive.interface import ArchiveError, Interrupt
 
 # Records that are read at once: few at first, for they may be large; more once they prove to be small.
 _FIRST_ROWS: Final = 50
@@ -50,9 +50,9 @@ def read_page(
     size: int,
     interrupt: Interrupt,
 ) -> Page:
-    """See Archive.page; `parts` are the attached files. Raises duckdb.Error."""
-    if not parts or interrupt.is_set:
-        return Page([], after if parts else None)
+    """See Archive.page; `parts` are the attached files. Raises duckdb.Error and ArchiveError."""
+    if not parts:
+        return Page([], None)
     with _snapshot(cursor):
         return _Reading(cursor, parts, query, after, size=size, interrupt=interrupt).page()
 
@@ -103,6 +103,8 @@ class _Reading:
         except duckdb.InterruptException:
             if not self._looked_at:
                 raise
+        if self._after is None:  # which would say that there is no more
+            raise ArchiveError("the query was ended")
         return Page(self._found, self._after)
 
     def _next_keys(self) -> list[_Key]:

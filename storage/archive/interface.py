@@ -81,7 +81,7 @@ class Archive(Protocol):
         slowly it is read.
 
         A query that is interrupted, or that found few among very many, gives a shorter page; only
-        `Page.after` None means the end. Raises ArchiveError.
+        `Page.after` None means the end. Raises ArchiveError, also where it came nowhere.
         """
 
     def count(self, query: Query, interrupt: Interrupt) -> int:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from infertap import v1
 from infertap.query import Query
-from storage.archive import Archive, ArchiveError, Interrupt, Position, RecordEntry, open_archive
+from storage.archive import Archive, ArchiveError, Interrupt, Page, Position, RecordEntry, open_archive
 
 if TYPE_CHECKING:
     from tests.storage.conftest import Making
@@ -191,12 +191,14 @@ def test_times(archive: Archive, making: "Making") -> None:
 
 
 def test_interrupted_query(archive: Archive, making: "Making") -> None:
-    """A query that is ended before it begins reads nothing."""
+    """A query that is ended before it begins reads nothing, and does not say that there is nothing."""
     archive.append([making.entry(sequence) for sequence in range(1, 100)], NOW)
     interrupt = Interrupt()
     interrupt.set()
-    page = archive.page(Query(text="nowhere"), None, 10, interrupt)
-    assert page.records == []
+    with pytest.raises(ArchiveError):
+        archive.page(Query(text="nowhere"), None, 10, interrupt)
+    begun = archive.page(Query(), None, 10, Interrupt())
+    assert archive.page(Query(), begun.after, 10, interrupt) == Page([], begun.after)
 
 
 @embedded
