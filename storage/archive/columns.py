@@ -5,7 +5,7 @@ truth; everything else can be read from them and from the entry again, which is 
 brought to a newer version.
 
 Version 1 had spool_id to caller, previous_hash to record. Version 2 adds tenant and all from protocol to
-response_bytes.
+record_bytes.
 """
 
 import enum
@@ -121,6 +121,8 @@ RECORD_COLUMNS: Final = (
     Column("is_segment", Kind.BOOLEAN, lambda _, record, __: is_segment(record)),
     Column("request_bytes", Kind.INTEGER, lambda _, record, __: _signed(record.request.size_bytes)),
     Column("response_bytes", Kind.INTEGER, lambda _, record, __: _signed(record.response.size_bytes)),
+    # Of the encoded record, so that retention need not read any.
+    Column("record_bytes", Kind.INTEGER, lambda entry, _, __: len(entry.record)),
     Column("previous_hash", Kind.BYTES, lambda entry, _, __: entry.previous_hash),
     Column("hash", Kind.BYTES, lambda entry, _, __: entry.hash),
     Column("salt", Kind.BYTES, lambda entry, _, __: entry.salt),

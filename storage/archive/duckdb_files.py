@@ -2,7 +2,7 @@
 
 Touches the archive's directory. One engine instance opens all files, under one memory limit; it may touch
 nothing outside the directory, and loads no extension. It never makes a checkpoint of its own accord, for that
-would hold the commit that set it off for seconds (docs/decisions/0015): duckdb_checkpoints does.
+would hold the commit that set it off for seconds (docs/decisions/0018): duckdb_checkpoints does.
 """
 
 import fcntl

@@ -6,7 +6,7 @@
 A day has as many as its bytes ask for. A file that is rewritten (records deleted, an older schema) gets the
 next generation: once that has its name the earlier one is void, and is removed at the next start if not
 before. Two files of today are written to by turns: while the log of one is worked into it, commits go to
-the other (docs/decisions/0015). All others are never written again: who wants one changed rewrites it.
+the other (docs/decisions/0018). All others are never written again: who wants one changed rewrites it.
 
 Who reads does so within `reading`: a file that is dropped meanwhile stays readable until the last one ends.
 """

@@ -11,7 +11,9 @@ deleted is a leaf of its own in today's file, written before.
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any, Final
 
 import duckdb
@@ -34,6 +36,8 @@ from storage.audit import Deleted
 _PAGE: Final = 1000
 # Of what is deleted, told to the audit's log at once: appends wait for it.
 _LOGGED_AT_ONCE: Final = 5000
+# How long what was found in a file that is written to counts.
+_LOOK_SECONDS: Final = 5.0
 # Above this share of the limit on disk, the earliest go.
 _FULL: Final = 7 / 8
 _DOOMED: Final = (
@@ -46,6 +50,15 @@ _DOOM: Final = (
 )
 _OF_MODELS: Final = "model IN (SELECT unnest(?::VARCHAR[]))"
 _OF_DOOMED_CALL: Final = "(call_id, spool_id) IN (SELECT (call_id, spool_id) FROM memory.main.doomed)"
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What was found in a file; final where nobody writes to it any more."""
+
+    shares: list[Share]
+    is_final: bool
+    looked_at: float
 
 
 def _leave_alone(day: str, name: str) -> None:
@@ -61,7 +74,7 @@ class Removing:
         self.lock = threading.Lock()
         self._opened = opened
         self._reading = reading
-        self._shares: dict[Part, list[Share]] = {}
+        self._shares: dict[Part, _Look] = {}
 
     # -- on request
 
@@ -175,8 +188,9 @@ class Removing:
 
     def _expire_share(self, retention: Retention, now_ns: int) -> Expired | None:
         """Remove from one file what is over age, or beyond the bytes of its models."""
+        if not retention.ages and not retention.sizes:
+            return None
         shares = {part: self._shares_of(part) for part in self._opened.parts.all}
-        self._shares = shares
         chosen = next_share(shares, retention, now_ns)
         if chosen is None:
             return None
@@ -189,15 +203,18 @@ class Removing:
         return Expired(count, max(before - after, 0), is_more=True)
 
     def _shares_of(self, part: Part) -> list[Share]:
-        """What each model has in a file; remembered of files that don't change."""
-        if part in self._shares and not self._opened.parts.is_live(part):
-            return self._shares[part]
+        """What each model has in a file; of one that is written to as it was a while ago."""
+        known = self._shares.get(part)
+        if known is not None and (known.is_final or time.monotonic() - known.looked_at < _LOOK_SECONDS):
+            return known.shares
+        is_final, looked_at = not self._opened.parts.is_live(part), time.monotonic()
         with self._opened.connection.cursor() as cursor:
             found = cursor.execute(
-                "SELECT model, count(*), sum(octet_length(record)), max(stored_ns) "  # noqa: S608
+                "SELECT model, count(*), sum(record_bytes), max(stored_ns) "  # noqa: S608
                 f"FROM {part.name}.records GROUP BY model"
             ).fetchall()
-        return [Share(model, count, size, last) for model, count, size, last in found]
+        self._shares[part] = _Look([Share(*row) for row in found], is_final, looked_at)
+        return self._shares[part].shares
 
     def _drop(self, part: Part) -> int:
         """Remove a file, keeping what it had received; how many records it had."""
