@@ -130,7 +130,7 @@ class Verifier:
 
     def _take_unlogged(self, entry: LoggedEntry) -> None:
         began = self._heads.began_ns
-        if began is not None and entry.stored_ns < began:
+        if began is None or entry.stored_ns < began:
             self._unlogged += 1
         else:
             self._wrong(Wrong.INSERTED, entry.leaf, "no leaf tells of it")

@@ -44,13 +44,19 @@ _PLACES: Final = (
 _HASHES: Final = (
     "SELECT last, hash FROM {part}.leaves WHERE spool_id = ? AND last BETWEEN ? AND ? AND kind != ?"
 )
+# Pairs of spool and sequence; the span of the sequences is what the engine skips most of a file by.
+_WANTED: Final = (
+    "(SELECT unnest(?::BLOB[]) AS spool_id, unnest(?::UBIGINT[]) AS sequence) wanted "
+    "USING (spool_id, sequence) WHERE sequence BETWEEN ? AND ?"
+)
+# Rows first, their bytes then: a join reads all columns of what it looks through.
+_ROWS: Final = f"SELECT r.rowid FROM {{part}}.records r JOIN {_WANTED}"  # noqa: S608
 _RECORDS: Final = (
     "SELECT spool_id, sequence, previous_hash, salt, record FROM {part}.records "
-    "WHERE spool_id IN (SELECT unnest(?::BLOB[])) AND sequence BETWEEN ? AND ?"
+    "WHERE rowid IN (SELECT unnest(?::BIGINT[]))"
 )
 _TOMBSTONES: Final = (
-    "SELECT spool_id, sequence, previous_hash, reason, deleted_ns FROM {part}.tombstones "
-    "WHERE spool_id IN (SELECT unnest(?::BLOB[])) AND sequence BETWEEN ? AND ?"
+    f"SELECT spool_id, sequence, previous_hash, reason, deleted_ns FROM {{part}}.tombstones JOIN {_WANTED}"  # noqa: S608
 )
 _UNLOGGED: Final = (
     "SELECT tenant, spool_id, sequence, hash, previous_hash, salt, record, stored_ns FROM {part}.records r "
@@ -136,12 +142,12 @@ class AuditTables:
             records = [leaf for _, leaf in leaves if leaf.kind == RECORD]
             found: dict[_Key, list[Envelope | Tombstone]] = {}
             if records:
-                spools = list({leaf.spool_id for leaf in records})
                 firsts = [leaf.first for leaf in records]
-                span = [spools, min(firsts), max(firsts)]
-                for row in cursor.execute(_TOMBSTONES.format(part=log.part), span).fetchall():
+                wanted = [[leaf.spool_id for leaf in records], firsts, min(firsts), max(firsts)]
+                for row in cursor.execute(_TOMBSTONES.format(part=log.part), wanted).fetchall():
                     found.setdefault(_key(row), []).append(Tombstone(bytes(row[2]), row[3], row[4]))
-                for row in _of(cursor.execute(_RECORDS.format(part=log.part), span), records):
+                rows = [row for (row,) in cursor.execute(_ROWS.format(part=log.part), wanted).fetchall()]
+                for row in cursor.execute(_RECORDS.format(part=log.part), [rows]).fetchall():
                     found.setdefault(_key(row), []).append(Envelope(*map(bytes, row[2:])))
         return [each for index, leaf in leaves for each in _entries(index, leaf, found)]
 
@@ -201,13 +207,6 @@ def _translated() -> Iterator[None]:
         yield
     except duckdb.Error as error:
         raise ArchiveError(str(error).partition("\n")[0][:200]) from None
-
-
-def _of(rows: Any, leaves: Sequence[Leaf]) -> Iterator[tuple[Any, ...]]:
-    """Those rows that the leaves tell of: the engine was asked for a span."""
-    wanted = {(leaf.spool_id, leaf.first) for leaf in leaves}
-    while some := rows.fetchmany(64):
-        yield from (row for row in some if _key(row) in wanted)
 
 
 def _entries(
