@@ -95,7 +95,11 @@ def read_stats(
         return Tally(asked).answer()
     cursor.execute("BEGIN TRANSACTION READ ONLY")
     try:
-        return _Counting(cursor, asked, _calls(parts, asked.query), interrupt).answer()
+        calls = _calls(parts, asked.query)
+        if asked.query.feedback is not None:  # found once, as each statement would look through all feedback
+            cursor.execute(f"CREATE TEMP TABLE found_calls AS {calls.sql}", calls.values)
+            calls = Clause(["SELECT * FROM temp.found_calls"])
+        return _Counting(cursor, asked, calls, interrupt).answer()
     finally:
         with contextlib.suppress(duckdb.Error):
             cursor.execute("ROLLBACK")

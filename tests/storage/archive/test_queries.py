@@ -15,6 +15,7 @@ from infertap.query import (
     MEASURES,
     SHARES,
     Dimension,
+    FeedbackQuery,
     Order,
     Query,
     Span,
@@ -373,6 +374,30 @@ def test_rates(filled: Archive) -> None:
     assert row.calls_per_second == pytest.approx(row.calls / (max(starts) - min(starts)))
     hours = filled.stats(StatsQuery(day, (Dimension.TIME,), HOUR), Interrupt()).rows
     assert [row.calls_per_second for row in hours] == pytest.approx([row.calls / 3600 for row in hours])
+
+
+def test_questions_by_feedback(filled: Archive) -> None:
+    """Lists, counts and figures agree on which calls have feedback, by either id; segments are one call."""
+    calls = [made(number) for number in (3, 20)]
+    given = [v1.Feedback(feedback_id=f"f-{each.call_id}", call_id=each.call_id, rating=2) for each in calls]
+    given.append(v1.Feedback(feedback_id="g", request_id="r-5", labels=["wrong"]))
+    for each in given:
+        each.received_at.FromNanoseconds(NOW)
+        each.tenant = "red"
+    filled.attach(given)
+    for feedback, tenant, count in (
+        (FeedbackQuery(), None, 2),
+        (FeedbackQuery(label="wrong"), None, 1),
+        (FeedbackQuery(min_rating=3), None, 0),
+        (FeedbackQuery(is_absent=True), None, 58),
+        (FeedbackQuery(), "red", 2),
+        (FeedbackQuery(), "blue", 0),
+    ):
+        query = Query(feedback=feedback, tenant=tenant)
+        found = listed(filled, query, 7)
+        assert len(found) == filled.count(query, Interrupt()) == count, (feedback, tenant)
+        answer = filled.stats(StatsQuery(query, (Dimension.MODEL,)), Interrupt())
+        assert sum(row.records for row in answer.rows) == count
 
 
 def test_no_figures(archive: Archive) -> None:
