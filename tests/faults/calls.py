@@ -78,8 +78,8 @@ class Calls:
             for _ in range(count):
                 self.make_one(client)
 
-    def make_one(self, client: socket.socket) -> None:
-        """One call; raises ConnectionError where the connection ends first."""
+    def make_one(self, client: socket.socket) -> bool:
+        """One call; True where another may follow. Raises ConnectionError where the connection ends first."""
         with self._lock:
             number = len(self.begun)
             self.begun.add(number)
@@ -100,6 +100,7 @@ class Calls:
         with self._lock:
             self.answered.add(number)
             self.waits.append((ended, ended - began))
+        return b"\r\nconnection: close\r\n" not in received.lower()
 
     @contextlib.contextmanager
     def under_way(

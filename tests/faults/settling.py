@@ -13,6 +13,7 @@ from infertap import v1
 from sidecar.spool import Spool
 from storage.archive import open_archive
 from tests.faults.calls import body_of, number_of
+from tests.journeys.conftest import await_true
 
 if TYPE_CHECKING:
     from tests.faults.calls import Calls
@@ -97,6 +98,8 @@ def _size_of(record: v1.Record) -> int:
 
 def _rest(sidecar: "Sidecar", is_sent: bool) -> dict[str, Any]:
     """The account once nothing moves; it must balance."""
+    shown = "infertap_recorder_next_sequence"
+    await_true(lambda: metrics(sidecar)[shown] > 0, "its recorder shows the spool's books")
     return sidecar.await_account(
         lambda each: (
             each["calls"]["open"] == 0
