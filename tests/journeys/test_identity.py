@@ -291,6 +291,7 @@ def test_token_is_rotated(
         assert len(list(client.list())) == 6
     events = storage.log_path.read_text()
     assert "identities file read again" in events
+    assert "Traceback" not in events
 
 
 def test_api_beyond_loopback(
