@@ -65,10 +65,12 @@ class AuditClient:
             if not request.page_token:
                 return
 
-    def checkpoint(self) -> v1.Checkpoint:
-        """The latest checkpoint."""
+    def checkpoint(self) -> v1.Checkpoint | None:
+        """The latest checkpoint; None where nothing is signed."""
+        request = v1.ListCheckpointsRequest(page_size=1)
         with self._asking() as metadata:
-            return self._stub.GetCheckpoint(v1.GetCheckpointRequest(), timeout=_SECONDS, metadata=metadata)
+            found = self._stub.ListCheckpoints(request, timeout=_SECONDS, metadata=metadata).checkpoints
+        return found[0] if found else None
 
     def make_checkpoint(self) -> v1.Checkpoint:
         """A checkpoint over all that is there now."""

@@ -48,8 +48,10 @@ def _ask(client: AuditClient, read: argparse.Namespace) -> int:
     elif read.action == "findings":
         _show(client.findings(), finding_line, read.json, "nothing was found wrong as it came in")
     elif read.action == "checkpoint":
-        made = client.make_checkpoint() if read.make else client.checkpoint()
-        print(made.note, end="")
+        found = client.make_checkpoint() if read.make else client.checkpoint()
+        if found is None:
+            raise AuditError("nothing is signed: storage has no key, or nothing to sign")
+        print(found.note, end="")
     elif read.action == "proof":
         _prove(client, read.call_id, read_keys(read.key))
     else:
@@ -113,19 +115,24 @@ def finding_line(finding: v1.Finding) -> str:
 
 
 def _export(client: AuditClient, directory: Path, first_day: str, last_day: str) -> None:
-    """Write an audit export into a new directory."""
-    directory.mkdir(parents=True)
-    (directory / "checkpoint").write_text(client.checkpoint().note, encoding="utf-8")
-    with (directory / "heads.jsonl").open("wb") as heads:
+    """Write an audit export into a new directory, which has its name once it is whole."""
+    if directory.exists():
+        raise UnusableError(f"{directory} is there already")
+    draft = directory.with_name(f"{directory.name}.part")
+    draft.mkdir(parents=True, exist_ok=True)
+    checkpoint = client.checkpoint()
+    (draft / "checkpoint").write_text(checkpoint.note if checkpoint else "", encoding="utf-8")
+    with (draft / "heads.jsonl").open("wb") as heads:
         for statement in client.statements():
             heads.write((statement if len(statement) != 32 else statement.hex().encode()) + b"\n")
-    with (directory / "logs.jsonl").open("w", encoding="utf-8") as logs, Progress("entries") as progress:
+    with (draft / "logs.jsonl").open("w", encoding="utf-8") as logs, Progress("entries") as progress:
         for each in client.entries(first_day, last_day):
             if isinstance(each, LogId):
                 logs.write(write_log(each))
             else:
                 logs.write(write_entry(each))
                 progress.add()
+    draft.rename(directory)
     print(f"exported to {directory}", file=sys.stderr)
 
 

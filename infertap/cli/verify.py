@@ -95,7 +95,9 @@ def read_keys(given: Sequence[str] | None) -> list[PublicKey]:
 def _verify_export(read: argparse.Namespace, keys: list[PublicKey]) -> Report:
     export = Path(read.export)
     own = export / "checkpoint"
-    notes = _notes(read.checkpoint) or ([_read(own)] if keys and own.exists() else [])
+    notes = _notes(read.checkpoint)
+    if keys and not notes and own.exists():
+        notes = [note for note in [_read(own)] if note]
     report = Report()
     statements = list(_statements(export / "heads.jsonl"))
     heads = read_heads(notes, keys, statements, report)
@@ -113,8 +115,9 @@ def _verify_storage(read: argparse.Namespace, keys: list[PublicKey]) -> Report:
     report = Report()
     with connect(read) as client, Ledger() as ledger:
         notes = _notes(read.checkpoint)
-        if keys:
-            notes.append(client.checkpoint().note)
+        latest = client.checkpoint() if keys else None
+        if latest is not None:
+            notes.append(latest.note)
         heads = read_heads(notes, keys, list(client.statements()), report)
         covers = _range(read)
         total = sum(heads.size(log) for log in heads.roots if covers(log) and log not in heads.dropped)

@@ -17,7 +17,7 @@ from storage.audit import LogSize, Place
 _BEYOND: Final = b"\xff" * 33
 _NOTES: Final = """
 SELECT hex(key), value FROM {database}.audit FINAL
-WHERE kind = {{kind:String}} AND key {sign} unhex({{key:String}})
+WHERE kind = {{kind:String}} AND key {sign} unhex({{key:String}}) AND value <> ''
 ORDER BY key {direction} LIMIT {{most:UInt32}}
 """
 _LOGS: Final = """

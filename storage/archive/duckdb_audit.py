@@ -102,7 +102,8 @@ class AuditTables:
             self._connection.execute("BEGIN")
             try:
                 self._connection.execute(_FORGET, [kind, list(notes)])
-                self._connection.execute(_KEEP, [kind, list(notes), list(notes.values())])
+                kept = {key: value for key, value in notes.items() if value}
+                self._connection.execute(_KEEP, [kind, list(kept), list(kept.values())])
                 self._connection.execute("COMMIT")
             except BaseException:
                 with contextlib.suppress(duckdb.Error):

@@ -9,15 +9,17 @@ In the archive's notes:
 What they mean is in `infertap.verification`. With a directory each checkpoint is also written there as
 `checkpoint-SIZE-KEYID`, under that name once it is whole: another volume, or one that is copied away.
 
-Logs of earlier runs grow no more: when storage starts, the leaves of those that were not stated to their ends
-are held against what was stated, and stated. The log of heads itself is held against the latest checkpoint in
-the directory: one that does not go on from it is an older archive, or a changed one, and to sign it would be
-to say two things under one name. Then nothing is signed until there is a key with another name.
+Logs of earlier runs grow no more: when storage starts, the leaves of those that were not stated to their
+ends are held against what was stated, and stated. The log of heads itself is held against the latest
+checkpoints, here and in the directory: one that does not go on from it is an older archive, or a changed
+one, and to sign it would be to say two things under one name. Then nothing is signed until there is a key
+with another name.
 """
 
+import contextlib
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -30,6 +32,7 @@ from infertap.verification import (
     Checkpoint,
     Frontier,
     LogId,
+    NoteError,
     PrivateKey,
     Statement,
     leaf_hash,
@@ -87,11 +90,14 @@ class Checkpointing:
         with self._lock:
             while statements := self.statements(len(self._hashes), _PAGE):
                 for data in statements:
-                    self._take(read_statement(data))
+                    self._take(data)
 
-    def _take(self, statement: Statement) -> None:
-        hashed = leaf_hash(statement.data)
-        self._stated[statement.log] = Stated(len(self._hashes), statement)
+    def _take(self, data: bytes) -> None:
+        hashed = leaf_hash(data)
+        # What is no statement was written by somebody else: its hash tells.
+        with contextlib.suppress(ValueError):
+            statement = read_statement(data)
+            self._stated[statement.log] = Stated(len(self._hashes), statement)
         self._hashes.append(hashed)
         self._tree.append(hashed)
 
@@ -99,7 +105,7 @@ class Checkpointing:
 
     def close_earlier(self, now_ns: int) -> list[v1.Finding]:
         """State the logs of earlier runs to their ends; what is wrong with them. Raises ArchiveError."""
-        disowned = self._check_directory()
+        disowned = self._check_signed()
         if disowned is not None:
             return [disowned]
         growing = self._heads()
@@ -113,16 +119,24 @@ class Checkpointing:
         self._state(found)
         return findings
 
-    def _check_directory(self) -> v1.Finding | None:
-        """What is wrong between the log of heads and the latest checkpoint that was written elsewhere."""
-        kept = None if self._directory is None else _latest_in(self._directory, self._keys)
-        if kept is None or (kept.size <= len(self._hashes) and self.subtree(0, kept.size) == kept.root):
+    def _check_signed(self) -> v1.Finding | None:
+        """What is wrong between the log of heads and the latest checkpoints, here and in the directory."""
+        latest = self.latest()
+        signed = [_ours([latest.note] if latest is not None else [], self._keys)]
+        if self._directory is not None:
+            signed.append(_ours(_notes_in(self._directory), self._keys))
+        wrong = [each for each in signed if each is not None and not self._goes_on_from(each)]
+        if not wrong:
             return None
+        kept = wrong[-1]
         self.refusal = (
             f"a checkpoint of {kept.size} statements was written, and the archive does not go on from it: "
             "an older backup? Signing goes on with a key of another name"
         )
         return v1.Finding(kind=v1.Finding.TRUNCATED, detail=f"log of heads: {self.refusal}")
+
+    def _goes_on_from(self, checkpoint: Checkpoint) -> bool:
+        return checkpoint.size <= len(self._hashes) and self.subtree(0, checkpoint.size) == checkpoint.root
 
     def _missing(self, there: set[LogId]) -> list[Statement]:
         """Heads that were stated of logs that aren't here, and were not dropped."""
@@ -195,7 +209,7 @@ class Checkpointing:
             numbered = enumerate(statements, first)
             self._archive.put(_STATEMENT, {_number(index): each.data for index, each in numbered})
             for each in statements:
-                self._take(each)
+                self._take(each.data)
 
     # -- signing
 
@@ -267,15 +281,20 @@ def write_checkpoint(directory: Path, checkpoint: v1.Checkpoint, key_id: str) ->
     draft.rename(path)
 
 
-def _latest_in(directory: Path, keys: Sequence[PrivateKey]) -> Checkpoint | None:
-    """The latest of our checkpoints there; what can't be read, or has another origin, is passed over."""
+def _notes_in(directory: Path) -> Iterator[str]:
+    """The notes there, latest first; what can't be read is passed over."""
     for path in sorted(directory.glob("checkpoint-*"), reverse=True):
-        try:
-            found = open_checkpoint(path.read_text(encoding="utf-8"), [key.public for key in keys])
-        except (OSError, ValueError):
-            continue
-        if found.origin == keys[0].name:
-            return found
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            yield path.read_text(encoding="utf-8")
+
+
+def _ours(notes: Iterable[str], keys: Sequence[PrivateKey]) -> Checkpoint | None:
+    """The first that we signed under our name."""
+    for note in notes:
+        with contextlib.suppress(NoteError):
+            found = open_checkpoint(note, [key.public for key in keys])
+            if found.origin == keys[0].name:
+                return found
     return None
 
 

@@ -29,7 +29,9 @@ class AuditArchive(Protocol):
     """Leaves beside the records, and notes: values under keys, by kind. All raise ArchiveError."""
 
     def put(self, kind: str, notes: Mapping[bytes, bytes]) -> None:
-        """Keep a value for each key, in place of an earlier one; all or none, durable on return."""
+        """Keep a value for each key, in place of an earlier one; all or none, durable on return. An empty
+        value forgets the key.
+        """
 
     def notes(self, kind: str, after: bytes, most: int) -> list[tuple[bytes, bytes]]:
         """At most so many, by ascending key, beyond `after`."""

@@ -24,6 +24,8 @@ class Proofs:
         """Remembers nothing yet."""
         self._archive = archive
         self._lock = threading.Lock()
+        # The first proof of a large log reads all of it; who asks meanwhile waits for what that remembers.
+        self._one_at_a_time = threading.Lock()
         self._stretches: OrderedDict[tuple[LogId, int], bytes] = OrderedDict()
 
     def inclusion(self, place: Place, size: int) -> list[bytes] | None:
@@ -33,7 +35,8 @@ class Proofs:
         log = next((each for each in self._archive.logs() if each.log == place.log), None)
         if log is None or log.size < size:
             return None
-        return inclusion_proof(place.index, size, lambda first, end: self._subtree(log, first, end))
+        with self._one_at_a_time:
+            return inclusion_proof(place.index, size, lambda first, end: self._subtree(log, first, end))
 
     def _subtree(self, log: LogSize, first: int, end: int) -> bytes:
         """The hash over leaves `first` to `end`, a subtree of the log, so that its left part is whole."""

@@ -17,6 +17,11 @@ FLUSH_SECONDS: Final = 10.0
 _GONE_NS: Final = 60_000_000_000
 # A hole that lasts this long is a finding: until then, what is missing may be on its way again.
 _HOLE_NS: Final = 60_000_000_000
+# How long spools that are gone are shown.
+_LEFT_NS: Final = 7 * 86_400 * 1_000_000_000
+_WRONG_NS: Final = 90 * 86_400 * 1_000_000_000
+# Characters of what a sidecar calls itself; a name in Kubernetes has 253.
+_MOST_NAME: Final = 253
 _KIND: Final = "spool"
 _PAGE: Final = 1000
 
@@ -63,8 +68,8 @@ class Spools:
         with self._lock:
             spool = self._known.setdefault(hello.spool_id, v1.Spool(spool_id=hello.spool_id))
             spool.tenant = tenant
-            spool.pod, spool.namespace, spool.node = hello.pod, hello.namespace, hello.node
-            spool.container, spool.infertap_version = hello.container, hello.infertap_version
+            for name in ("pod", "namespace", "node", "container", "infertap_version"):
+                setattr(spool, name, getattr(hello, name)[:_MOST_NAME])
             spool.state = v1.Spool.STATE_UNSPECIFIED
             spool.last_seen.FromNanoseconds(now_ns)
             self._connected[hello.spool_id] = self._connected.get(hello.spool_id, 0) + 1
@@ -102,7 +107,10 @@ class Spools:
     def flush(self) -> None:
         """Keep what changed; durable on return. Raises ArchiveError, and then keeps it next time."""
         with self._lock:
-            changed = {spool_id: self._known[spool_id].SerializeToString() for spool_id in self._changed}
+            changed = {
+                spool_id: self._known[spool_id].SerializeToString() if spool_id in self._known else b""
+                for spool_id in self._changed
+            }
             self._changed.clear()
         if changed:
             try:
@@ -124,7 +132,8 @@ class Spools:
                 self._holes[spool_id] = holes
                 with self._lock:
                     self._to_watch.add(spool_id)
-            tenant = self._known[spool_id].tenant
+            known = self._known.get(spool_id)
+            tenant = "" if known is None else known.tenant
             found += [
                 v1.Finding(
                     kind=v1.Finding.GAP,
@@ -142,8 +151,15 @@ class Spools:
     # -- what is shown
 
     def look(self, now_ns: int) -> None:
-        """Bring `latest` up to date. Raises ArchiveError."""
+        """Bring `latest` up to date, and forget what is long gone. Raises ArchiveError."""
         self.latest = self.listed(None, now_ns)
+        gone = [each.spool_id for each in self.latest if _is_forgotten(each, now_ns)]
+        with self._lock:
+            for spool_id in gone:
+                if self._known.pop(spool_id, None) is not None:
+                    self._changed.add(spool_id)
+                    self._to_watch.discard(spool_id)
+                    self._holes.pop(spool_id, None)
 
     def listed(self, tenant: str | None, now_ns: int) -> list[v1.Spool]:
         """Spools of that tenant (None: all) as they stand now; those with something wrong first, then by the
@@ -182,6 +198,13 @@ class Spools:
             spool.state = v1.Spool.QUARANTINED
         else:
             spool.state = v1.Spool.VANISHED
+
+
+def _is_forgotten(spool: v1.Spool, now_ns: int) -> bool:
+    """Whether it went as it should and a week ago, or otherwise and a quarter of a year ago."""
+    if spool.state == v1.Spool.LIVE:
+        return False
+    return now_ns - spool.last_seen.ToNanoseconds() > (_WRONG_NS if is_wrong(spool) else _LEFT_NS)
 
 
 def is_wrong(spool: v1.Spool) -> bool:

@@ -149,6 +149,8 @@ def test_notes(archive: Any) -> None:
     assert audit.latest_notes("a", keys[3], 1) == [(keys[2], b"\x00\xff new")]
     assert audit.notes("b", b"", 9) == [(keys[2], b"other")]
     assert audit.notes("c", b"", 9) == []
+    audit.put("a", {keys[0]: b"", keys[1]: b"2"})
+    assert [key for key, _ in audit.notes("a", b"", 9)] == keys[1:]
 
 
 def test_an_edited_export_is_found(archive: Any, auditing: Auditing, making: "Making") -> None:

@@ -27,7 +27,7 @@ from infertap.verification import (
     open_checkpoint,
 )
 from storage.archive import ArchiveError
-from storage.audit import Audit
+from storage.audit import Audit, Signing
 from tests.storage.audit.conftest import KEY, NOW, OTHER, SPOOL
 
 if TYPE_CHECKING:
@@ -272,6 +272,32 @@ def test_keys_are_made_and_shown(capsys: pytest.CaptureFixture[str], tmp_path: P
     assert not any(line.split("+", 4)[4] in shown for line in file.read_text().splitlines())
     assert main(["audit", "key", str(tmp_path / "absent")]) == 2
     assert main(["audit", "key", str(file), "--name", "two words"]) == 2
+
+
+def test_an_archive_without_a_key(vault: "Vault", capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Nothing is signed, which is said; chains can be looked at, and an export be made, all the same."""
+    vault.signing = Signing()
+    vault.restart()
+    vault.feed(1, 5)
+    running = Served(vault)
+    try:
+        assert run(running, capsys, "audit", "checkpoint") == (
+            2,
+            "infertap: nothing is signed: storage has no key, or nothing to sign\n",
+        )
+        assert "INFERTAP_AUDIT_KEY_FILE" in run(running, capsys, "audit", "checkpoint", "--make")[1]
+        export = str(tmp_path / "export")
+        assert run(running, capsys, "audit", "export", export)[0] == 0
+        assert run(running, capsys, "audit", "export", export) == (
+            2,
+            f"infertap: {export} is there already\n",
+        )
+    finally:
+        running.stop()
+    assert main(["verify", export, "--unsigned"]) == 0
+    assert "can't be told: nothing is signed" in capsys.readouterr().out
+    assert main(["verify", export, "--key", PUBLIC]) == 0
+    assert "can't be told: nothing is signed" in capsys.readouterr().out
 
 
 def test_statements_of_others_are_verified_by_their_hashes(served: Served) -> None:

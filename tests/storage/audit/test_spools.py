@@ -141,3 +141,30 @@ def test_findings_are_kept_once(vault: "Vault") -> None:
     assert end == b""
     assert [each.first for each in findings.page("", b"", b"", 9)[0]] == [4]
     assert [each.first for each in findings.page(None, OTHER, b"", 2)[0]] == [5, 4]
+
+
+def test_what_is_long_gone_is_forgotten(vault: "Vault") -> None:
+    """A pod that left as it should is shown for a week, one that vanished for a quarter of a year."""
+    spools = vault.auditing.spools
+    day = 24 * 60 * MINUTE
+    for spool_id, beat in (
+        (SPOOL, v1.Heartbeat(next_sequence=1, is_leaving=True)),
+        (OTHER, v1.Heartbeat(next_sequence=4, pending=3)),
+    ):
+        spools.connected(hello(spool_id), "", NOW)
+        spools.heard(spool_id, beat, NOW)
+        spools.disconnected(spool_id, NOW)
+    spools.flush()
+    for days, left in ((6, 2), (8, 1), (89, 1), (91, 0)):
+        spools.look(NOW + days * day)
+        spools.flush()
+        assert len(spools.listed(None, NOW + days * day)) == left, days
+    vault.restart()
+    assert vault.auditing.spools.listed(None, NOW) == []
+
+
+def test_long_names_are_cut(vault: "Vault") -> None:
+    """What a sidecar calls itself is kept for good: it may not be a megabyte."""
+    vault.auditing.spools.connected(hello(pod="p" * 1_000_000), "", NOW)
+    (spool,) = vault.auditing.spools.listed(None, NOW)
+    assert len(spool.pod) == 253

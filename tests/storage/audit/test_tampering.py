@@ -246,6 +246,20 @@ def test_statements_that_were_rewritten(vault: "Vault") -> None:
     assert "statements 1 to 1 are not those that were signed" in report.findings[0].detail
 
 
+def test_storage_does_not_sign_statements_that_were_rewritten(vault: "Vault") -> None:
+    """Whatever stands there now, also what is none: the start says so, and signs nothing under that name."""
+    fill(vault)
+    vault.tamper(
+        "UPDATE notes SET value = 'nonsense'::BLOB WHERE kind = 'statement' AND key = $key",
+        file="audit.duckdb",
+        key=bytes(8),
+    )
+    vault.restart()
+    (told,) = vault.told
+    assert told.kind == told.TRUNCATED
+    assert not vault.auditing.checkpointing.can_sign
+
+
 def test_a_checkpoint_by_somebody_else(vault: "Vault") -> None:
     """Nothing counts that another key signed."""
     fill(vault)
