@@ -1,7 +1,7 @@
 """Audit: fetches from storage what is verified, and how spools stand. Touches its one channel.
 
-    with AuditClient("127.0.0.1:9903") as audit:
-        for spool in audit.spools():
+    with AuditClient(Connection("127.0.0.1:9903")) as audit:
+        for spool in audit.spools().spools:
             print(spool.pod, spool.missing)
 
 What comes is in the words of `infertap.verification`, and no more to be trusted than storage is.
@@ -48,11 +48,11 @@ class AuditClient:
     def __exit__(self, *_: object) -> None:
         self._channel.close()
 
-    def spools(self, only_wrong: bool = False) -> list[v1.Spool]:
+    def spools(self, only_wrong: bool = False) -> v1.ListSpoolsResponse:
         """How every spool stood when it was last heard of; those with something wrong first."""
         with self._asking() as metadata:
             request = v1.ListSpoolsRequest(only_wrong=only_wrong)
-            return list(self._stub.ListSpools(request, timeout=_SECONDS, metadata=metadata).spools)
+            return self._stub.ListSpools(request, timeout=_SECONDS, metadata=metadata)
 
     def findings(self) -> Iterator[v1.Finding]:
         """What was wrong as it came in, latest first."""

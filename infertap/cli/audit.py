@@ -44,7 +44,10 @@ def run_audit(read: argparse.Namespace) -> int:
 
 def _ask(client: AuditClient, read: argparse.Namespace) -> int:
     if read.action == "spools":
-        _show(client.spools(read.wrong), spool_line, read.json, "no spools")
+        listed = client.spools(read.wrong)
+        _show(listed.spools, spool_line, read.json, "no spools")
+        if listed.total > len(listed.spools):
+            print(f"and {listed.total - len(listed.spools):,} more", file=sys.stderr)
     elif read.action == "findings":
         _show(client.findings(), finding_line, read.json, "nothing was found wrong as it came in")
     elif read.action == "checkpoint":

@@ -44,14 +44,20 @@ class ListSpoolsResponse(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     SPOOLS_FIELD_NUMBER: builtins.int
+    TOTAL_FIELD_NUMBER: builtins.int
+    total: builtins.int
+    """How many there are."""
     @property
-    def spools(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Spool]: ...
+    def spools(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Spool]:
+        """At most 5000."""
+
     def __init__(
         self,
         *,
         spools: collections.abc.Iterable[Global___Spool] | None = ...,
+        total: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["spools", b"spools"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["spools", b"spools", "total", b"total"]) -> None: ...
 
 Global___ListSpoolsResponse: typing_extensions.TypeAlias = ListSpoolsResponse
 

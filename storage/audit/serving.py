@@ -31,6 +31,7 @@ Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 T = TypeVar("T")
 
 _STATEMENTS: Final = 1000
+_MOST_SPOOLS: Final = 5000
 _DAY_LETTERS: Final = 10
 
 
@@ -50,7 +51,7 @@ class Audit(v1.AuditServiceServicer):
         spools = await self._do(context, lambda: self._auditing.spools.listed(tenant, time.time_ns()))
         if request.only_wrong:
             spools = [each for each in spools if is_wrong(each)]
-        return v1.ListSpoolsResponse(spools=spools)
+        return v1.ListSpoolsResponse(spools=spools[:_MOST_SPOOLS], total=len(spools))
 
     async def ListFindings(  # noqa: N802
         self, request: v1.ListFindingsRequest, context: Context

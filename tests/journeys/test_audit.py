@@ -46,7 +46,8 @@ def ask(sidecar: "Sidecar", count: int) -> None:
 def spools(storage: "Storage") -> list[tuple[str, int, int]]:
     """State, received and pending of each spool."""
     with AuditClient(Connection(storage.address)) as client:
-        return [(v1.Spool.State.Name(each.state), each.received, each.pending) for each in client.spools()]
+        listed = client.spools().spools
+    return [(v1.Spool.State.Name(each.state), each.received, each.pending) for each in listed]
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
