@@ -11,6 +11,8 @@ from typing import Final
 from infertap import v1
 from storage.in_flight import CallInFlight
 
+# Each record is held against what each of them asks for.
+MOST_LISTENERS: Final = 100
 # Records that wait for one listener; one that is slower is cut off, not served with holes.
 MOST_WAITING: Final = 10_000
 # And their bytes, as they are encoded.
@@ -69,6 +71,11 @@ class Live:
             yield listener
         finally:
             self._listeners.discard(listener)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there are as many listeners as may be."""
+        return len(self._listeners) >= MOST_LISTENERS
 
     @property
     def has_listeners(self) -> bool:

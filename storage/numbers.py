@@ -65,6 +65,11 @@ class Numbers:
         self._in_flight.set_function(lambda: len(in_flight))
         self._in_flight_dropped.set_function(lambda: in_flight.dropped)
 
+    def watch_questions(self, under_way: Callable[[], int]) -> None:
+        """Show how many questions wait or are being answered."""
+        gauge = self._gauge("questions", "Questions to the archive that wait or are being answered.")
+        gauge.set_function(under_way)
+
     def watch_spools(self, listed: Callable[[], Sequence[v1.Spool]]) -> None:
         """Show how the spools stand that were ever heard of."""
         self._registry.register(_SpoolStates(listed))

@@ -87,6 +87,7 @@ class Storage:
         rates = FeedbackRates(settings.feedback_per_minute, time.monotonic)
         self._attaching = Attaching(archive, self._numbers, redaction, rates)
         self._asking = Asking()
+        self._numbers.watch_questions(lambda: self._asking.under_way)
         self._live = Live()
         self._in_flight = InFlight()
         self._numbers.watch(self._in_flight)

@@ -1,5 +1,7 @@
 """RecordService of storage over a real connection: what journeys do not ask."""
 
+import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +15,7 @@ from infertap.query import PageTokens, Query
 from storage.archive import Position, open_archive
 from storage.asking import Asking
 from storage.in_flight import InFlight
-from storage.live import Live
+from storage.live import MOST_LISTENERS, Live
 from storage.numbers import Numbers
 from storage.places import PLACE_BYTES, Place
 from storage.query import Records
@@ -139,3 +141,23 @@ async def test_tail_tells_of_calls_in_flight(
     assert (await other.read()).path == "/v1/6"
     tail.cancel()
     other.cancel()
+
+
+async def test_tails_are_bounded(records: v1.RecordServiceStub) -> None:
+    """So many tails and no more; the next is told so, and one that ends makes room."""
+    tails = []
+    for _ in range(MOST_LISTENERS):
+        tails.append(records.TailRecords(v1.TailRecordsRequest(backlog=1)))
+        assert (await tails[-1].read()).sequence == 3
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await records.TailRecords(v1.TailRecordsRequest(backlog=1)).read()
+    assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert "tails: " in (caught.value.details() or "")
+    tails[0].cancel()
+    async with asyncio.timeout(20):
+        while True:
+            with contextlib.suppress(grpc.aio.AioRpcError):
+                assert (await records.TailRecords(v1.TailRecordsRequest(backlog=1)).read()).sequence == 3
+                break
+    for tail in tails:
+        tail.cancel()
