@@ -4,12 +4,14 @@ The engine lets no commit into a file while it does so, which takes seconds. So 
 not written to at the time, or that nobody's ack waits for.
 """
 
+import contextlib
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 
 import duckdb
 
-from storage.archive.duckdb_files import said
+from storage.archive.duckdb_files import quoted, said
 from storage.archive.interface import ArchiveError
 
 
@@ -17,24 +19,26 @@ class Checkpoints:
     """Makes them one after the other."""
 
     def __init__(self, connection: "duckdb.DuckDBPyConnection") -> None:
-        self._connection = connection.cursor()
+        self._engine = connection
         self._thread = ThreadPoolExecutor(1, "checkpoints")
         self._lock = threading.Lock()
         self._under_way: dict[str, Future[None]] = {}
+        # Attached files that can't be used until they are attached again.
+        self._broken: dict[str, Path] = {}
 
-    def begin(self, name: str) -> "Future[None]":
+    def begin(self, name: str, path: Path) -> "Future[None]":
         """Work the log of that attached file into it, soon. What fails is done again when asked again."""
         with self._lock:
             known = self._under_way.get(name)
             if known is not None and not known.done():
                 return known
-            begun = self._under_way[name] = self._thread.submit(self._work, name)
+            begun = self._under_way[name] = self._thread.submit(self._work, name, path)
             return begun
 
-    def make(self, name: str) -> None:
+    def make(self, name: str, path: Path) -> None:
         """The same; done on return. Raises ArchiveError."""
         try:
-            self.begin(name).result()
+            self.begin(name, path).result()
         except duckdb.Error as error:
             raise ArchiveError(said(error)) from None
 
@@ -43,16 +47,38 @@ class Checkpoints:
         begun = self._under_way.get(name)
         return begun is not None and not begun.done()
 
+    def is_broken(self, name: str) -> bool:
+        """Whether it failed, so that the file can't be used."""
+        return name in self._broken
+
+    def mend(self) -> None:
+        """Attach again what can't be used: nothing is lost, for its log is still there."""
+        with self._lock:
+            for name, path in list(self._broken.items()):
+                with contextlib.suppress(duckdb.Error), self._engine.cursor() as cursor:
+                    cursor.execute(f"DETACH DATABASE IF EXISTS {name}")
+                    cursor.execute(f"ATTACH IF NOT EXISTS '{quoted(path)}' AS {name}")
+                    del self._broken[name]
+
     def wait(self, name: str, seconds: float) -> None:
         """Until it is done, or for so long."""
         begun = self._under_way.get(name)
         if begun is not None:
-            begun.exception(seconds)
+            with contextlib.suppress(TimeoutError):
+                begun.exception(seconds)
 
     def close(self) -> None:
         """End; what is under way is finished, what waits is left to the next start."""
         self._thread.shutdown(cancel_futures=True)
-        self._connection.close()
 
-    def _work(self, name: str) -> None:
-        self._connection.execute(f"CHECKPOINT {name}")
+    def _work(self, name: str, path: Path) -> None:
+        with self._engine.cursor() as cursor:
+            try:
+                cursor.execute(f"CHECKPOINT {name}")
+            except duckdb.TransactionException:
+                raise  # somebody writes to it: later
+            except duckdb.Error:
+                # A disk that is full, as a rule. The engine uses it no more until it is attached again.
+                with self._lock:
+                    self._broken[name] = path
+                raise

@@ -35,6 +35,7 @@ _NO_DAMAGE: Final = (
     "File too large",
     "quota",
     "out of memory",
+    "has been invalidated",
 )
 
 

@@ -20,7 +20,7 @@ from storage.archive.duckdb_checkpoints import Checkpoints
 from storage.archive.duckdb_damage import DamagedError, damaged, set_aside
 from storage.archive.duckdb_examining import Examining
 from storage.archive.duckdb_feedback import FeedbackTable, feedback_path
-from storage.archive.duckdb_files import NEW, REWRITTEN, connect, quoted, remove
+from storage.archive.duckdb_files import NEW, REWRITTEN, connect, quoted, remove, wal_bytes
 from storage.archive.duckdb_kept import FILE as KEPT_FILE
 from storage.archive.duckdb_kept import Kept
 from storage.archive.duckdb_migration import migrate_part
@@ -31,6 +31,7 @@ from storage.archive.interface import ArchiveError
 from storage.archive.removals import Damage
 
 AUDIT_FILE: Final = "audit.duckdb"
+_LONG_LOG_BYTES: Final = 16 << 20
 # The folder of duckdb_snapshot.
 SNAPSHOT: Final = "snapshot"
 # Files that are made, and put aside again, at one start: beyond, the disk is at fault.
@@ -52,6 +53,16 @@ class Opened:
     audit: AuditTables
     writing: Writing
     examining: Examining
+
+    def tend(self) -> None:
+        """Work long logs into the files that are not written to, or not for anybody's ack."""
+        self.parts.tend()
+        others = {self.feedback.name: self.feedback.path} | {
+            path.stem: path for path in (self.parts.directory / KEPT_FILE, self.parts.directory / AUDIT_FILE)
+        }
+        for name, path in others.items():
+            if wal_bytes(path) >= _LONG_LOG_BYTES:
+                self.checkpoints.begin(name, path)
 
     def close(self) -> None:
         """Let all files go."""

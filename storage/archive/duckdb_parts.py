@@ -73,7 +73,7 @@ class _Sight:
 
 
 class Parts:
-    """The attached files. `filling`, `wrote` and `stop_filling` are the writer's, all else anybody's."""
+    """The attached files. `filling` and `stop_filling` are the writer's, all else anybody's."""
 
     def __init__(
         self, connection: "duckdb.DuckDBPyConnection", directory: Path, part_bytes: int, work: Checkpoints
@@ -163,32 +163,38 @@ class Parts:
         """The file that records of `day` go to now, made where there is none. Raises duckdb.Error and
         OSError.
         """
+        self._await_turn()
+        self._checkpoints.mend()
         with self._lock:
             if self._live and self._live[0].day != day:
                 self._seal_all()
+            self._live = [part for part in self._live if self._is_usable(part)]
             if not self._live:
                 self._live = [part for part in self.all if part.day == day and self._has_room(part)][:2]
             if not self._live:
                 self._live.append(self._make(day))
+            elif wal_bytes(self._live[0].path) >= self._turn_bytes:
+                self._take_turns(self._live[0])
             return self._live[0]
 
-    def wrote(self, part: Part) -> None:
-        """After a commit: take turns where its log has grown. Raises duckdb.Error and OSError."""
-        grown = wal_bytes(part.path)
-        if grown < self._turn_bytes:
-            return
-        if len(self._live) > 1 and self._checkpoints.is_under_way(self._live[1].name):
-            if grown < _MOST_LOG_BYTES:
-                return
-            self._checkpoints.wait(self._live[1].name, _WAIT_SECONDS)
-        with self._lock:
-            if part in self._live:
-                self._take_turns(part)
+    def _await_turn(self) -> None:
+        """Where both have long logs, until the other's is worked in."""
+        live = self._live
+        if len(live) > 1 and wal_bytes(live[0].path) >= _MOST_LOG_BYTES:
+            self._checkpoints.wait(live[1].name, _WAIT_SECONDS)
 
     def _take_turns(self, part: Part) -> None:
-        others = [each for each in self._live if each != part and self._has_room(each)]
-        self._live = [*(others or [self._make(part.day)]), *([part] if self._has_room(part) else [])]
-        self._checkpoints.begin(part.name)
+        others = [each for each in self._live if each != part]
+        if others and self._checkpoints.is_under_way(others[0].name):
+            return
+        others = [each for each in others if self._has_room(each)]
+        try:
+            self._live = [*(others or [self._make(part.day)]), *([part] if self._has_room(part) else [])]
+        except (duckdb.Error, OSError):
+            if wal_bytes(part.path) >= _MOST_LOG_BYTES:
+                raise
+            return  # there is room in this one's log meanwhile
+        self._checkpoints.begin(part.name, part.path)
 
     def stop_filling(self, part: Part) -> None:
         """Never write to it again; the writer's to call, as `filling` is."""
@@ -199,7 +205,7 @@ class Parts:
     def settle(self, part: Part) -> None:
         """On return all that it has is in its file. Raises ArchiveError."""
         if wal_bytes(part.path):
-            self._checkpoints.make(part.name)
+            self._checkpoints.make(part.name, part.path)
 
     def is_live(self, part: Part) -> bool:
         """Whether it may be written to."""
@@ -209,16 +215,21 @@ class Parts:
         """Work the logs of files that are not written to into them."""
         with self._lock:
             resting = [part for part in self.all if part not in self._live and wal_bytes(part.path)]
+        self._checkpoints.mend()
         for part in resting:
-            self._checkpoints.begin(part.name)
+            self._checkpoints.begin(part.name, part.path)
 
     def _seal_all(self) -> None:
         for part in self._live:
-            self._checkpoints.begin(part.name)
+            self._checkpoints.begin(part.name, part.path)
         self._live = []
 
     def _has_room(self, part: Part) -> bool:
-        return part not in self._sealed and size_of(part.path) < self._part_bytes
+        is_open = part not in self._sealed and self._is_usable(part)
+        return is_open and size_of(part.path) < self._part_bytes
+
+    def _is_usable(self, part: Part) -> bool:
+        return not self._checkpoints.is_broken(part.name)
 
     def _make(self, day: str) -> Part:
         numbers = [part.number for part in self.all if part.day == day]

@@ -161,7 +161,7 @@ class Removing:
             return Expired()
         try:
             with _told():
-                self._opened.parts.tend()
+                self._opened.tend()
                 if self._opened.examining.look():
                     return Expired(is_more=True)
                 return self._fit_disk(retention) or self._expire_share(retention, now_ns) or Expired()

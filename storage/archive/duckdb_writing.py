@@ -42,6 +42,7 @@ class Writing:
     """Takes entries. Safe from any thread; one batch at a time."""
 
     def __init__(self, connection: "duckdb.DuckDBPyConnection", parts: Parts, kept: Kept) -> None:
+        self._engine = connection
         self._connection = connection.cursor()
         self._parts = parts
         self._kept = kept
@@ -110,10 +111,16 @@ class Writing:
                 if dead:
                     self._kept.forget(_ranges_of(dead.values()))
             except duckdb.Error as error:
+                self._begin_anew()
                 raise ArchiveError(said(error)) from None
             except OSError as error:
                 raise ArchiveError(error.strerror or type(error).__name__) from None
         return [entry for entry in fresh if isinstance(entry, RecordEntry) and _key(entry) not in dead]
+
+    def _begin_anew(self) -> None:
+        """Whatever the engine was in the middle of."""
+        self._connection.close()
+        self._connection = self._engine.cursor()
 
     def _fresh(self, entries: Sequence[Entry]) -> list[Entry]:
         """Those that are not here yet, each once."""
@@ -161,7 +168,6 @@ class Writing:
             self._put(part, "tombstones", [_tombstone(each, stored_ns) for each in dead.values()])
         grown.keep()
         buried.keep()
-        self._parts.wrote(part)
 
     def log_deletions(self, deleted: Sequence[Deleted], now_ns: int) -> None:
         """Tell in the audit's logs of today that these are about to be deleted; durable on return. Raises
@@ -174,7 +180,6 @@ class Writing:
             with transaction(self._connection):
                 self._put(part, "leaves", buried.rows)
             buried.keep()
-            self._parts.wrote(part)
 
     def retire(self, part: Part) -> None:
         """Never write to that file again; on return all that it has is in it. Raises ArchiveError."""
