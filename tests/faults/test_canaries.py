@@ -44,11 +44,11 @@ def test_no_canary_is_left_by_crashes_and_damage(
     """Children die at work, the disk is full, the file is cut and set aside: nothing left has a canary."""
     (tmp_path / "temporary").mkdir()
     monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
-    disk = mount(64)
+    disk = mount(192)
     before = cores()
     storage = start_storage()
     sidecar = start_sidecar(
-        calls.model, storage=storage.address, spool_dir=str(disk / "spool"), spool_bytes="16MiB"
+        calls.model, storage=storage.address, spool_dir=str(disk / "spool"), spool_bytes="128MiB"
     )
     made = 0
     for child, number in (
