@@ -96,7 +96,10 @@ def test_expired_bytes_are_gone_from_disk(archive: Archive, tmp_path: Path, maki
     assert on_disk(tmp_path, b"CANARY-0-") >= 50
 
 
-def test_limit_on_disk_through_ten_turnovers(archive: Archive, tmp_path: Path, making: "Making") -> None:
+@pytest.mark.parametrize("turnovers", [2, pytest.param(10, marks=pytest.mark.long)])
+def test_limit_on_disk_through_turnovers(
+    archive: Archive, tmp_path: Path, making: "Making", turnovers: int
+) -> None:
     """Everything in the directory stays below the limit at every moment, and the latest records are there."""
     noise = random.Random(7)
     retention = Retention(disk_bytes=LIMIT)
@@ -110,7 +113,7 @@ def test_limit_on_disk_through_ten_turnovers(archive: Archive, tmp_path: Path, m
 
     watching = threading.Thread(target=watch)
     watching.start()
-    while written < 10 * LIMIT:
+    while written < turnovers * LIMIT:
         entries = []
         for _ in range(40):
             sequence += 1
