@@ -1,4 +1,4 @@
-"""API: the sidecar's own RecordService over its spool, so that it is useful without storage; and SpoolService.
+"""API: the sidecar's own RecordService over its spool, useful without storage too; and SpoolService.
 
 The door of the room. Touches one listening address and the spool, which it reads; beyond that it may only set
 dead letters pending again.

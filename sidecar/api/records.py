@@ -8,6 +8,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from hashlib import sha256
 from typing import Any, Final, TypeAlias
 
 import grpc
@@ -92,7 +93,8 @@ class Records(v1.RecordServiceServicer):
         """See the contract."""
         try:
             query, mask = _read_query(request), ReadMask(request.read_mask)
-            size, tokens = read_page_size(request.page_size), PageTokens(query, _POSITION.size)
+            size = read_page_size(request.page_size)
+            tokens = PageTokens(_OfSpool(self._spool, b"list", query), _POSITION.size)
             position = _read_position(tokens, request.page_token)
         except InvalidArgumentError as error:
             await abort_invalid(context, error)
@@ -151,7 +153,7 @@ class Records(v1.RecordServiceServicer):
         """See the contract; how many there are is not known before they have been looked through."""
         try:
             query, mask = Query.of(request.filter), ReadMask(request.read_mask)
-            tokens = PageTokens(_Exported(query), _POSITION.size, "resume_token")
+            tokens = PageTokens(_OfSpool(self._spool, b"export", query), _POSITION.size, "resume_token")
             position = _read_position(tokens, request.resume_token)
         except InvalidArgumentError as error:
             await abort_invalid(context, error)
@@ -252,11 +254,13 @@ class Records(v1.RecordServiceServicer):
         return record
 
 
-class _Exported:
-    """What is exported, for tokens: no list goes on where an export ended."""
+class _OfSpool:
+    """What a token goes with: the spool, as another one numbers other records, the query and what it is for,
+    as no list goes on where an export ended.
+    """
 
-    def __init__(self, query: Query) -> None:
-        self.digest = bytes(each ^ 0xFF for each in query.digest)
+    def __init__(self, spool: Spool, purpose: bytes, query: Query) -> None:
+        self.digest = sha256(spool.spool_id + query.digest + purpose).digest()[:8]
 
 
 def _read_query(request: v1.ListRecordsRequest) -> Query:

@@ -442,3 +442,19 @@ async def test_segments_in_a_tail(served: Served) -> None:
     told = await asyncio.wait_for(heard, WAIT_SECONDS)
     assert (told.segments_joined, told.response.data) == (3, b"part 0 part 1 part 2 ")
     tail.cancel()
+
+
+async def test_token_of_another_spool(served: Served, tmp_path: Path) -> None:
+    """A token goes with the spool whose sequences it tells: after a new one was begun it is refused."""
+    served.append(record(1), record(2))
+    token = (await served.page(page_size=1)).next_page_token
+    other = Spool.open(tmp_path / "other", QUOTA_BYTES, ring=True)
+    api = Api(other, InFlight(), Address("127.0.0.1", 0))
+    await api.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{api.port}") as channel:
+        request = v1.ListRecordsRequest(page_size=1, page_token=token)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await v1.RecordServiceStub(channel).ListRecords(request)
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    await api.stop()
+    other.close()
