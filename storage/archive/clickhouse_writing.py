@@ -228,7 +228,8 @@ class Writing:
         """
         if not kept:
             return set()
-        self._bury_with_leaves([e for e in kept if _key(e) in self._of_forgotten_users(kept)], stored_ns)
+        forgotten = self._of_forgotten_users(kept)
+        self._bury_with_leaves([entry for entry in kept if _key(entry) in forgotten], stored_ns)
         span = _Span.of(kept)
         rows = self._connection.rows(_BURIED.format(database=self._database), span.values)
         buried = {(spool_id, sequence) for spool_id, sequence in rows} & set(map(_key, kept))

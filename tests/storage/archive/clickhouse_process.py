@@ -33,6 +33,7 @@ class ClickhouseServer:
         given = ["--directory", str(self.directory), "--port", str(self.port)]
         self.process = subprocess.Popen(
             [str(PYTHON), str(SERVER), *given, "--user", USER, "--password", PASSWORD],
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
@@ -46,8 +47,9 @@ class ClickhouseServer:
         if self.process is not None:
             self.process.kill()
             self.process.wait()
-            if self.process.stdout is not None:
-                self.process.stdout.close()
+            for pipe in (self.process.stdin, self.process.stdout):
+                if pipe is not None:
+                    pipe.close()
             self.process = None
 
     def url(self, database: str) -> str:

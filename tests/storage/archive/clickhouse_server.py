@@ -15,8 +15,10 @@ X-ClickHouse-Exception-Code. What it does not: compression, sessions, streaming,
 import argparse
 import base64
 import json
+import os
 import re
 import socket
+import sys
 import threading
 from email.parser import BytesParser
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -192,6 +194,12 @@ class Server(ThreadingHTTPServer):
         """Who went away is no news."""
 
 
+def end_with_parent() -> None:
+    """Whoever started this holds the other end of its standard input."""
+    sys.stdin.read()
+    os._exit(0)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--directory", required=True)
@@ -204,6 +212,7 @@ def main() -> None:
     token = base64.b64encode(f"{given.user}:{given.password}".encode()).decode()
     Answers.credentials = f"Basic {token}"
     Answers.engine.run(b"SELECT 1", {})
+    threading.Thread(target=end_with_parent, daemon=True).start()
     server = Server(("127.0.0.1", given.port), Answers)
     print(json.dumps({"port": server.server_address[1]}), flush=True)
     server.serve_forever()
