@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import httpx
 
+from tests.journeys.conftest import await_true
+
 if TYPE_CHECKING:
     from tests.journeys.conftest import Model, Sidecar, Storage
     from tests.journeys.link import Link
@@ -113,12 +115,18 @@ def test_persons_records_are_deleted_everywhere(
     call(sidecar, range(5), **{"x-user": "ada"})
     call(sidecar, range(5, 10), **{"x-user": "grace"})
     storage.await_records(10)
+    sidecar.await_account(lambda account: account["spool"]["pending"] == 0)
+    assert len(sidecar.records()) == 10
     asked = ("storage", "delete", "--raw-user", "-", "--address", storage.address)
     counted = infertap(*asked, "--dry-run", typed="ada\n")
     assert counted.startswith("5 calls of hmac:")
     assert len(storage.records()) == 10
     assert "deleted: 5 records" in infertap(*asked, "--yes", typed="ada\n")
     assert told(storage) == names(range(5, 10))
+    await_true(lambda: len(sidecar.records()) == 5, "the spool has dropped them")
+    assert {record.caller.user for record in sidecar.records()} == {
+        record.caller.user for record in storage.records()
+    }
     log = storage.log_path.read_text()
     assert "ada" not in log
     call(sidecar, range(10, 12), **{"x-user": "ada"})
