@@ -21,6 +21,7 @@ from infertap.verification import (
     LoggedEntry,
     LogId,
     Tombstone,
+    check_leaf,
 )
 
 _SECONDS: Final = 60.0
@@ -111,7 +112,10 @@ class AuditClient:
 
 
 def entry_of(message: v1.LogEntry) -> LoggedEntry:
-    """The entry that a message says; of a record that no leaf tells of, the stated hash is the row's own."""
+    """The entry that a message says; of a record that no leaf tells of, the stated hash is the row's own.
+
+    Raises ValueError for what no storage sends.
+    """
     found: Envelope | Tombstone | None = None
     if message.HasField("envelope"):
         sealed = message.envelope
@@ -121,7 +125,7 @@ def entry_of(message: v1.LogEntry) -> LoggedEntry:
         found = Tombstone(stone.previous_hash, stone.reason, stone.deleted_at.ToNanoseconds())
     leaf = Leaf(message.kind, message.spool_id, message.first, message.last, message.hash, message.reason)
     index = message.index if message.HasField("index") else None
-    return LoggedEntry(index, leaf, found, message.stored_at.ToNanoseconds())
+    return LoggedEntry(index, check_leaf(leaf), found, message.stored_at.ToNanoseconds())
 
 
 @contextmanager
@@ -130,6 +134,8 @@ def _translated(address: str) -> Iterator[None]:
         yield
     except AccessError as error:
         raise AuditError(str(error)) from None
+    except ValueError:
+        raise AuditError(f"{address}: answers what no storage would") from None
     except grpc.RpcError as error:
         details = error.details() or ""
         if error.code() is grpc.StatusCode.UNIMPLEMENTED:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from google.protobuf.json_format import MessageToJson
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 
 from infertap import v1
 from infertap.audit import AuditClient, AuditError, entry_of
@@ -15,6 +15,7 @@ from infertap.cli.progress import Progress
 from infertap.cli.verify import UnusableError, connect, read_keys, tell
 from infertap.rendering import visible
 from infertap.verification import (
+    Envelope,
     Inclusion,
     LogId,
     NoteError,
@@ -139,9 +140,42 @@ def _export(client: AuditClient, directory: Path, first_day: str, last_day: str)
     print(f"exported to {directory}", file=sys.stderr)
 
 
+def _lineage(encoded: bytes) -> str:
+    """What the sealed record says of its call: when, what, by which model and version, where."""
+    try:
+        record = v1.Record.FromString(encoded)
+    except DecodeError:
+        return "not a record"
+    model = f"{record.model.name or 'no model named'} {record.model.version}".strip()
+    where = f"{record.source.namespace}/{record.source.pod}"
+    said = (
+        record.call_id,
+        record.timing.start.ToJsonString(),
+        f"{record.method} {record.path}",
+        model,
+        where,
+    )
+    return visible("  ".join(said))
+
+
 def _prove(client: AuditClient, call_id: str, keys: list[PublicKey]) -> None:
     proof = client.inclusion_proof(call_id)
-    claim = Inclusion(
+    try:
+        claim = _claim_of(proof)
+        statement = check_claim(claim, keys)
+    except ValueError as error:
+        raise AuditError(f"the proof does not hold: {error}") from None
+    leaf = claim.entry.leaf
+    if isinstance(claim.entry.found, Envelope):
+        print(f"call      {_lineage(claim.entry.found.record)}")
+    print(f"record    spool {leaf.spool_id.hex()}, sequence {leaf.first}, hash {leaf.hash.hex()}")
+    print(f"leaf      {claim.entry.index} of log {claim.log}, which had {statement.size} leaves")
+    print(f"signed    {proof.checkpoint.made_at.ToJsonString()} by {claim.note.splitlines()[0]}")
+    print("it holds")
+
+
+def _claim_of(proof: v1.InclusionProof) -> Inclusion:
+    return Inclusion(
         entry=entry_of(proof.entry),
         log=LogId(proof.log.tenant, proof.log.day, proof.log.log),
         path=list(proof.path),
@@ -150,12 +184,3 @@ def _prove(client: AuditClient, call_id: str, keys: list[PublicKey]) -> None:
         statement_path=list(proof.statement_path),
         note=proof.checkpoint.note,
     )
-    try:
-        statement = check_claim(claim, keys)
-    except ValueError as error:
-        raise AuditError(f"the proof does not hold: {error}") from None
-    leaf = claim.entry.leaf
-    print(f"record    spool {leaf.spool_id.hex()}, sequence {leaf.first}, hash {leaf.hash.hex()}")
-    print(f"leaf      {claim.entry.index} of log {claim.log}, which had {statement.size} leaves")
-    print(f"signed    {proof.checkpoint.made_at.ToJsonString()} by {claim.note.splitlines()[0]}")
-    print("it holds")

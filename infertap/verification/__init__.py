@@ -31,6 +31,7 @@ from infertap.verification.leaves import (
     RECORD,
     Leaf,
     LogId,
+    check_leaf,
     record_hash,
 )
 from infertap.verification.ledger import Ledger
@@ -90,6 +91,7 @@ __all__ = [
     "check_claim",
     "check_consistency",
     "check_inclusion",
+    "check_leaf",
     "consistency_proof",
     "inclusion_proof",
     "leaf_hash",

@@ -28,11 +28,9 @@ import json
 from dataclasses import dataclass
 from typing import Any, Final
 
-from infertap.verification.leaves import GAP, KINDS, NO_HASH, RECORD, Leaf, LogId
+from infertap.verification.leaves import KINDS, RECORD, Leaf, LogId, check_leaf
 
 _NUMBERS: Final = {name: number for number, name in KINDS.items()}
-_SPOOL_ID_BYTES: Final = 16
-_MOST: Final = (1 << 64) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,14 +106,7 @@ def _read_entry(said: dict[str, Any]) -> LoggedEntry:
         str(said.get("reason", "")),
     )
     index = None if said["index"] is None else int(said["index"])
-    if (
-        len(leaf.spool_id) != _SPOOL_ID_BYTES
-        or len(leaf.hash) != len(NO_HASH)
-        or not 0 <= leaf.first <= leaf.last <= _MOST
-        or (leaf.kind != GAP and leaf.first != leaf.last)
-    ):
-        raise ValueError("no such leaf")
-    return LoggedEntry(index, leaf, _found(leaf, said), int(said.get("stored_ns", 0)))
+    return LoggedEntry(index, check_leaf(leaf), _found(leaf, said), int(said.get("stored_ns", 0)))
 
 
 def _found(leaf: Leaf, said: dict[str, Any]) -> Envelope | Tombstone | None:

@@ -29,6 +29,8 @@ GAP: Final = 2
 DELETION: Final = 3
 KINDS: Final = {RECORD: "record", GAP: "gap", DELETION: "deletion"}
 NO_HASH: Final = bytes(32)
+SPOOL_ID_BYTES: Final = 16
+_MOST_SEQUENCE: Final = (1 << 63) - 1
 _HEAD: Final = struct.Struct(">B16sQQ32s")
 _SEQUENCE: Final = struct.Struct(">Q")
 
@@ -64,6 +66,19 @@ class Leaf:
     def hashed(self) -> bytes:
         """Its hash in the tree."""
         return leaf_hash(self.data())
+
+
+def check_leaf(leaf: Leaf) -> Leaf:
+    """The leaf, which came from anywhere; raises ValueError where none can be like that."""
+    if (
+        leaf.kind not in KINDS
+        or len(leaf.spool_id) != SPOOL_ID_BYTES
+        or len(leaf.hash) != len(NO_HASH)
+        or not 0 <= leaf.first <= leaf.last <= _MOST_SEQUENCE
+        or (leaf.kind != GAP and leaf.first != leaf.last)
+    ):
+        raise ValueError("not a leaf")
+    return leaf
 
 
 def record_hash(previous_hash: bytes, sequence: int, salt: bytes, record: bytes) -> bytes:
