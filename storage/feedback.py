@@ -16,7 +16,14 @@ import grpc
 import grpc.aio
 
 from infertap import v1
-from infertap.query import InvalidArgumentError, PageTokens, abort_invalid, read_call_id, read_page_size
+from infertap.query import (
+    InvalidArgumentError,
+    PageTokens,
+    abort_exhausted,
+    abort_invalid,
+    read_call_id,
+    read_page_size,
+)
 from storage.archive import Archive, ArchiveError, FeedbackPage, Interrupt
 from storage.asking import Asking
 from storage.feedback_checks import MOST_AT_ONCE, check_feedback
@@ -125,7 +132,7 @@ class Feedback(v1.FeedbackServiceServicer):
         except InvalidArgumentError as error:
             await abort_invalid(context, error)
         except TooMuchFeedbackError as error:
-            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
+            await abort_exhausted(context, "feedback", str(error))
         except NoRedactionError as error:
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error))
         except ArchiveError as error:

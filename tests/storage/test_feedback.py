@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import grpc.aio
 import pytest
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
 
 from infertap import v1
 from infertap.query import Query
 from storage.archive import Archive, Interrupt, open_archive
 from storage.asking import Asking
 from storage.feedback import Attaching, Feedback
+from storage.identity import FeedbackRates
 from storage.in_flight import InFlight
 from storage.live import Live
 from storage.numbers import Numbers
@@ -57,12 +60,14 @@ class Served:
             request.page_token = page.next_page_token
 
 
-async def serve(directory: Path, redaction: TextRedaction | None) -> AsyncIterator[Served]:
+async def serve(
+    directory: Path, redaction: TextRedaction | None, rates: FeedbackRates | None = None
+) -> AsyncIterator[Served]:
     archive, numbers, live = open_archive(str(directory / "archive"), 256 << 20), Numbers(), Live()
     asking = Asking()
     server = grpc.aio.server()
     v1.add_RecordServiceServicer_to_server(Records(archive, live, numbers, InFlight(), asking), server)
-    attaching = Attaching(archive, numbers, redaction)
+    attaching = Attaching(archive, numbers, redaction, rates)
     v1.add_FeedbackServiceServicer_to_server(Feedback(archive, attaching, numbers, asking), server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
@@ -319,3 +324,17 @@ async def test_feedback_that_a_record_brings_along(served: Served, making: "Maki
         assert (len(record.feedback), record.feedback_count) == (0, 0)
     page = served.archive.page(Query(), None, 1, Interrupt())
     assert page.records[0].feedback_count == 0
+
+
+async def test_more_than_an_identity_may_give(tmp_path: Path) -> None:
+    """It is told when it may give again, and what there was too much of."""
+    async for served in serve(tmp_path, open_redaction({}), FeedbackRates(1, lambda: 0.0)):
+        await served.attach(v1.Feedback(request_id="r", rating=1))
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await served.attach(v1.Feedback(request_id="r", rating=1))
+        assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert (caught.value.details() or "").endswith("again in 60 s")
+        status, quota = rpc_status.from_call(caught.value), error_details_pb2.QuotaFailure()
+        assert status is not None
+        assert status.details[0].Unpack(quota)
+        assert quota.violations[0].subject == "feedback"
