@@ -31,9 +31,12 @@ class Retaining:
             is_more = False
             try:
                 is_more = await asyncio.to_thread(self.step)
-            except ArchiveError as error:
+            except Exception as error:  # whatever it was, the next step is tried
                 self._numbers.failed_expiries.inc()
-                log_event("retention failed", why=str(error))
+                log_event(
+                    "retention failed",
+                    why=str(error) if isinstance(error, ArchiveError) else type(error).__name__,
+                )
             await asyncio.sleep(_STEP_SECONDS if is_more else _LOOK_SECONDS)
 
     def step(self) -> bool:

@@ -218,7 +218,10 @@ class DuckdbArchive:
 
     def usage(self) -> Usage:
         """See Archive."""
-        return usage_of(self._directory)
+        try:
+            return usage_of(self._directory)
+        except OSError as error:
+            raise ArchiveError(error.strerror or type(error).__name__) from None
 
     def damages(self) -> list[Damage]:
         """See Archive."""

@@ -31,6 +31,8 @@ _FILE: Final = re.compile(r"records-(\d{4}-\d\d-\d\d)(?:-(\d{4,9})\.(\d{1,9}))?\
 _TURN_BYTES: Final = 16 << 20
 _MOST_LOG_BYTES: Final = 128 << 20
 _WAIT_SECONDS: Final = 60.0
+# With every so many files those to come get larger: each costs every query some time, and memory.
+_FEW_PARTS: Final = 50
 
 
 @dataclasses.dataclass(frozen=True, slots=True, order=True)
@@ -226,7 +228,8 @@ class Parts:
 
     def _has_room(self, part: Part) -> bool:
         is_open = part not in self._sealed and self._is_usable(part)
-        return is_open and size_of(part.path) < self._part_bytes
+        grown = 1 + len(self.all) // _FEW_PARTS
+        return is_open and size_of(part.path) < self._part_bytes * grown
 
     def _is_usable(self, part: Part) -> bool:
         return not self._checkpoints.is_broken(part.name)
