@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sidecar.spool import Gap, Spool, Spooled
+from sidecar.spool import Gap, Spool, Spooled, SpoolFull
 
 if TYPE_CHECKING:
     from tests.sidecar.spool.conftest import TriedSpool
@@ -131,3 +131,28 @@ def test_any_mixture(
     assert account.appended == len(sizes)
     assert file_bytes(directory) <= QUOTA
     spool.close()
+
+
+_READER = """
+import sys, time, lmdb
+with lmdb.open(sys.argv[1], max_dbs=8, readonly=True) as env, env.begin() as txn:
+    txn.stat()
+    print("reading", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_dead_reader_is_let_go_when_the_map_is_full(open_spool: OpenSpool, directory: Path) -> None:
+    """A reader that keeps a snapshot fills the map; once it is dead the very next append goes through."""
+    spool = open_spool()
+    spool.add([1])
+    with subprocess.Popen([sys.executable, "-c", _READER, str(directory)], stdout=subprocess.PIPE) as reader:
+        assert reader.stdout is not None
+        assert reader.stdout.readline() == b"reading\n"
+        with pytest.raises(SpoolFull):  # noqa: PT012
+            for number in range(2, 200):
+                spool.add([number], 1 << 20)
+                spool.ack([(1, number)])
+        reader.kill()
+    spool.add([200], 1 << 20)
+    spool.check()
