@@ -91,6 +91,10 @@ bench-redaction: $(STAMP) ## recall and false positives of every class in every 
 bench-recorder: $(STAMP) ## records a second into the durable spool, on one core; the relay beside (2 minutes; BENCH=--brief)
 	@$(BIN)/python -m bench.recorder $(BENCH)
 
+.PHONY: bench-storage
+bench-storage: $(STAMP) ## storage: ingest, and questions at two million records (6 minutes; BENCH=--brief)
+	@$(BIN)/python -m bench.storage $(BENCH)
+
 .PHONY: bench-spool
 bench-spool: $(STAMP) ## the spool: records a second, restart with a GiB, drain of an outage (4 minutes; BENCH=--brief)
 	@$(BIN)/python -m bench.spool $(BENCH)

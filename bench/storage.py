@@ -18,14 +18,14 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
 from bench.processes import await_ports, cpu_us, free_port, memory_mib, started
 from bench.results import Results, Row, Run, medians, this_machine, write
 from bench.storage_senders import BATCH_ENTRIES, DAY_NS, MODELS, USERS, Sent, Spool, send
-from infertap import Client, v1
+from infertap import Client
 
 _OUT: Final = Path("bench/results/storage.json")
 _BRIEF_OUT: Final = Path("build/bench/storage.json")
@@ -35,7 +35,7 @@ _RECORDS: Final = 2_000_000
 _BRIEF_RECORDS: Final = 40_960
 # Encoded ahead of each stretch of sending: memory, beside what a stretch lasts.
 _STRETCH: Final = 204_800
-_ASKED: Final = 40
+_ASKED: Final = 100
 _HOUR_NS: Final = DAY_NS // 24
 # Scenario, metric, the bar, and whether more is better.
 BARS: Final = (
@@ -138,10 +138,10 @@ def _all_cores() -> str:
 def _fill(address: str, spools: Sequence[Spool], records: int) -> list[Sent]:
     """Bring in so many more, in stretches: each is encoded first, then sent as fast as storage takes it."""
     sent = []
-    while records > 0:
+    round_of_batches = BATCH_ENTRIES * len(spools)
+    while records >= round_of_batches:
         stretch = min(records, _STRETCH)
-        count = max(stretch // BATCH_ENTRIES // len(spools), 1)
-        ready = [(spool, list(spool.batches(count))) for spool in spools]
+        ready = [(spool, list(spool.batches(stretch // round_of_batches))) for spool in spools]
         sent.append(asyncio.run(send(address, ready)))
         records -= sent[-1].records
         print(f"{sent[-1].records:,} records, {sent[-1].per_second:,.0f}/s", file=sys.stderr, flush=True)
@@ -200,11 +200,12 @@ def _page(client: Client, rng: random.Random, first_ns: int) -> None:
 
 
 def _stats(client: Client, first_ns: int) -> None:
-    asked = v1.GetStatsRequest(group_by=[v1.GetStatsRequest.MODEL, v1.GetStatsRequest.TIME])
-    asked.bucket.seconds = 3600
-    asked.filter.start_time.FromNanoseconds(first_ns)
-    asked.filter.end_time.FromNanoseconds(first_ns + DAY_NS)
-    client._records.GetStats(asked, timeout=60)
+    client.stats(
+        by=["model", "time"],
+        bucket=timedelta(hours=1),
+        start_time=_time(first_ns),
+        end_time=_time(first_ns + DAY_NS),
+    )
 
 
 def _text(client: Client, rng: random.Random, first_ns: int) -> None:

@@ -98,7 +98,7 @@ def _record(rng: random.Random, start_ns: int) -> v1.Record:
         payload.content_type, payload.sha256 = "application/json", rng.randbytes(32)
     left = RECORD_BYTES - record.ByteSize()
     record.request.data = _text(rng, left // 2 - 8)
-    record.response.data = _text(rng, RECORD_BYTES - record.ByteSize() - 3)
+    record.response.data = _text(rng, RECORD_BYTES - record.ByteSize() - 4)
     return record
 
 
