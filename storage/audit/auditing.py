@@ -119,9 +119,13 @@ class Auditing:
 
     def _close_earlier(self) -> None:
         now_ns = time.time_ns()
-        # Where others write too there is no earlier run: all logs are read as they grow.
-        if self.checkpointing.can_sign and self._lease is None:
-            self.findings.keep(self.checkpointing.close_earlier(now_ns), now_ns)
+        if not self.checkpointing.can_sign:
+            return
+        if self._lease is None:
+            found = self.checkpointing.close_earlier(now_ns)
+        else:  # others write too, so no log is an earlier run's: all are read as they grow
+            found = self.checkpointing.check_signed()
+        self.findings.keep(found, now_ns)
 
     def _make(self) -> None:
         if self.checkpointing.can_sign:

@@ -105,9 +105,9 @@ class Checkpointing:
 
     def close_earlier(self, now_ns: int) -> list[v1.Finding]:
         """State the logs of earlier runs to their ends; what is wrong with them. Raises ArchiveError."""
-        disowned = self._check_signed()
-        if disowned is not None:
-            return [disowned]
+        disowned = self.check_signed()
+        if disowned:
+            return disowned
         growing = self._heads()
         there = {each.log: each for each in self._archive.logs() if each.log not in growing}
         findings = [_truncated(each) for each in self._missing({*there, *growing})]
@@ -119,21 +119,24 @@ class Checkpointing:
         self._state(found)
         return findings
 
-    def _check_signed(self) -> v1.Finding | None:
-        """What is wrong between the log of heads and the latest checkpoints, here and in the directory."""
+    def check_signed(self) -> list[v1.Finding]:
+        """What is wrong between the log of heads and the latest checkpoints, here and in the directory; then
+        nothing is signed any more. Raises ArchiveError.
+        """
         latest = self.latest()
         signed = [_ours([latest.note] if latest is not None else [], self._keys)]
         if self._directory is not None:
             signed.append(_ours(_notes_in(self._directory), self._keys))
+        self.refresh()  # another process may have signed meanwhile; its statements come before its checkpoint
         wrong = [each for each in signed if each is not None and not self._goes_on_from(each)]
         if not wrong:
-            return None
+            return []
         kept = wrong[-1]
         self.refusal = (
             f"a checkpoint of {kept.size} statements was written, and the archive does not go on from it: "
             "an older backup? Signing goes on with a key of another name"
         )
-        return v1.Finding(kind=v1.Finding.TRUNCATED, detail=f"log of heads: {self.refusal}")
+        return [v1.Finding(kind=v1.Finding.TRUNCATED, detail=f"log of heads: {self.refusal}")]
 
     def _goes_on_from(self, checkpoint: Checkpoint) -> bool:
         return checkpoint.size <= len(self._hashes) and self.subtree(0, checkpoint.size) == checkpoint.root

@@ -1,5 +1,6 @@
 """Several storage processes over one archive: one of them signs what all of them wrote."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -92,3 +93,22 @@ def test_what_another_one_drops_is_stated(vault: "Vault") -> None:
     again = signer.sign()
     assert again is not None
     assert again.size == 2
+
+
+def test_one_that_starts_looks_at_what_was_signed(vault: "Vault", tmp_path: Path) -> None:
+    """Also where others write too: an archive that does not go on from a checkpoint is signed by nobody; what
+    another process signs at that moment is no reason.
+    """
+    vault.feed(1, 5)
+    sources = Sources(vault.archive.audit, dict, vault.archive.received, is_shared=True)
+    one, other = (
+        Auditing(sources, Signing([KEY], tmp_path), lambda *_, **__: None, vault.told.append)
+        for _ in range(2)
+    )
+    assert one.sign() is not None
+    assert other.checkpointing.check_signed() == []
+    vault.archive.audit.put("statement", {bytes(8): b"{}"})
+    late = Auditing(sources, Signing([KEY], tmp_path), lambda *_, **__: None, vault.told.append)
+    (finding,) = late.checkpointing.check_signed()
+    assert finding.kind == finding.TRUNCATED
+    assert not late.checkpointing.can_sign
