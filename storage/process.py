@@ -53,6 +53,8 @@ _SERVICES: Final = (
 _MOST_CALLS: Final = 1000
 _DRAIN_SECONDS: Final = 5.0
 _SWEEP_SECONDS: Final = 1.0
+# Between commits to an archive that is shared: each makes new parts of tables, which must be merged.
+_PACE_SECONDS: Final = 0.25
 _OPTIONS: Final = (
     # A batch is a MiB, or one record of up to three.
     ("grpc.max_receive_message_length", 8 << 20),
@@ -92,13 +94,16 @@ class Storage:
         self._in_flight = InFlight()
         self._numbers.watch(self._in_flight)
         self._following: Following | None = None
-        told = self._live
+        told, pace_seconds = self._live, 0.0
         if isinstance(archive, SharedArchive):
             # Whoever stored a record, this tells of it.
             self._following, told = Following(archive, self._live), Live()
+            pace_seconds = _PACE_SECONDS
         self._auditing = _open_auditing(settings, archive, self._numbers)
         check = take_all if self._auditing is None else self._auditing.check
-        self._writer = Writer(archive, told, self._numbers, self._in_flight, check=check)
+        self._writer = Writer(
+            archive, told, self._numbers, self._in_flight, check=check, pace_seconds=pace_seconds
+        )
         self._forgetting = Forgetting()
         self._retaining = Retaining(archive, settings.retention, self._numbers)
         self._admin = Admin(archive, self._forgetting, self._numbers, redaction, settings.archive_disk_bytes)

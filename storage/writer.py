@@ -37,10 +37,13 @@ class Writer:
         in_flight: InFlight,
         *,
         check: Callable[[Sequence[Entry], int], None] = take_all,
+        pace_seconds: float = 0.0,
     ) -> None:
         """`check` is called in the writer's thread with entries about to be kept, and the time; it may
-        raise ArchiveError.
+        raise ArchiveError. Commits that are not full are `pace_seconds` apart, for engines to which each
+        costs more than what is in it.
         """
+        self._pace_seconds = pace_seconds
         self._archive = archive
         self._check = check
         self._in_flight = in_flight
@@ -64,8 +67,11 @@ class Writer:
         """Write, until cancelled."""
         try:
             while True:
+                began = time.monotonic()
                 batches = await self._next()
                 await self._commit(batches)
+                if self._pace_seconds and sum(len(batch) for batch, _ in batches) < _COMMIT_ENTRIES:
+                    await asyncio.sleep(max(began + self._pace_seconds - time.monotonic(), 0))
         finally:
             self._thread.shutdown()
 

@@ -151,7 +151,6 @@ def _settings(location: Location, memory_bytes: int) -> dict[str, Any]:
             "distributed_foreground_insert": 1,
             "optimize_skip_unused_shards": 1,
             "distributed_product_mode": "global",
-            "allow_nondeterministic_mutations": 1,
         }
     return settings
 

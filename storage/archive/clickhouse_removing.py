@@ -19,7 +19,7 @@ from infertap.query import Query
 from storage.archive.clickhouse_conditions import Conditions
 from storage.archive.clickhouse_connection import Connection
 from storage.archive.clickhouse_tables import META, REQUESTS, TOMBSTONES, beneath
-from storage.archive.clickhouse_writing import Writing
+from storage.archive.clickhouse_writing import Writing, deletion_statement
 from storage.archive.interface import ArchiveError, Interrupt
 from storage.archive.ranges import Range, RangeSet
 from storage.archive.removals import (
@@ -35,8 +35,9 @@ from storage.archive.removals import (
 )
 from storage.audit import Deleted
 
-# Records that one step deletes.
-_STEP_RECORDS: Final = 5_000
+# Records that one step deletes: their keys fit into a statement.
+_STEP_RECORDS: Final = 1_500
+_STEP_FEEDBACK: Final = 500
 _MUTATION_SECONDS: Final = 600
 _POLL_SECONDS: Final = 0.05
 _SECOND_NS: Final = 1_000_000_000
@@ -59,10 +60,6 @@ ORDER BY stored_ns, spool_id, sequence LIMIT 1 BY spool_id, sequence LIMIT {most
 """
 _MATCHED: Final = """
 SELECT count(), sum(length(record)) FROM {database}.records FINAL WHERE {where}
-"""
-_GONE: Final = "SELECT spool_id, sequence FROM {database}.tombstones WHERE deleted_ns = {deleted_ns:d}"
-_DELETE: Final = """
-DELETE FROM {table} WHERE (spool_id, sequence) IN ({gone}) AND start_ns >= {first:d} AND start_ns <= {last:d}
 """
 # Of these calls; and of their requests, where no other call has one.
 _FEEDBACK: Final = """
@@ -186,26 +183,36 @@ class Removing:
         deleted = [Deleted(row.tenant, row.spool_id, row.sequence, row.hash, reason) for row in rows]
         self._writing.tell_deleted(deleted, now_ns)
         self._connection.insert("tombstones", TOMBSTONES, [(*row[:5], reason, now_ns) for row in rows])
-        gone = _GONE.format(database=self._database, deleted_ns=now_ns)
         starts = [row.start_ns for row in rows]
         first, last = min(starts), max(starts)
-        feedback = self._delete_feedback(gone, first, last) if reason == BY_REQUEST else 0
-        records = self._beneath("records")
-        self._connection.command(_DELETE.format(table=records, gone=gone, first=first, last=last))
+        feedback = self._delete_feedback(now_ns, first, last) if reason == BY_REQUEST else 0
+        keys = [(row.spool_id, row.sequence) for row in rows]
+        self._connection.command(deletion_statement(self._beneath("records"), keys, first, last))
         return feedback
 
-    def _delete_feedback(self, gone: str, first_ns: int, last_ns: int) -> int:
-        going = f"((spool_id, sequence) IN ({gone}) AND start_ns >= {first_ns:d} AND start_ns <= {last_ns:d})"
-        such = _FEEDBACK.format(database=self._database, going=going)
-        [(count,)] = self._connection.rows(
-            f"SELECT count() FROM {self._database}.feedback FINAL WHERE {such}"
+    def _delete_feedback(self, deleted_ns: int, first_ns: int, last_ns: int) -> int:
+        """Of the calls whose tombstones were just written; returns how much it was."""
+        going = (
+            f"((spool_id, sequence) IN (SELECT spool_id, sequence FROM {self._database}.tombstones "
+            f"WHERE deleted_ns = {deleted_ns:d}) AND start_ns >= {first_ns:d} AND start_ns <= {last_ns:d})"
         )
-        if count:
+        such = _FEEDBACK.format(database=self._database, going=going)
+        rows = self._connection.rows(
+            "SELECT DISTINCT hex(tenant), hex(subject), hex(feedback_id) "
+            f"FROM {self._database}.feedback WHERE {such}"
+        )
+        for begin in range(0, len(rows), _STEP_FEEDBACK):
+            keys = ", ".join(
+                f"(unhex('{tenant}'), unhex('{subject}'), unhex('{feedback_id}'))"
+                for tenant, subject, feedback_id in rows[begin : begin + _STEP_FEEDBACK]
+            )
             # Rewritten at once: there is little of it.
             self._connection.command(
-                f"ALTER TABLE {self._beneath('feedback')} DELETE WHERE {such}", settings={"mutations_sync": 2}
+                f"ALTER TABLE {self._beneath('feedback')} "
+                f"DELETE WHERE (tenant, subject, feedback_id) IN ({keys})",
+                settings={"mutations_sync": 2},
             )
-        return int(count)
+        return len(rows)
 
     def _rewrite(self) -> None:
         """Have the parts rewritten without what was deleted, and wait for it. Raises ArchiveError."""

@@ -68,9 +68,7 @@ SELECT caller, tenant, is_everyone, before_ns FROM {database}.requests
 WHERE caller IN {{callers:Array(String)}}
 """
 _DELETE: Final = """
-DELETE FROM {table} WHERE (spool_id, sequence) IN (SELECT spool_id, sequence FROM {database}.tombstones
-    WHERE spool_id IN ({spools}) AND sequence >= {first} AND sequence <= {last})
-    AND start_ns >= {first_ns} AND start_ns <= {last_ns}
+DELETE FROM {table} WHERE (spool_id, sequence) IN ({keys}) AND start_ns >= {first} AND start_ns <= {last}
 """
 
 
@@ -235,17 +233,8 @@ class Writing:
         buried = {(spool_id, sequence) for spool_id, sequence in rows} & set(map(_key, kept))
         if buried:
             starts = [entry.parsed.timing.start.ToNanoseconds() for entry in kept]
-            self._connection.command(
-                _DELETE.format(
-                    table=f"{self._database}.{beneath('records', self._cluster)}",
-                    database=self._database,
-                    spools=", ".join(f"unhex('{each}')" for each in span.spools),
-                    first=span.first,
-                    last=span.last,
-                    first_ns=min(starts),
-                    last_ns=max(starts),
-                )
-            )
+            table = f"{self._database}.{beneath('records', self._cluster)}"
+            self._connection.command(deletion_statement(table, buried, min(starts), max(starts)))
         return buried
 
     # -- ranges
@@ -274,6 +263,14 @@ def day_of(stored_ns: int) -> str:
     """The ingest day, in UTC: "2026-11-21"."""
     day = datetime.date(1970, 1, 1) + datetime.timedelta(days=stored_ns // _DAY_NS)
     return day.isoformat()
+
+
+def deletion_statement(table: str, keys: Iterable[tuple[bytes, int]], first_ns: int, last_ns: int) -> str:
+    """Deletes records by (spool id, sequence), which started between two times. The keys are written out:
+    each replica runs it by itself, and must not find another answer to a question.
+    """
+    written = ", ".join(f"(unhex('{spool_id.hex()}'), {sequence:d})" for spool_id, sequence in keys)
+    return _DELETE.format(table=table, keys=written, first=first_ns, last=last_ns)
 
 
 def _new_logs() -> TreeLogs:
