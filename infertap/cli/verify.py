@@ -33,6 +33,9 @@ from infertap.verification import (
 _MOST_LINE: Final = 8 << 20
 _MOST_FILE: Final = 1 << 20
 _SHOWN: Final = 100
+_ALONE: Final = (
+    "an older state of the whole archive would hold too: give a --checkpoint that was kept elsewhere"
+)
 
 
 class UnusableError(Exception):
@@ -44,6 +47,8 @@ def run_verify(read: argparse.Namespace) -> int:
     try:
         keys = _trusted(read)
         report = _verify_export(read, keys) if read.export else _verify_storage(read, keys)
+        if keys and not read.checkpoint:
+            report.untold.append(_ALONE)
     except (AuditError, UnusableError) as error:
         return tell(visible(str(error)))
     except OSError as error:
