@@ -3,6 +3,8 @@
 import contextlib
 import random
 import shutil
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -248,3 +250,65 @@ def test_snapshot(archive: Archive, tmp_path: Path, making: "Making") -> None:
     restored.close()
     with archive.snapshot() as files:
         assert len(files) >= 5
+
+
+REMOVER = """
+import sys, threading
+sys.path.insert(0, {root!r})
+from tests.storage.conftest import DAY, Making, NOW
+from infertap.query import Query
+from storage.archive import BY_REQUEST, Interrupt, ModelRule, Retention, open_archive
+making = Making()
+archive = open_archive({place!r}, 256 << 20, disk_bytes=64 << 20)
+first = max((last for _, last in archive.received(b"s" * 16)), default=0) + 1
+
+def remove():
+    while True:
+        archive.delete(Query(path="/deleted"), BY_REQUEST, NOW, Interrupt())
+        archive.expire(Retention(ages=(ModelRule("old", DAY),)), NOW + 100 * DAY)
+        with archive.snapshot():
+            pass
+
+threading.Thread(target=remove, daemon=True).start()
+while True:
+    for kind in ("kept", "old", "kept", "gone"):
+        fields = {{"path": "/deleted" if kind == "gone" else "/v1", "model__name": kind}}
+        archive.append([making.entry(first + n, **fields) for n in range(20)], NOW + first % 5 * DAY)
+        print(first + 19, kind, flush=True)
+        first += 20
+"""
+
+
+def test_killed_while_removing(tmp_path: Path) -> None:
+    """In deletion, expiry or backup: what was told stays received, and kept where it is to be."""
+    root = str(Path(__file__).parents[3])
+    place = str(tmp_path / "archive")
+    kept: set[int] = set()
+    last = 0
+    for turn in range(6):
+        script = REMOVER.format(root=root, place=place)
+        with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as remover:
+            assert remover.stdout is not None
+            for _ in range(10 + 13 * turn):
+                told, kind = remover.stdout.readline().split()
+                last = int(told)
+                if kind == "kept":
+                    kept |= set(range(last - 19, last + 1))
+            remover.kill()
+    archive = open_archive(place, MEMORY)
+    [(first, end)] = archive.received(SPOOL)
+    assert (first, end >= last) == (1, True)
+    found, after = [], None
+    while True:
+        page = archive.page(Query(model="kept"), after, 1000, Interrupt())
+        found += [record.sequence for record in page.records]
+        after = page.after
+        if after is None:
+            break
+    assert len(found) == len(set(found))
+    assert kept <= set(found)
+    assert archive.damages() == []
+    archive.delete(Query(path="/deleted"), BY_REQUEST, NOW, Interrupt())
+    assert archive.matched(Query(path="/deleted"), Interrupt()).records == 0
+    archive.close()
+    assert not (tmp_path / "archive" / "snapshot").exists()

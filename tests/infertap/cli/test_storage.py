@@ -1,0 +1,78 @@
+"""`infertap storage delete | backup | status`, as far as no storage is needed: journeys have one."""
+
+from collections.abc import Iterator
+from concurrent import futures
+
+import grpc
+import pytest
+
+from infertap import v1
+from infertap.cli import main
+
+
+class Admin(v1.AdminServiceServicer):
+    """Counts three calls, and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[v1.DeleteRecordsRequest] = []
+
+    def DeleteRecords(self, request: v1.DeleteRecordsRequest, context: object) -> v1.DeleteRecordsResponse:  # noqa: N802
+        self.asked.append(request)
+        return v1.DeleteRecordsResponse(records=3, feedback=1, record_bytes=7000)
+
+
+@pytest.fixture
+def admin(monkeypatch: pytest.MonkeyPatch) -> Iterator[Admin]:
+    made = Admin()
+    server = grpc.server(futures.ThreadPoolExecutor(2))
+    v1.add_AdminServiceServicer_to_server(made, server)
+    monkeypatch.setenv("INFERTAP_ADDRESS", f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}")
+    server.start()
+    yield made
+    server.stop(0).wait()
+
+
+def test_deletion_says_something(admin: Admin, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without any condition nothing is asked."""
+    assert main(["storage", "delete"]) == 2
+    assert "say which records" in capsys.readouterr().err
+    assert admin.asked == []
+
+
+def test_counted_only(admin: Admin, capsys: pytest.CaptureFixture[str]) -> None:
+    """--dry-run counts, and deletes nothing."""
+    assert main(["storage", "delete", "--model", "iris", "--dry-run"]) == 0
+    assert capsys.readouterr().out == "3 calls, 7,000 bytes, 1 pieces of feedback\n"
+    assert [asked.dry_run for asked in admin.asked] == [True]
+
+
+def test_not_confirmed(
+    admin: Admin, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where nobody can be asked, and where the answer is no, nothing is deleted."""
+    assert main(["storage", "delete", "--model", "iris"]) == 1
+    assert "--yes" in capsys.readouterr().err
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("builtins.input", lambda _: "y")
+    assert main(["storage", "delete", "--model", "iris"]) == 1
+    assert all(asked.dry_run for asked in admin.asked)
+
+
+def test_confirmed(admin: Admin, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With --yes, and where somebody says yes, the same is asked again, to be deleted."""
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("builtins.input", lambda _: "yes")
+    assert main(["storage", "delete", "--model", "iris"]) == 0
+    assert main(["storage", "delete", "--user", "hmac:k:1", "--yes"]) == 0
+    assert [(asked.dry_run, asked.filter.model, asked.filter.user) for asked in admin.asked] == [
+        (True, "iris", ""),
+        (False, "iris", ""),
+        (True, "", "hmac:k:1"),
+        (False, "", "hmac:k:1"),
+    ]
+
+
+def test_what_storage_refuses(admin: Admin, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its words, and exit status 1."""
+    assert main(["storage", "status"]) == 1
+    assert "infertap: " in capsys.readouterr().err
