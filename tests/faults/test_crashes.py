@@ -16,6 +16,7 @@ import pytest
 
 from sidecar.spool.tables import DATA_FILE, require_sound
 from tests.faults import spool_writer, writes
+from tests.faults.killing import await_note, kill_whole
 from tests.faults.settling import settle
 from tests.faults.tools import require
 
@@ -27,6 +28,7 @@ pytestmark = pytest.mark.faults
 
 KILLS = 500
 CUTS = 600
+CLIENTS = 3
 
 
 @contextlib.contextmanager
@@ -98,18 +100,14 @@ def test_sidecar_killed_in_parts_and_whole_under_load_loses_nothing_that_was_ack
     unseen = 0
     for turn in range(6):
         sidecar = start_sidecar(calls.model, **settings)
-        with calls.under_way(sidecar, is_killed=True):
+        with calls.under_way(sidecar, CLIENTS, is_killed=True):
             calls.await_answers(100)
+            noted = await_note(sidecar, calls) - CLIENTS
             if turn % 3 < 2:
                 os.kill(sidecar.pid(("recorder", "relay 0")[turn % 3]), signal.SIGKILL)
-            before = len(calls.begun)
-            time.sleep(0.2 * turn)
-            children = [sidecar.pid("relay 0"), sidecar.pid("recorder")]
-            for pid in (sidecar.process.pid, *children):
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            sidecar.process.wait()
-        unseen += len(calls.begun) - before
+                time.sleep(0.2 * turn)
+            kill_whole(sidecar)
+        unseen += len(calls.begun) - noted
     sidecar = start_sidecar(calls.model, **settings)
     calls.make(sidecar, 50)
     settle(sidecar, storage, calls, unseen=unseen)

@@ -48,7 +48,8 @@ class Refusing(v1.IngestServiceServicer):
 def refusing() -> Iterator[str]:
     """Its address."""
     loop = asyncio.new_event_loop()
-    threading.Thread(target=loop.run_forever, daemon=True).start()
+    running = threading.Thread(target=loop.run_forever)
+    running.start()
 
     async def start() -> tuple[grpc.aio.Server, int]:
         server = grpc.aio.server()
@@ -61,6 +62,8 @@ def refusing() -> Iterator[str]:
     yield f"127.0.0.1:{port}"
     asyncio.run_coroutine_threadsafe(server.stop(None), loop).result(30)
     loop.call_soon_threadsafe(loop.stop)
+    running.join(30)
+    loop.close()
 
 
 def letters(sidecar: "Sidecar", capsys: pytest.CaptureFixture[str]) -> dict[int, str]:

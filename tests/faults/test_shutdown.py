@@ -1,7 +1,6 @@
 """Shutdown: SIGTERM while calls pass and answers stream, and a grace period that ends before it is done."""
 
 import contextlib
-import os
 import signal
 from collections.abc import Callable
 from concurrent import futures
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.faults.killing import await_note, kill_whole
 from tests.faults.settling import settle
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     StartStorage = Callable[..., Storage]
 
 pytestmark = pytest.mark.faults
+
+CLIENTS = 3
 
 
 def leave(calls: "Calls", sidecar: "Sidecar") -> None:
@@ -64,17 +66,13 @@ def test_grace_that_expires_is_as_a_crash_and_the_next_start_closes_the_books(
     unseen = 0
     for _ in range(2):
         sidecar = start_sidecar(calls.model, **settings, drain_delay_seconds="30")
-        with calls.under_way(sidecar, is_killed=True, pause=0.001):
+        with calls.under_way(sidecar, CLIENTS, 0.001, is_killed=True):
             sidecar.await_account(lambda each: each["hand_over"]["appended"] > 200)
             sidecar.process.send_signal(signal.SIGTERM)
             calls.await_answers(200)
-            before = len(calls.begun)
-            calls.await_answers(50)
-            for pid in (sidecar.process.pid, sidecar.pid("relay 0"), sidecar.pid("recorder")):
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            sidecar.process.wait()
-        unseen += len(calls.begun) - before
+            noted = await_note(sidecar, calls) - CLIENTS
+            kill_whole(sidecar)
+        unseen += len(calls.begun) - noted
     storage = start_storage()
     link.storage = storage.address
     sidecar = start_sidecar(calls.model, **settings)
