@@ -34,7 +34,9 @@ class Part:
 def struct(parts: Iterable[Part]) -> Kind:
     """A message as a struct; null where it is absent."""
     members, read = _struct(parts)
-    return Kind(members, lambda message, name: read(getattr(message, name)) if message.HasField(name) else None)
+    return Kind(
+        members, lambda message, name: read(getattr(message, name)) if message.HasField(name) else None
+    )
 
 
 def structs(parts: Iterable[Part]) -> Kind:

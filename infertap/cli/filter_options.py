@@ -39,9 +39,9 @@ def add_filters(parser: argparse.ArgumentParser) -> None:
     """Add an option for each field of a filter."""
     group = parser.add_argument_group("which records")
     group.add_argument(
-        "--since", type=read_time, metavar="TIME", help="2026-01-31T12:00:00Z, or ago: 15m, 2h, 1d"
+        "--since", action=_Time, metavar="TIME", help="2026-01-31T12:00:00Z, or ago: 15m, 2h, 1d"
     )
-    group.add_argument("--until", type=read_time, metavar="TIME", help="the same; not itself included")
+    group.add_argument("--until", action=_Time, metavar="TIME", help="the same; not itself included")
     group.add_argument("--model", metavar="NAME")
     group.add_argument("--model-version", metavar="VERSION")
     group.add_argument("--state", action="append", choices=_STATES, help="may be given more than once")
@@ -55,6 +55,23 @@ def add_filters(parser: argparse.ArgumentParser) -> None:
     _add_callers(group)
     _add_answers(group)
     _add_feedback(group)
+
+
+class _Time(argparse.Action):
+    """Keeps what was typed beside the time that it means, as `since_typed`."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,  # noqa: ARG002
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,  # noqa: ARG002
+    ) -> None:
+        try:
+            setattr(namespace, self.dest, read_time(values))
+        except argparse.ArgumentTypeError as error:
+            raise argparse.ArgumentError(self, str(error)) from None
+        setattr(namespace, f"{self.dest}_typed", values)
 
 
 def _add_callers(group: argparse._ArgumentGroup) -> None:

@@ -17,6 +17,7 @@ examples:
   infertap records list --state failed --since 1h
   infertap records get 01a1fca6-3690-7b75-982b-979712d2d16f
   infertap records tail --model iris --json
+  infertap records export --since 7d --format parquet --out calls
   infertap stats --by model,time --bucket 1h --since 1d
   infertap feedback add --request-id checkout-17 --thumb down --comment "wrong price"
   INFERTAP_UPSTREAM=127.0.0.1:8000 infertap sidecar
@@ -101,6 +102,10 @@ def _run_asking(read: argparse.Namespace) -> int:
         from infertap.cli.stats import run_stats  # noqa: PLC0415
 
         return run_stats(read)
+    if read.action == "export":
+        from infertap.cli.export import run_export  # noqa: PLC0415
+
+        return run_export(read)
     from infertap.cli.records import run_records  # noqa: PLC0415
 
     return run_records(read)

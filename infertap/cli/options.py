@@ -5,6 +5,7 @@ import json
 from typing import Any, Final
 
 from infertap.cli.filter_options import add_filters, read_duration, read_time
+from infertap.settings import size_bytes
 
 _DIMENSIONS: Final = (
     "model",
@@ -19,6 +20,7 @@ _DIMENSIONS: Final = (
     "application_version",
     "time",
 )
+_FORMATS: Final = ("parquet", "jsonl", "delta", "openai-jsonl", "preference-jsonl")
 
 
 def add_records(parser: argparse.ArgumentParser) -> None:
@@ -41,6 +43,7 @@ def add_records(parser: argparse.ArgumentParser) -> None:
     add_common(tailing)
     add_filters(tailing)
     tailing.add_argument("--backlog", type=_backlog, default=10, metavar="N", help="begin with so many (10)")
+    _add_export(actions.add_parser("export", help="all records that match, to files; run again it goes on"))
 
 
 def add_stats(parser: argparse.ArgumentParser) -> None:
@@ -94,6 +97,18 @@ def _add_subject(parser: argparse.ArgumentParser, *, required: bool) -> None:
     subject.add_argument("--request-id", default="", metavar="ID")
 
 
+def _add_export(parser: argparse.ArgumentParser) -> None:
+    add_common(parser)
+    add_filters(parser)
+    parser.add_argument("--format", choices=_FORMATS, default="parquet", help="parquet, if none is given")
+    parser.add_argument(
+        "--out", required=True, metavar="PLACE", help="a directory of its own, or s3://BUCKET/FOLDER"
+    )
+    parser.add_argument(
+        "--part-bytes", type=_size, metavar="SIZE", help="how large a file becomes, about (256MiB)"
+    )
+
+
 _ADDRESS: Final = (
     "storage or a sidecar's API, tls:HOST:PORT with TLS; else INFERTAP_ADDRESS, else 127.0.0.1:9903"
 )
@@ -111,6 +126,13 @@ def add_common(parser: argparse.ArgumentParser, address: str = _ADDRESS) -> None
     access.add_argument("--server-name", metavar="NAME", help="in the server's certificate, if not the host")
     access.add_argument("--token-file", metavar="FILE", help="the token that is shown")
     parser.add_argument("--json", action="store_true", help="a JSON object for each record")
+
+
+def _size(text: str) -> int:
+    try:
+        return size_bytes(1 << 10, 1 << 40)(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{error}, not {text!r}") from None
 
 
 def _positive(text: str) -> int:

@@ -30,7 +30,11 @@ class Progress:
 
     def add(self, count: int = 1) -> None:
         """So many more are done."""
-        self._done += count
+        self.reach(self._done + count, self._total)
+
+    def reach(self, done: int, total: int) -> None:
+        """So many are done now, of so many."""
+        self._done, self._total = done, total
         if self._is_shown and (now := time.monotonic()) >= self._next:
             self._next = now + _EVERY_SECONDS
             self._stream.write(f"\r\x1b[K{self.line()}")

@@ -43,11 +43,11 @@ if TYPE_CHECKING:
 class AsyncClient:
     """One connection to where records are served, for the tasks of one loop. All methods raise ClientError.
 
-        >>> async def latest():
-        ...     async with AsyncClient(address) as client:
-        ...         return [record.model.name async for record in client.list(limit=2)]
-        >>> asyncio.run(latest())
-        ['iris', 'iris']
+    >>> async def latest():
+    ...     async with AsyncClient(address) as client:
+    ...         return [record.model.name async for record in client.list(limit=2)]
+    >>> asyncio.run(latest())
+    ['iris', 'iris']
     """
 
     def __init__(
@@ -128,9 +128,10 @@ class AsyncClient:
                 async for record in call:
                     has_begun = True
                     yield record
-                return
             except grpc.RpcError as error:
                 await self._wait(error, None if has_begun else trying)
+            else:
+                return
             finally:
                 call.cancel()
 
@@ -154,11 +155,12 @@ class AsyncClient:
                     trying.progressed(time.monotonic())
                     request.resume_token = batch.resume_token or request.resume_token
                     yield batch
-                return
             except grpc.RpcError as error:
                 # The stream's own time is up: not a failure where it brought something.
                 if not (has_come and error.code() is grpc.StatusCode.DEADLINE_EXCEEDED):
                     await self._wait(error, trying)
+            else:
+                return
             finally:
                 call.cancel()
 

@@ -85,8 +85,8 @@ class Client:
     def get(self, call_id: str, *, fields: Iterable[str] = ()) -> v1.Record:
         """The record of a call, or only some of its `fields`; raises ClientError.
 
-            >>> client.get(call_id, fields=["path"]).path
-            '/v2/models/iris/infer'
+        >>> client.get(call_id, fields=["path"]).path
+        '/v2/models/iris/infer'
         """
         record: v1.Record = self._ask(self._records.GetRecord, get_request(call_id, fields))
         return record
@@ -147,9 +147,10 @@ class Client:
                 for record in call:
                     has_begun = True
                     yield record
-                return
             except grpc.RpcError as error:
                 self._wait(error, None if has_begun else trying)
+            else:
+                return
             finally:
                 call.cancel()
 
@@ -180,11 +181,12 @@ class Client:
                     trying.progressed(time.monotonic())
                     request.resume_token = batch.resume_token or request.resume_token
                     yield batch
-                return
             except grpc.RpcError as error:
                 # The stream's own time is up: not a failure where it brought something.
                 if not (has_come and error.code() is grpc.StatusCode.DEADLINE_EXCEEDED):
                     self._wait(error, trying)
+            else:
+                return
             finally:
                 call.cancel()
 
@@ -219,8 +221,8 @@ class Client:
     ) -> "pandas.DataFrame":
         """As `to_arrow`, for pandas, which must be installed too; raises ClientError.
 
-            >>> client.to_pandas(columns=["model", "duration_us"])["duration_us"].max().item()
-            2500
+        >>> client.to_pandas(columns=["model", "duration_us"])["duration_us"].max().item()
+        2500
         """
         gathering = Gathering(columns, limit, is_for_pandas=True)
         for batch in self.export(filter, fields=gathering.fields, **conditions):
@@ -257,7 +259,7 @@ class Client:
         `said` is what `infertap.feedback.make_feedback` takes. The answer tells the calls that it belongs to.
         A `feedback_id` of one's own makes it safe to send again.
 
-            >>> told = client.feedback(call_id=call_id, rating=4, labels=["late"], ground_truth={"is": "setosa"})
+            >>> told = client.feedback(call_id=call_id, rating=4, ground_truth={"is": "setosa"})
             >>> list(told.call_ids) == [call_id]
             True
         """

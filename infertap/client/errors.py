@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 import grpc
 
@@ -47,24 +47,29 @@ def translating(address: str) -> Iterator[None]:
 def translated(error: Any, address: str) -> ClientError:
     """The client's error for one of gRPC, of either of its interfaces."""
     code, details = error.code(), error.details() or ""
-    match code:
-        case grpc.StatusCode.NOT_FOUND:
-            return RecordNotFoundError(details)
-        case grpc.StatusCode.INVALID_ARGUMENT:
-            return InvalidRequestError(details)
-        case grpc.StatusCode.UNIMPLEMENTED:
-            return ClientError(f"{address}: {details}; feedback is kept by storage (port 9903)")
-        case grpc.StatusCode.UNAUTHENTICATED:
-            return NotAllowedError(
-                f"{address} does not know this token or certificate, or none was shown (INFERTAP_TOKEN_FILE)"
-            )
-        case grpc.StatusCode.PERMISSION_DENIED:
-            return NotAllowedError(f"{address}: {details}")
-        case grpc.StatusCode.UNAVAILABLE:
-            return UnreachableError(
-                f"no records to be had at {address}: is it storage (port 9903) or a sidecar's API (9901),"
-                f" and does it speak TLS (tls:HOST:PORT)? ({details})"
-            )
-        case grpc.StatusCode.DEADLINE_EXCEEDED:
-            return UnreachableError(f"{address} did not answer in time; ask for less, or wait longer")
-    return ClientError(f"{address}: {code.name}: {details}")
+    kind, said = _SAID.get(code, (ClientError, "{address}: {code}: {details}"))
+    return kind(said.format(address=address, code=code.name, details=details))
+
+
+_SAID: Final[dict[grpc.StatusCode, tuple[type[ClientError], str]]] = {
+    grpc.StatusCode.NOT_FOUND: (RecordNotFoundError, "{details}"),
+    grpc.StatusCode.INVALID_ARGUMENT: (InvalidRequestError, "{details}"),
+    grpc.StatusCode.UNIMPLEMENTED: (
+        ClientError,
+        "{address}: {details}; feedback is kept by storage (port 9903)",
+    ),
+    grpc.StatusCode.UNAUTHENTICATED: (
+        NotAllowedError,
+        "{address} does not know this token or certificate, or none was shown (INFERTAP_TOKEN_FILE)",
+    ),
+    grpc.StatusCode.PERMISSION_DENIED: (NotAllowedError, "{address}: {details}"),
+    grpc.StatusCode.UNAVAILABLE: (
+        UnreachableError,
+        "no records to be had at {address}: is it storage (port 9903) or a sidecar's API (9901),"
+        " and does it speak TLS (tls:HOST:PORT)? ({details})",
+    ),
+    grpc.StatusCode.DEADLINE_EXCEEDED: (
+        UnreachableError,
+        "{address} did not answer in time; ask for less, or wait longer",
+    ),
+}

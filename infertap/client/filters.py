@@ -1,7 +1,7 @@
 """Filters: what the arguments of a client mean, as messages of the contract. Pure.
 
-Times also as datetime, durations as timedelta, enums by name, ranges as two numbers. Whatever is nothing for its
-field is an InvalidRequestError that names the field, before anything is sent.
+Times also as datetime, durations as timedelta, enums by name, ranges as two numbers. Whatever is nothing for
+its field is an InvalidRequestError that names the field, before anything is sent.
 """
 
 from datetime import UTC, datetime, timedelta

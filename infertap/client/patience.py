@@ -1,8 +1,8 @@
 """Patience: how often something is asked again, and when it is given up. The clock is an argument.
 
-Only what may be asked twice is: reads, and feedback, whose pieces have ids. Asked again is what failed because
-nobody was there (UNAVAILABLE), after 0.1 s, 0.2 s, 0.4 s, ..., each up to a half shorter so that clients of one
-storage don't come back together; never beyond the deadline.
+Only what may be asked twice is: reads, and feedback, whose pieces have ids. Asked again is what failed
+because nobody was there (UNAVAILABLE), after 0.1 s, 0.2 s, 0.4 s, ..., each up to a half shorter so that
+clients of one storage don't come back together; never beyond the deadline.
 """
 
 import random

@@ -1,4 +1,4 @@
-"""Reaching: where both clients ask, and how they are let in. Touches the environment and the files it names."""
+"""Reaching: where both clients ask, and how they are let in. Touches the environment and files it names."""
 
 import os
 from typing import Any, Final
@@ -25,4 +25,4 @@ def connection_of(address: str | None, **access: str | None) -> tuple[str, Conne
     """The address, `address` or else the environment's, and how to reach it; raises ClientError."""
     chosen = address or os.environ.get(ADDRESS_SETTING) or DEFAULT_ADDRESS
     with translating(chosen):
-        return chosen, Connection.of(chosen, **access)
+        return chosen, Connection.of(chosen, os.environ, **access)

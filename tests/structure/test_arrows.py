@@ -18,7 +18,10 @@ ARROWS = {
     "infertap.verification": set(),
     "infertap.audit": {"infertap.connection", "infertap.v1", "infertap.verification"},
     "infertap.connection": {"infertap.setting_files", "infertap.settings"},
+    "infertap.arrow": {"infertap.v1"},
+    "infertap.export": {"infertap.arrow", "infertap.client", "infertap.v1"},
     "infertap.client": {
+        "infertap.arrow",
         "infertap.connection",
         "infertap.feedback",
         "infertap.v1",

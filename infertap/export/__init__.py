@@ -1,0 +1,8 @@
+"""Export: records as files for analysis and training: Parquet, JSON Lines, Delta, chats, preferences."""
+
+from infertap.export.errors import ExportError
+from infertap.export.formats import DEFAULT_PART_BYTES, FORMATS
+from infertap.export.running import export_records
+from infertap.export.state import STATE_NAME, State
+
+__all__ = ["DEFAULT_PART_BYTES", "FORMATS", "STATE_NAME", "ExportError", "State", "export_records"]
