@@ -21,8 +21,8 @@ usage: python -m storage [--help]
        python -m storage restore BACKUP [ARCHIVE]
 
 Keeps the records of sidecars and serves them; `migrate` makes the tables of a ClickHouse archive, `restore`
-an archive of a backup. `infertap storage delete | backup | status` ask one that runs. Settings are environment
-variables:
+an archive of a backup. `infertap storage delete | backup | status` ask one that runs. Settings are in the
+environment:
 """
 
 
