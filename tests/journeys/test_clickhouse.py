@@ -1,5 +1,7 @@
 """Journey: several storages over one ClickHouse, behind one address: nothing lost, nothing twice."""
 
+import contextlib
+import json
 import os
 import socket
 import subprocess
@@ -14,6 +16,9 @@ import httpx
 import pytest
 
 from infertap import Client, v1
+from infertap.cli import main
+from storage.archive.clickhouse_connection import Connection
+from storage.archive.clickhouse_location import read_location
 from tests.journeys.conftest import await_true
 from tests.storage.archive.clickhouse_process import PASSWORD, USER, ClickhouseServer, running_server
 from tests.storage.conftest import Making
@@ -57,7 +62,7 @@ def server(tmp_path: Path) -> Iterator[ClickhouseServer]:
 @pytest.fixture
 def start_one(
     server: ClickhouseServer, tmp_path: Path, start_storage: "Callable[..., Storage]"
-) -> "Callable[[], Storage]":
+) -> "Callable[..., Storage]":
     """Starts storages over the same tables, which the command has made; the password comes from a file."""
     password = tmp_path / "password"
     password.write_text(PASSWORD + "\n")
@@ -71,7 +76,7 @@ def start_one(
         )
         assert done.returncode == 0, done.stderr
         assert said in done.stdout
-    return lambda: start_storage(place, archive_password_file=str(password))
+    return lambda **settings: start_storage(place, archive_password_file=str(password), **settings)
 
 
 def test_reconnects_to_another_storage(
@@ -160,3 +165,53 @@ def test_tail_over_storages(
         while len(heard) < 31:
             heard.append(next(tail).request_id)
     assert sorted(heard) == sorted(f"call-{each}" for each in range(31))
+
+
+def test_signed_and_verified(
+    server: ClickhouseServer,
+    start_one: "Callable[..., Storage]",
+    start_model: "StartModel",
+    start_sidecar: "StartSidecar",
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """What several storages took is signed by one of them, and verified; what was deleted leaves a tombstone,
+    and an edit in the database is named by its sequence.
+    """
+
+    def run(*arguments: str) -> tuple[int, str]:
+        status = main(list(arguments))
+        return status, capsys.readouterr().out
+
+    key = str(tmp_path / "key")
+    public = run("audit", "key", key, "--name", "storage.example/test")[1].strip()
+    storages = [start_one(audit_key_file=key) for _ in range(2)]
+    model = start_model(answer)
+    for number, storage in enumerate(storages):
+        sidecar = start_sidecar(model.address, storage=storage.address)
+        call(sidecar, range(20 * number, 20 * number + 20))
+        storage.await_records(20 * number + 20)
+        assert sidecar.stop() == 0
+    deleting = ["storage", "delete", "--address", storages[0].address, "--request-id", "call-7", "--yes"]
+    assert main(deleting) == 0
+    capsys.readouterr()
+    assert [storage.stop() for storage in storages] == [0, 0]
+    storage = start_one(audit_key_file=key)
+    verify = ["verify", "--address", storage.address, "--key", public]
+    status, said = run(*verify)
+    assert status == 0, said
+    assert "looked at: 40 records, 1 tombstones, 0 gaps, 1 deletions, 2 spools" in said
+    place = f"clickhouse://{USER}@127.0.0.1:{server.port}/records"
+    with contextlib.closing(
+        Connection(read_location(place, str(tmp_path / "password")), 1 << 28)
+    ) as connection:
+        connection.command(
+            "ALTER TABLE records.records UPDATE record = replaceAll(record, 'GET', 'PUT') "
+            "WHERE request_id = 'call-31'",
+            settings={"mutations_sync": 2},
+        )
+    status, said = run(*verify, "--json")
+    assert status == 1
+    (finding,) = json.loads(said)["findings"]
+    assert (finding["wrong"], finding["first"], finding["last"]) == ("edited", 12, 12)
+    assert storage.stop() == 0
