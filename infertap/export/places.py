@@ -2,7 +2,8 @@
 
 Promises: a file appears whole or not at all, also where the machine dies (local: written beside it, fsync,
 rename; object store: an upload in parts, which only its completion makes an object). Touches the directory,
-or what `pyarrow.fs` reaches by its URI, with the keys and endpoints of its environment (AWS_ACCESS_KEY_ID, ...).
+or what `pyarrow.fs` reaches by its URI, with the keys and endpoints of its environment
+(AWS_ACCESS_KEY_ID, ...).
 """
 
 import fcntl

@@ -22,6 +22,10 @@ class RecordsServer(v1.RecordServiceServicer, v1.FeedbackServiceServicer):
         self.most = 1000
         # Set where every request is to fail.
         self.fails_with: tuple[grpc.StatusCode, str] | None = None
+        # So many requests fail before one is answered.
+        self.failures = 0
+        # An export breaks off after so many records.
+        self.breaks_after: int | None = None
         self.tail_has_ended = threading.Event()
         self._server = grpc.server(futures.ThreadPoolExecutor(4))
         v1.add_RecordServiceServicer_to_server(self, self._server)
@@ -35,6 +39,9 @@ class RecordsServer(v1.RecordServiceServicer, v1.FeedbackServiceServicer):
         self.requests.append(copy)
         if self.fails_with is not None:
             context.abort(*self.fails_with)
+        if self.failures:
+            self.failures -= 1
+            context.abort(grpc.StatusCode.UNAVAILABLE, "not yet")
 
     def GetRecord(  # noqa: N802
         self, request: v1.GetRecordRequest, context: grpc.ServicerContext
@@ -69,6 +76,22 @@ class RecordsServer(v1.RecordServiceServicer, v1.FeedbackServiceServicer):
         context.add_callback(self.tail_has_ended.set)
         yield from self.records[-request.backlog :] if request.backlog else []
         self.tail_has_ended.wait(30)
+
+    def ExportRecords(  # noqa: N802
+        self, request: v1.ExportRecordsRequest, context: grpc.ServicerContext
+    ) -> Iterator[v1.ExportRecordsResponse]:
+        """Ten records in each answer; a token is how many were given."""
+        self._asked(request, context)
+        start = int(request.resume_token or 0)
+        for first in range(start, len(self.records), 10):
+            if self.breaks_after is not None and first >= self.breaks_after:
+                self.breaks_after = None
+                context.abort(grpc.StatusCode.UNAVAILABLE, "gone")
+            batch = self.records[first : first + 10]
+            answer = v1.ExportRecordsResponse(records=batch, resume_token=str(first + len(batch)))
+            if first == start:
+                answer.total = len(self.records)
+            yield answer
 
     def AttachFeedback(  # noqa: N802
         self, request: v1.AttachFeedbackRequest, context: grpc.ServicerContext
