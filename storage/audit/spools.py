@@ -185,6 +185,9 @@ class Spools:
     def _complete(self, spool: v1.Spool, quarantining: set[tuple[str, str, str]], now_ns: int) -> None:
         received = self._received(spool.spool_id)
         spool.received = _count(received)
+        # What came since the heartbeat is pending no more.
+        absent = spool.next_sequence - 1 - _count(_below(received, spool.next_sequence))
+        spool.pending = min(spool.pending, max(absent, 0))
         # The next sequence is not known of a sidecar that sends no heartbeats.
         end = max(spool.next_sequence - 1, max((last for _, last in received), default=0))
         spool.missing = max(end - spool.received - spool.pending - spool.dead_lettered, 0)
@@ -218,6 +221,13 @@ def _place(spool: v1.Spool) -> tuple[str, str, str]:
 
 def _count(ranges: Iterable[Range]) -> int:
     return sum(last - first + 1 for first, last in ranges)
+
+
+def _below(ranges: Iterable[Range], end: int) -> Iterator[Range]:
+    """The parts of ranges below `end`."""
+    for first, last in ranges:
+        if first < end:
+            yield first, min(last, end - 1)
 
 
 def _holes(ranges: Sequence[Range]) -> Iterator[Range]:

@@ -168,3 +168,17 @@ def test_long_names_are_cut(vault: "Vault") -> None:
     vault.auditing.spools.connected(hello(pod="p" * 1_000_000), "", NOW)
     (spool,) = vault.auditing.spools.listed(None, NOW)
     assert len(spool.pod) == 253
+
+
+def test_what_came_since_the_heartbeat_is_not_unsent(vault: "Vault") -> None:
+    """Heartbeats come every ten seconds, records at once: only what never came counts as lost."""
+    spools = vault.auditing.spools
+    spools.connected(hello(), "", NOW)
+    spools.heard(SPOOL, v1.Heartbeat(next_sequence=11, pending=8), NOW)
+    vault.feed(1, 6)
+    spools.disconnected(SPOOL, NOW)
+    (spool,) = spools.listed(None, NOW + 2 * MINUTE)
+    assert (spool.received, spool.pending, spool.missing) == (6, 4, 0)
+    vault.feed(7, 15)
+    (spool,) = spools.listed(None, NOW + 2 * MINUTE)
+    assert (spool.received, spool.pending, spool.missing) == (15, 0, 0)
