@@ -145,7 +145,7 @@ clickhouse: $(CLICKHOUSE)
 
 .PHONY: test-clickhouse
 test-clickhouse: $(STAMP) $(CLICKHOUSE) ## the ClickHouse engine on a real one (installs it, 900 MB; two minutes)
-	@$(BIN)/python -m pytest -q -m clickhouse tests
+	@$(BIN)/python -m pytest -q -m clickhouse --timeout 300 tests
 
 .PHONY: test-protobuf
 test-protobuf: $(STAMP) ## load the generated code on protobuf 6 and on 7

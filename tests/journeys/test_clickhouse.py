@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -116,13 +117,24 @@ def test_reconnects_to_another_storage(
     assert (sidecar.stop(), second.stop()) == (0, 0)
 
 
+def chained(count: int) -> list[v1.Entry]:
+    """So many records of one spool, each with the hash of the one before."""
+    entries, previous = [], bytes(32)
+    for sequence in range(1, count + 1):
+        entry = Making().sent(sequence)
+        sent = entry.record
+        sent.previous_hash = previous
+        sealed = previous + sequence.to_bytes(8, "big") + sent.salt + sent.record
+        previous = sha256(sealed).digest()
+        entries.append(entry)
+    return entries
+
+
 def test_duplicates_to_both_at_once(start_one: "Callable[[], Storage]") -> None:
     """The same batches sent to two storages at once: both acknowledge all, each record is there once."""
     storages = [start_one(), start_one()]
-    making = Making()
-    batches = [
-        v1.Batch(entries=[making.sent(first + number) for number in range(50)]) for first in range(1, 501, 50)
-    ]
+    entries = chained(500)
+    batches = [v1.Batch(entries=entries[first : first + 50]) for first in range(0, 500, 50)]
     begin = threading.Barrier(2)
     acked: list[set[int]] = [set(), set()]
 
