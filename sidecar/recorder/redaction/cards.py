@@ -1,116 +1,79 @@
-"""Cards: numbers of payment cards within runs of digits, which single spaces or dashes may group.
+"""Cards: numbers of payment cards among digits, which single spaces or dashes may group.
 
-Pure. A table of numbers is a run too, a megabyte long: there each group may begin a card. So check digits
-are computed for all windows at once: a long integer is a row of lanes, a byte each, one for each digit, and
-to add two such integers adds lane by lane, at the speed of C. What a lane holds stays below 256.
-
-    digit    4   1   1   1   ...   lane e: Luhn's sum over the window of so many digits that ends with digit e
+Pure. Luhn's sum is computed for all windows of a text at once, in lanes (`digit_lanes`): lane e holds that
+over the window of so many digits that ends with digit e.
 """
 
 import re
 from collections.abc import Iterator
 from typing import Final
 
-from sidecar.recorder.redaction.checks import DOUBLED, PLAIN, is_card_number
+from sidecar.recorder.redaction.checks import DOUBLED, PLAIN, is_card_number, is_issued
+from sidecar.recorder.redaction.digit_lanes import BEGIN, END, NO_DIGIT, UNMARKED, bit, lanes, less, windows
 
 _SHORTEST: Final = 13
 _LONGEST: Final = 19
-# Some two hundred groups.
-_LONG_ROW: Final = 1 << 10
-# Groups side by side that are long enough for a card's.
-_STRETCH: Final = re.compile(rb"(?<![0-9])(?:[0-9]{3,}+(?:[ -][0-9]{3,}+)++|[0-9]{13,19}+)(?![0-9])")
 _SEPARATORS: Final = b" -"
-_SEPARATED: Final = bytes(each in _SEPARATORS for each in range(256))
-# Added to the first and to the last digit of a group.
-_FIRST: Final = 0x40
-_LAST: Final = 0x80
-_UNMARKED: Final = bytes(0x30 | each & 0x0F for each in range(256))
-_ONCE: Final = _UNMARKED.translate(PLAIN)
-_TWICE: Final = _UNMARKED.translate(DOUBLED)
-_BEGINS: Final = bytes(bool(each & _FIRST) for each in range(256))
+_ONCE: Final = UNMARKED.translate(PLAIN)
+_TWICE: Final = UNMARKED.translate(DOUBLED)
 # With what the numbers of some issuer begin.
-_BEGINS_CARD: Final = bytes(each ^ _FIRST in b"23456" for each in range(256))
-_ENDS: Final = bytes(bool(each & _LAST) for each in range(256))
+_BEGINS: Final = bytes(each >> BEGIN & 1 and 2 <= each & 0x0F <= 6 for each in range(256))
 # Sums that say that the check digit is right. What is no window has the last value.
 _RIGHT: Final = bytes(each % 10 == 0 for each in range(255)) + b"\0"
 _NO_WINDOW: Final = 255
 _find_right: Final = re.compile(b"\1").finditer
 
 
-def card_spans(candidate: bytes) -> Iterator[tuple[int, int]]:
-    """Card numbers within digits that single spaces or dashes group: each begins and ends with a group.
+def card_spans(text: bytes, place: int = 0) -> Iterator[tuple[int, int]]:
+    """Where card numbers are in `text` from `place` on: each begins and ends with a group of at least three
+    digits, and stands alone, a fraction of a number being none.
 
-    Where a longer and a shorter one begin alike both are told: what follows the longer may rule it out. A
-    long row is a table rather, where one of ten windows is right by chance: all of it is told, if one is.
+    Where a longer and a shorter one begin alike both are told.
     """
-    if candidate.isdigit() and len(candidate) <= _LONGEST:  # as most are
-        if is_card_number(candidate):
-            yield 0, len(candidate)
+    if len(text) <= _LONGEST and text.isdigit() and not place:  # as most are
+        if is_card_number(text):
+            yield 0, len(text)
         return
-    for stretch in _STRETCH.finditer(candidate):
-        first, last = stretch.span()
-        if last - first > _LONG_ROW:
-            if next(_of_stretch(stretch[0]), None) is not None:
-                yield first, last
-            continue
-        for start, end in _of_stretch(stretch[0]):
-            yield first + start, first + end
-
-
-def _of_stretch(stretch: bytes) -> Iterator[tuple[int, int]]:
-    if stretch.isdigit():
-        if is_card_number(stretch):
-            yield 0, len(stretch)
-        return
-    marked = _marked(stretch)
-    digits, begins = marked.translate(_UNMARKED), marked.translate(_BEGINS)
     first_free, next_free, current = 0, 0, -1
-    separators, counted = 0, 1
-    for first, end in sorted(_with_right_check_digit(marked)):
-        if first != current:
-            current, first_free = first, next_free
-        if first >= first_free and is_card_number(digits[first:end]):
+    for start, end in windows(text, _with_right_check_digit, place):
+        if start != current:
+            current, first_free = start, next_free
+        if start >= first_free and is_issued(text[start:end].translate(None, _SEPARATORS)):
             next_free = end
-            # One stands before each group but the first.
-            separators += begins.count(b"\1", counted, first + 1)
-            counted = max(counted, first + 1)
-            yield first + separators, end + separators + begins.count(b"\1", first + 1, end)
-
-
-def _marked(stretch: bytes) -> bytes:
-    """Its digits, the first and the last of each group marked."""
-    between = _lanes(stretch.translate(_SEPARATED))
-    first, last = between << 8 | 1, between >> 8 | 1 << 8 * (len(stretch) - 1)
-    marked = _lanes(stretch) + first * _FIRST + last * _LAST
-    return marked.to_bytes(len(stretch), "little").translate(None, _SEPARATORS)
-
-
-def _lanes(data: bytes) -> int:
-    return int.from_bytes(data, "little")
+            yield start, end
 
 
 def _with_right_check_digit(marked: bytes) -> Iterator[tuple[int, int]]:
     """Which digits, first and end, make whole groups of a card's length with a right check digit."""
     size = len(marked)
-    begins, ends, ones = (
-        _lanes(marked.translate(_BEGINS_CARD)),
-        _lanes(marked.translate(_ENDS)),
-        _lanes(b"\1" * size),
-    )
+    begins, ends = lanes(marked.translate(_BEGINS)), bit(marked, END)
     if not begins:
         return
+    ones = lanes(b"\1" * size)
+    gaps = bit(marked, NO_DIGIT)
     for length, sums in enumerate(_all_sums(marked), _SHORTEST):
-        windows = begins << 8 * (length - 1) & ends
-        if windows:
-            known = sums | (windows ^ ones) * _NO_WINDOW
-            for right in _find_right(known.to_bytes(size + length, "little").translate(_RIGHT), 0, size):
-                yield right.end() - length, right.end()
+        whole = begins << 8 * (length - 1) & ends
+        if whole and gaps:
+            whole = less(whole, _within(gaps, length))
+        if whole:
+            known = sums | (whole ^ ones) * _NO_WINDOW
+            right = known.to_bytes(size + _LONGEST, "little").translate(_RIGHT)
+            for found in _find_right(right, 0, size):
+                yield found.end() - length, found.end()
+
+
+def _within(gaps: int, length: int) -> int:
+    """Whether one of `gaps` is in the window of that length that ends with the lane."""
+    four = gaps | gaps << 8
+    four |= four << 16
+    eight = four | four << 32
+    return eight | eight << 40 | eight << 8 * (length - 8)
 
 
 def _all_sums(marked: bytes) -> Iterator[int]:
     """Luhn's sums over windows of 13 to 19 digits, in lanes."""
-    one = _lanes(marked.translate(_ONCE))
-    two = one + (_lanes(marked.translate(_TWICE)) << 8)
+    one = lanes(marked.translate(_ONCE))
+    two = one + (lanes(marked.translate(_TWICE)) << 8)
     four = two + (two << 16)
     eight = four + (four << 32)
     twelve = eight + (four << 64)

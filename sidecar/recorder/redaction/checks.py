@@ -3,7 +3,6 @@
 import ipaddress
 import re
 import string
-from collections.abc import Iterator
 from itertools import islice
 from typing import Final
 
@@ -48,6 +47,11 @@ def luhn(digits: bytes) -> bool:
 
 def is_card_number(digits: bytes) -> bool:
     """Length and prefix of an issuer that exists, and a right check digit."""
+    return is_issued(digits) and luhn(digits)
+
+
+def is_issued(digits: bytes) -> bool:
+    """Length and prefix of an issuer of cards that exists, and not one digit over and over."""
     length = len(digits)
     first, two, four = digits[0], int(digits[:2]), int(digits[:4])
     if first == 0x34:  # Visa
@@ -60,7 +64,7 @@ def is_card_number(digits: bytes) -> bool:
         known = 14 <= length <= 19
     else:  # Discover, UnionPay, Maestro; JCB; Mir
         known = (first in (0x35, 0x36) or 3528 <= four <= 3589 or 2200 <= four <= 2204) and 13 <= length <= 19
-    return known and luhn(digits) and len(set(digits)) > 1
+    return known and len(set(digits)) > 1
 
 
 # Countries whose accounts have digits only (SWIFT's registry of IBANs).
@@ -128,72 +132,6 @@ def is_ipv6(candidate: bytes) -> bool:
     return True
 
 
-def _times(a: int, b: int) -> int:
-    """In the dihedral group of order 10: turns below 5, mirrored ones from 5 on."""
-    turned = (a + b) % 5 if a < 5 else (a - b) % 5
-    return turned if (a < 5) == (b < 5) else turned + 5
-
-
-# Verhoeff's scheme (1969): the group's products, and what a digit stands for by its place from the end.
-_PRODUCTS: Final = tuple(bytes(_times(a, b) for b in range(10)) for a in range(10))
-_PERMUTED: Final = [bytes(range(10))]
-for _ in range(7):
-    _PERMUTED.append(bytes(_PERMUTED[-1][each] for each in (1, 5, 7, 6, 2, 8, 3, 0, 9, 4)))
-
-
-_GROUPED_AADHAAR: Final = 14
-# No number begins with it, nor with a lesser one.
-_ONE: Final = ord("1")
-
-
-class _Products(dict[bytes, int]):
-    """Of groups of four digits that end at that place: one element of the group for all four."""
-
-    def __init__(self, place: int) -> None:
-        super().__init__()
-        self._place = place
-
-    def __missing__(self, digits: bytes) -> int:
-        product = 0
-        for place, digit in enumerate(reversed(digits.translate(PLAIN)), self._place):
-            product = _PRODUCTS[product][_PERMUTED[place & 7][digit]]
-        self[digits] = product
-        return product
-
-
-# Permutations come round every eight digits: the first and the last group of twelve are alike.
-_AT_ENDS: Final = _Products(0)
-_IN_MIDDLE: Final = _Products(4)
-
-
-# Longer rows of groups of four are masked as a whole.
-_LONG_ROW: Final = 1 << 10
-
-
-def aadhaar_spans(row: bytes) -> Iterator[tuple[int, int]]:
-    """India's numbers in a row of groups of four: each third group is asked. A long row is a table rather, in
-    which one of ten is right by chance: all of it is told, if one is.
-    """
-    for start in range(0, len(row) - _GROUPED_AADHAAR + 1, _GROUPED_AADHAAR + 1):
-        if row[start] > _ONE and is_aadhaar(row[start : start + _GROUPED_AADHAAR]):
-            if len(row) > _LONG_ROW:
-                yield 0, len(row)
-                return
-            yield start, start + _GROUPED_AADHAAR
-
-
-def is_aadhaar(candidate: bytes) -> bool:
-    """India's number: Verhoeff's check digit, and no palindrome (UIDAI). Of a table each third group asks."""
-    if len(candidate) == _GROUPED_AADHAAR:
-        first, middle, last = candidate[:4], candidate[5:9], candidate[10:]
-    else:
-        first, middle, last = candidate[:4], candidate[4:8], candidate[8:]
-    # The product of a group's elements may be taken group by group.
-    if _PRODUCTS[_PRODUCTS[_AT_ENDS[last]][_IN_MIDDLE[middle]]][_AT_ENDS[first]]:
-        return False
-    return first != last[::-1] or middle != middle[::-1]
-
-
 def is_token(candidate: bytes) -> bool:
     """Rather a secret than a word: long, or with a digit in it."""
     return len(candidate) >= 32 or any(0x30 <= byte <= 0x39 for byte in candidate)
@@ -206,8 +144,8 @@ def digits_of(candidate: bytes) -> bytes:
 
 def is_phone(candidate: bytes) -> bool:
     """A plausible count of digits (ITU-T E.164: at most 15), not all the same."""
-    digits = digits_of(candidate)
-    return 8 <= len(digits) <= 15 and len(set(digits)) > 2
+    digits = candidate.translate(None, _NO_DIGITS)
+    return 8 <= len(digits) <= 15 and len({*digits}) > 2
 
 
 def is_hardware_address(candidate: bytes) -> bool:

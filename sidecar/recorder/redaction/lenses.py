@@ -177,8 +177,32 @@ _ESCAPES: Final = {
 
 def escapes(data: bytes) -> View | None:
     """Backslash escapes, percent-encoding and entities undone, once."""
-    coding = _ESCAPES.get((b"\\" in data, b"%" in data, b"&" in data))
+    marks = (b"\\" in data, b"%" in data, b"&" in data)
+    if marks == _BACKSLASHES and data.count(b"\\") >= _MANY_ESCAPES and not _LONG_ESCAPE.search(data):
+        return View(_letters_undone(data), lambda: _split_escapes(data), _ESCAPES[marks])
+    coding = _ESCAPES.get(marks)
     return None if coding is None else coding.undone(data)
+
+
+# Of so many that are all of one letter each is replaced the quicker; where each stands is asked later.
+_MANY_ESCAPES: Final = 512
+_BACKSLASHES: Final = (True, False, False)
+_LONG_ESCAPE: Final = re.compile(rb"\\[ux\\]")
+_split_at_backslashes: Final = re.compile(b"(" + _BACKSLASH_RUN + b")").split
+
+
+def _letters_undone(data: bytes) -> bytes:
+    for letter in b'"/bfnrt':
+        escape = bytes([letter])
+        data = data.replace(b"\\" + escape, escape.translate(_LETTERS))
+    return data
+
+
+def _split_escapes(data: bytes) -> _Split:
+    parts = _split_at_backslashes(data)
+    meant = parts.copy()
+    meant[1::2] = map(_unescaped, parts[1::2])
+    return parts, meant
 
 
 # -- quoted-printable
@@ -198,7 +222,7 @@ _SHORTEST_BLOB: Final = 12
 _BLOB_FORM: Final = rb"[0-9A-Za-z+/_-]{12,}(?:\r?\n[0-9A-Za-z+/_-]{4,})*={0,2}"
 # RE2 passes over text the quicker, Python's engine gives many matches the quicker.
 _BLOB: Final = re2.compile(_BLOB_FORM)
-_BLOB_OF_MANY: Final = re.compile(_BLOB_FORM)
+_BLOB_OF_MANY: Final = re.compile(rb"[0-9A-Za-z+/_-]{12,}+(?:\r?\n[0-9A-Za-z+/_-]{4,}+)*+={0,2}+")
 _MANY: Final = 64 << 10
 _KNOWN_BYTES: Final = 128
 _PART: Final = re.compile(rb"([0-9A-Za-z]{12,}+)={0,2}+")
@@ -206,6 +230,8 @@ _PART: Final = re.compile(rb"([0-9A-Za-z]{12,}+)={0,2}+")
 _WORD_LETTERS: Final = b"abcdefghijklmnopqrstuvwxyz/_-"
 _HEX_DIGITS: Final = b"0123456789ABCDEFabcdef"
 _SHORTEST_HEX: Final = 18
+_LONG_NUMBER: Final = re.compile(rb"[0-9]{18,}+")
+_DIGITS_IN_LINES: Final = b"0123456789\r\n="
 _STANDARD: Final = bytes.maketrans(b"-_", b"+/")
 # Of the text before and after so much is in the view; what stands for the rest, which is in no value.
 _AROUND: Final = 64
@@ -263,6 +289,12 @@ def _all_blobs(data: bytes) -> Iterator[_Undone]:
 
 def _of_run(run: bytes) -> Iterator[_Undone]:
     if not run.translate(None, _WORD_LETTERS):
+        return
+    if not run.translate(None, _DIGITS_IN_LINES):  # no base64: such are no bytes of text
+        for number in _LONG_NUMBER.finditer(run):
+            text = _text_of(number[0])
+            if text is not None:
+                yield number.start(), number.end(), text
         return
     text = _text_of(run.translate(_STANDARD, b"\r\n="))
     if text is not None:

@@ -4,6 +4,7 @@ A number of digits alone that its check can't tell from an order number counts o
 what it is.
 """
 
+from operator import mul
 from typing import Final, Protocol
 
 from stdnum.au import tfn
@@ -29,7 +30,8 @@ from stdnum.se import personnummer
 from stdnum.us import itin
 from stdnum.za import idnr as south_african
 
-from sidecar.recorder.redaction.checks import aadhaar_spans, is_aadhaar
+from sidecar.recorder.redaction.aadhaar import aadhaar_spans, is_aadhaar
+from sidecar.recorder.redaction.checks import PLAIN, luhn
 from sidecar.recorder.redaction.shapes import ALNUM, APART, Check, Shape, hint_of
 
 _MORE: Final = ALNUM + b"-"
@@ -52,6 +54,23 @@ def _any_of(*standards: _Standard) -> Check:
 def _is_nino(candidate: bytes) -> bool:
     """United Kingdom, national insurance: prefixes that are never given (HMRC, NIM39110)."""
     return candidate[:2] not in (b"BG", b"GB", b"NK", b"KN", b"TN", b"NT", b"ZZ")
+
+
+_FNR_WEIGHTS: Final = (3, 7, 6, 1, 8, 9, 4, 5, 2, 1)
+_is_fodselsnummer: Final = _any_of(fodselsnummer)
+
+
+def _is_fnr(candidate: bytes) -> bool:
+    """Norway: the first check digit, which rules out most, then what else the issuer asks."""
+    digits = candidate.translate(PLAIN, b" ")
+    return sum(map(mul, _FNR_WEIGHTS, digits)) % 11 == 0 and _is_fodselsnummer(candidate)
+
+
+_is_south_african: Final = _any_of(south_african)
+
+
+def _is_za_id(candidate: bytes) -> bool:
+    return luhn(candidate) and _is_south_african(candidate)
 
 
 _NRIC_LETTERS: Final = {
@@ -114,7 +133,7 @@ NATIONAL_IDS: Final = (
     _shape("be_nrn", r"[0-9]{2}\.[0-9]{2}\.[0-9]{2}-[0-9]{3}\.[0-9]{2}", _any_of(nn)),
     _shape("se_pin", r"(?:[0-9]{2})?[0-9]{6}[+-][0-9]{4}", _any_of(personnummer)),
     _shape("fi_hetu", r"[0-3][0-9][01][0-9]{3}[-+A-FU-Y][0-9]{3}[0-9A-FHJ-NPR-Y]", _any_of(hetu)),
-    _shape("no_fnr", r"[0-7][0-9][01][0-9]{3} ?[0-9]{5}", _any_of(fodselsnummer)),
+    _shape("no_fnr", r"[0-7][0-9][01][0-9]{3} ?[0-9]{5}", _is_fnr),
     _shape("dk_cpr", r"[0-3][0-9][01][0-9]{3}-[0-9]{4}", _any_of(cpr)),
     _shape("ch_ahv", r"756[. ]?[0-9]{4}[. ]?[0-9]{4}[. ]?[0-9]{2}", _any_of(ahv)),
     Shape(
@@ -122,13 +141,13 @@ NATIONAL_IDS: Final = (
         rf"{APART}[2-9][0-9]{{3}}[ -][0-9]{{4}}[ -][0-9]{{4}}",
         rf"{APART}(?P<it>[2-9][0-9]{{3}}(?:[ -][0-9]{{4}}){{2,}})",
         ends=_MORE,
-        narrow=aadhaar_spans,
+        rows=aadhaar_spans,
     ),
     _named("in_aadhaar", r"aadha+r", r"[2-9][0-9]{11}", is_aadhaar),
     _shape("in_pan", r"[A-Z]{3}[ABCFGHJLPT][A-Z][0-9]{4}[A-Z]", _any_of(pan)),
     _shape("cn_resident_id", r"[1-9][0-9]{5}(?:19|20)[0-9]{9}[0-9Xx]", _any_of(ric)),
     _shape("kr_rrn", r"[0-9]{2}[01][0-9][0-3][0-9]-[0-9]{7}", _any_of(rrn)),
     _shape("sg_nric", r"[STFG][0-9]{7}[A-Z]", _is_nric),
-    _shape("za_id", r"[0-9]{2}[01][0-9][0-3][0-9]{5}[012][89][0-9]", _any_of(south_african)),
+    _shape("za_id", r"[0-9]{2}[01][0-9][0-3][0-9]{5}[012][89][0-9]", _is_za_id),
     _named("au_tfn", r"\btfn|tax[ _-]file", r"[0-9]{3} ?[0-9]{3} ?[0-9]{3}", _any_of(tfn)),
 )

@@ -16,7 +16,7 @@ from sidecar.recorder.redaction.own_rules import OwnRule
 from sidecar.recorder.redaction.scanner import Scanner
 
 # Counted up whenever the built-in shapes change what they find.
-_SHAPES_VERSION: Final = 3
+_SHAPES_VERSION: Final = 4
 _HASH_DIGITS: Final = 32
 
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import re2
 
+from sidecar.recorder.redaction.digit_lanes import within_reason
 from sidecar.recorder.redaction.locating import Pattern, options
 from sidecar.recorder.redaction.own_patterns import OwnPatterns
 from sidecar.recorder.redaction.shapes import Shape
@@ -64,25 +65,41 @@ _MATCHES_A_LOOK: Final = 1024
 _BYTES_A_MATCH: Final = 256
 
 
+# After so many candidates the rest of a text is asked at once, where that can be.
+_MANY: Final = 16
+
+
 def _found(pattern: Pattern, data: bytes, spend: Callable[[int], None]) -> Iterator[Span]:
     shape = pattern.shape
     matches = 0
     kind, check, narrow, ends = shape.kind, shape.check, shape.narrow, shape.ends
+    most = _MANY if shape.rows else _MATCHES_A_LOOK
     for begin, end in pattern.find(data):
         matches += 1
-        if matches == _MATCHES_A_LOOK:
+        if matches == most:
+            if shape.rows is not None:
+                yield from _ending(shape, data, 0, within_reason(data, shape.rows, begin))
+                return
             matches = 0
             spend(_MATCHES_A_LOOK * _BYTES_A_MATCH)
         start = begin
         if start and data[start - 1] == _BACKSLASH and data[start] in _ESCAPED:
             start += 1  # of an escape, which is no part of what follows: `\\n@decorator.of.python`
         value = data[start:end]
-        if narrow is not None:
-            for first, last in narrow(value):
-                if not ends or _may_end(data, start + last, ends):
-                    yield Span(start + first, start + last, kind, value[first:last])
-        elif (check is None or check(value)) and (not ends or _may_end(data, end, ends)):
+        if shape.rows is not None:
+            yield from _ending(shape, data, start, within_reason(value, shape.rows))
+        elif narrow is not None:
+            yield from _ending(shape, data, start, narrow(value))
+        elif (not ends or _may_end(data, end, ends)) and (check is None or check(value)):
             yield Span(start, end, kind, value)
+
+
+def _ending(shape: Shape, data: bytes, start: int, spans: Iterator[tuple[int, int]]) -> Iterator[Span]:
+    """Those of `spans`, offsets from `start` on, behind which nothing rules them out."""
+    kind, ends = shape.kind, shape.ends
+    for first, last in spans:
+        if not ends or _may_end(data, start + last, ends):
+            yield Span(start + first, start + last, kind, data[start + first : start + last])
 
 
 # RFC 9562, section 4: an id, whatever number its digits look like.

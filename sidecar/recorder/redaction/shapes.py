@@ -42,3 +42,5 @@ class Shape:
     narrow: Narrow | None = None
     # No match is longer than a line: an engine that tries again and again loses little time on each.
     is_short: bool = False
+    # As `narrow`, from some place on: of a whole text too, which costs less than its many candidates do.
+    rows: Callable[[bytes, int], Iterator[tuple[int, int]]] | None = None

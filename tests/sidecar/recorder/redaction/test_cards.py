@@ -1,13 +1,16 @@
 """Numbers of cards in rows of digits."""
 
+import re
 from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sidecar.recorder.redaction.aadhaar import aadhaar_spans, is_aadhaar
 from sidecar.recorder.redaction.cards import card_spans
-from sidecar.recorder.redaction.checks import aadhaar_spans, is_aadhaar, is_card_number
+from sidecar.recorder.redaction.checks import is_card_number
+from sidecar.recorder.redaction.digit_lanes import within_reason
 
 VISA = "4111 1111 1111 1111"
 AMEX = "3782 822463 10005"
@@ -53,24 +56,64 @@ def test_row_of_cards() -> None:
     assert [row[start:end].decode() for start, end in card_spans(row)] == [VISA, AMEX, VISA]
 
 
-@pytest.mark.parametrize("place", [0, 1, 150, 299])
-def test_long_row_is_masked_whole(place: int) -> None:
-    """A row of hundreds of groups is one value, where there is a card in it; and none where there is none."""
-    groups = ["1234"] * 300
+@pytest.mark.parametrize("place", [0, 1, 150, 299, 7000])
+def test_card_in_long_row(place: int) -> None:
+    """Of a row of thousands of groups that are no card's the card alone is found."""
+    groups = ["1234"] * 8000
     assert list(card_spans(" ".join(groups).encode())) == []
     groups.insert(place, VISA)
     row = " ".join(groups).encode()
-    assert list(card_spans(row)) == [(0, len(row))]
+    assert list(card_spans(row)) == [(5 * place, 5 * place + 19)]
+
+
+@given(
+    st.lists(st.sampled_from([VISA, AMEX, "4111", "12", "\n", ".", "x", ",", "123"]), max_size=9), st.data()
+)
+def test_card_in_lines(parts: list[str], data: st.DataObject) -> None:
+    """In any text cards are found that stand alone, as each stretch of digits by itself tells."""
+    separators = [data.draw(st.sampled_from([" ", "-", "\n", "", "  "])) for _ in parts]
+    text = "".join(map("".join, zip(parts, separators, strict=True))).encode()
+    pattern = re.compile(rb"(?<![0-9A-Za-z.])[0-9](?:[ -]?[0-9]){12,}")
+    one_by_one = [
+        (found.start() + start, found.start() + end)
+        for found in pattern.finditer(text)
+        for start, end in card_spans(found[0])
+        if not re.match(rb"[0-9A-Za-z]|\.[0-9]", text[found.start() + end :])
+    ]
+    assert list(card_spans(text)) == one_by_one
+
+
+def test_table_is_one_value() -> None:
+    """Of a text of more values than may be told each by itself, long rows are told whole."""
+    rows = b" ".join([VISA.encode()] * 1000)
+    found = list(within_reason(rows + b"\n" + VISA.encode(), card_spans))
+    assert found[:2] == [(0, 19), (20, 39)]
+    assert found[512:] == [(512 * 20, len(rows)), (len(rows) + 1, len(rows) + 20)]
+
+
+def number_of(first: str) -> str:
+    """`first`, eleven digits, with a right check digit, in groups."""
+    digits = next(each for each in (f"{first}{digit}" for digit in range(10)) if is_aadhaar(each.encode()))
+    return f"{digits[:4]} {digits[4:8]} {digits[8:]}"
 
 
 def test_row_of_indian_numbers() -> None:
-    """Of a short row each number is told, of a long one with a right number the whole."""
-    right = "2345 6789 0124"
-    number = next(
-        f"{right[:-1]}{digit}" for digit in range(10) if is_aadhaar(f"{right[:-1]}{digit}".encode())
-    )
-    row = f"{number} {number}".encode()
-    assert list(aadhaar_spans(row)) == [(0, 14), (15, 29)]
-    long = f"{number} {'1111 ' * 300}1111".encode()
-    assert list(aadhaar_spans(long)) == [(0, len(long))]
-    assert list(aadhaar_spans(long.replace(number.encode(), b"1111 1111 1111"))) == []
+    """Of a row each third group is asked, however long it is; of lines each begins a row."""
+    number = number_of("23456789012")
+    assert list(aadhaar_spans(f"{number} {number}".encode())) == [(0, 14), (15, 29)]
+    assert list(aadhaar_spans(f"1111 {number}".encode())) == []
+    for before in (30, 3000):
+        row = f"{'1111 ' * before}{number}".encode()
+        assert list(aadhaar_spans(row)) == [(5 * before, len(row))]
+    lines = f"{number}\n{number}\n".encode()
+    assert list(aadhaar_spans(lines)) == [(0, 14), (15, 29)]
+
+
+@given(st.lists(st.from_regex(r"[0-9]{4}", fullmatch=True), min_size=1, max_size=12))
+def test_indian_numbers_are_those_of_each_third_group(groups: list[str]) -> None:
+    """By sums in lanes the same numbers are found as by trying each."""
+    thirds = range(0, len(groups) - 2, 3)
+    right = [
+        at for at in thirds if groups[at] >= "2000" and is_aadhaar("".join(groups[at : at + 3]).encode())
+    ]
+    assert list(aadhaar_spans(" ".join(groups).encode())) == [(5 * at, 5 * at + 14) for at in right]
