@@ -56,7 +56,11 @@ class Place(ABC):
     def put(self, name: str, content: bytes) -> None:
         """Write a small file whole."""
         file = self.open(name)
-        file.stream.write(content)
+        try:
+            file.stream.write(content)
+        except OSError:
+            file.discard()
+            raise
         file.keep()
 
 

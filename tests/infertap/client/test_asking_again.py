@@ -25,7 +25,7 @@ def test_reads_are_asked_again(server: "RecordsServer") -> None:
             lambda: client.get("call-1"),
             lambda: list(client.list()),
             lambda: next(client.tail(backlog=1)),
-            lambda: client.stats(),
+            client.stats,
             lambda: client.feedback(call_id="call-1", rating=1),
             lambda: list(client.export()),
         ]
