@@ -3,6 +3,7 @@
 import ipaddress
 import re
 import string
+from decimal import Decimal
 from itertools import islice
 from typing import Final
 
@@ -65,6 +66,20 @@ def is_issued(digits: bytes) -> bool:
     else:  # Discover, UnionPay, Maestro; JCB; Mir
         known = (first in (0x35, 0x36) or 3528 <= four <= 3589 or 2200 <= four <= 2204) and 13 <= length <= 19
     return known and len(set(digits)) > 1
+
+
+# Fewer digits are a rounded number's.
+_LEAST_EXACT: Final = 12
+
+
+def is_float_of_card(candidate: bytes) -> bool:
+    """A number with an exponent that is a whole one, and a card's: 4.111111111111111e+15."""
+    _, digits, exponent = Decimal(candidate.decode("ascii")).normalize().as_tuple()
+    if not isinstance(exponent, int) or exponent < 0 or not _LEAST_EXACT <= len(digits) <= 19 - exponent:
+        return False
+    return len(digits) + exponent >= 13 and is_card_number(
+        bytes(0x30 + each for each in digits) + b"0" * exponent
+    )
 
 
 # Countries whose accounts have digits only (SWIFT's registry of IBANs).

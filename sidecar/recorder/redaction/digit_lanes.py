@@ -18,7 +18,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from sidecar.recorder.redaction.shapes import ALNUM
+from sidecar.recorder.redaction.shapes import ALNUM, ENDED
 
 NO_DIGIT: Final = 4
 AFTER_SEPARATOR: Final = 5
@@ -45,6 +45,7 @@ _DIGITS: Final = _which(b"0123456789")
 _SEPARATORS: Final = _which(b" -")
 _LETTERS: Final = _which(ALNUM)
 _FULL_STOPS: Final = _which(b".")
+_ENDED: Final = _which(ENDED)
 _VALUES: Final = bytes(each - 0x30 if 0x30 <= each <= 0x39 else 0 for each in range(256))
 _AFTERS: Final = bytes(each >> AFTER_SEPARATOR & 1 for each in range(256))
 
@@ -96,7 +97,8 @@ def _marked(text: bytes) -> bytes:
     grouped = thirds | thirds >> 8 | thirds >> 16
     separators = lanes(text.translate(_SEPARATORS)) & grouped << 8 & grouped >> 8
     stops, letters = lanes(text.translate(_FULL_STOPS)), lanes(text.translate(_LETTERS))
-    firsts = less(grouped, (letters | stops) << 8)
+    ended = lanes(text.translate(_ENDED))
+    firsts = less(grouped, (letters | less(stops, ended << 8)) << 8)
     lasts = less(grouped, letters >> 8 | (stops & digits >> 8) >> 8)
     marked = lanes(text.translate(_VALUES)) + (firsts << BEGIN) + (lasts << END)
     marked += (lanes(b"\1" * size) ^ grouped) << NO_DIGIT

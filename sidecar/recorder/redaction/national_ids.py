@@ -93,7 +93,7 @@ def _is_nric(candidate: bytes) -> bool:
 
 def _shape(kind: str, form: str, check: Check) -> Shape:
     """A number that its form and check tell from all others."""
-    return Shape(kind, APART + form, f"{APART}(?P<it>{form})", check, _MORE, is_short=True)
+    return Shape(kind, APART + form, f"{APART}(?P<it>{form})", check, _MORE, is_short=True, is_alone=True)
 
 
 def _named(kind: str, words: str, form: str, check: Check) -> Shape:
@@ -142,6 +142,7 @@ NATIONAL_IDS: Final = (
         rf"{APART}(?P<it>[2-9][0-9]{{3}}(?:[ -][0-9]{{4}}){{2,}})",
         ends=_MORE,
         rows=aadhaar_spans,
+        is_alone=True,
     ),
     _named("in_aadhaar", r"aadha+r", r"[2-9][0-9]{11}", is_aadhaar),
     _shape("in_pan", r"[A-Z]{3}[ABCFGHJLPT][A-Z][0-9]{4}[A-Z]", _any_of(pan)),

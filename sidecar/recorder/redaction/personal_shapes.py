@@ -58,6 +58,7 @@ PERSONAL: Final = (
         rf"{APART}(?P<it>[A-Za-z]{{2}}[0-9]{{2}}(?:[ -]?[0-9A-Za-z]){{11,30}})",
         narrow=_iban,
         is_short=True,
+        is_alone=True,
     ),
     Shape(
         "payment_card",
@@ -66,23 +67,36 @@ PERSONAL: Final = (
         rf"{APART}(?P<it>[0-9](?:[ -]?[0-9]){{12,}})",
         ends=ALNUM,
         rows=card_spans,
+        is_alone=True,
+    ),
+    # As programs write large numbers, among them columns of integers of which one is missing.
+    Shape(
+        "payment_card",
+        r"[0-9][0-9.]{9,}[eE]\+?[0-9]",
+        rf"{APART}(?P<it>[0-9]{{1,19}}(?:\.[0-9]{{1,18}})?[eE]\+?[0-9]{{1,2}})",
+        checks.is_float_of_card,
+        ALNUM,
+        is_short=True,
+        is_alone=True,
     ),
     Shape(
         "us_ssn",
         r"[0-9]{3}[ -][0-9]{2}[ -][0-9]{4}",
-        r"(?:^|[^0-9A-Za-z.-])(?P<it>[0-9]{3}(?:-[0-9]{2}-| [0-9]{2} )[0-9]{4})",
+        r"(?:^|[^0-9A-Za-z-])(?P<it>[0-9]{3}(?:-[0-9]{2}-| [0-9]{2} )[0-9]{4})",
         checks.is_ssn,
         ALNUM + b"-",
         is_short=True,
+        is_alone=True,
     ),
     Shape(
         "ipv6",
         r"[0-9A-Fa-f]::|::[0-9A-Fa-f]|:[0-9A-Fa-f]{1,4}:[0-9A-Fa-f]{1,4}:",
-        r"(?:^|[^0-9A-Za-z:.])(?P<it>(?:(?:[0-9A-Fa-f]{0,4}:){3,7}|[0-9A-Fa-f]{0,4}::)"
+        r"(?:^|[^0-9A-Za-z:])(?P<it>(?:(?:[0-9A-Fa-f]{0,4}:){3,7}|[0-9A-Fa-f]{0,4}::)"
         r"(?:(?:[0-9]{1,3}\.){3}[0-9]{1,3}|[0-9A-Fa-f]{0,4}))",
         checks.is_ipv6,
         ALNUM + b":",
         is_short=True,
+        is_alone=True,
     ),
     Shape(
         "ipv4",
@@ -91,32 +105,43 @@ PERSONAL: Final = (
         ends=ALNUM,
         is_short=True,
     ),
+    # After the full stop of a word, or dots: apart, as in numbers with many points each part is after one.
     Shape(
-        "phone",
-        r"\+[1-9][0-9 ()./-]{6}",
-        r"(?:^|[^0-9A-Za-z.+-])(?P<it>\+[1-9][0-9]{0,14}(?:[ ./-]?(?:\([0-9]{1,5}\)|[0-9]{1,12})){1,6})",
-        checks.is_phone,
+        "ipv4",
+        r"[A-Za-z.)\]}\"'>]\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]",
+        rf"[A-Za-z.)\]}}\"'>]\.(?P<it>{_OCTET}(?:\.{_OCTET}){{3}})",
+        ends=ALNUM,
         is_short=True,
     ),
     Shape(
         "phone",
-        r"(?:^|[^0-9A-Za-z.+-])0[0-9][0-9]{1,14}[ ()./-]{0,3}[0-9]{2}"
+        r"\+[1-9][0-9 ()./-]{6}",
+        r"(?:^|[^0-9A-Za-z+-])(?P<it>\+[1-9][0-9]{0,14}(?:[ ./-]?(?:\([0-9]{1,5}\)|[0-9]{1,12})){1,6})",
+        checks.is_phone,
+        is_short=True,
+        is_alone=True,
+    ),
+    Shape(
+        "phone",
+        r"(?:^|[^0-9A-Za-z+-])0[0-9][0-9]{1,14}[ ()./-]{0,3}[0-9]{2}"
         r"|\([0-9]{3}\) ?[0-9]{3}|[0-9]{3}[ .-][0-9]{3}[ .-][0-9]{4}",
-        r"(?:^|[^0-9A-Za-z.+-])(?P<it>00[1-9][0-9]{0,14}(?:[ ./-]?(?:\([0-9]{1,5}\)|[0-9]{1,12})){1,6}"
+        r"(?:^|[^0-9A-Za-z+-])(?P<it>00[1-9][0-9]{0,14}(?:[ ./-]?(?:\([0-9]{1,5}\)|[0-9]{1,12})){1,6}"
         r"|\([0-9]{3}\) ?[0-9]{3}[ .-][0-9]{4}|[0-9]{3}[.-][0-9]{3}[.-][0-9]{4}|[0-9]{3} [0-9]{3} [0-9]{4}"
         r"|0[1-9][0-9]{1,4}(?: ?/ ?|[ -])(?:[0-9]{4,12}|[0-9]{3}[ -][0-9]{2,5})(?:[ -][0-9]{1,5})?)",
         checks.is_phone,
         ALNUM,
         is_short=True,
+        is_alone=True,
     ),
     Shape(
         "mac",
         r"[0-9A-Fa-f]{2}[:-][0-9A-Fa-f]{2}[:-][0-9A-Fa-f]{2}[:-]|[0-9A-Fa-f]{4}\.[0-9A-Fa-f]{4}\.[0-9A-Fa-f]{4}",
-        r"(?:^|[^0-9A-Za-z.:-])(?P<it>[0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2}){5}|[0-9A-Fa-f]{2}(?:-[0-9A-Fa-f]{2}){5}"
+        r"(?:^|[^0-9A-Za-z:-])(?P<it>[0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2}){5}|[0-9A-Fa-f]{2}(?:-[0-9A-Fa-f]{2}){5}"
         r"|[0-9A-Fa-f]{4}\.[0-9A-Fa-f]{4}\.[0-9A-Fa-f]{4})",
         checks.is_hardware_address,
         ALNUM + b":-",
         is_short=True,
+        is_alone=True,
     ),
     # Told by the words before it.
     Shape(

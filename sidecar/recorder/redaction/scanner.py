@@ -10,7 +10,7 @@ import re2
 from sidecar.recorder.redaction.digit_lanes import within_reason
 from sidecar.recorder.redaction.locating import Pattern, options
 from sidecar.recorder.redaction.own_patterns import OwnPatterns
-from sidecar.recorder.redaction.shapes import Shape
+from sidecar.recorder.redaction.shapes import Shape, follows
 from sidecar.recorder.redaction.spans import Span, without_overlaps
 from sidecar.recorder.redaction.time_allowed import TimeAllowed
 
@@ -78,13 +78,17 @@ def _found(pattern: Pattern, data: bytes, spend: Callable[[int], None]) -> Itera
         matches += 1
         if matches == most:
             if shape.rows is not None:
-                yield from _ending(shape, data, 0, within_reason(data, shape.rows, begin))
+                yield from _ending(shape, data, 0, within_reason(data, shape.rows, max(begin - 1, 0)))
                 return
             matches = 0
             spend(_MATCHES_A_LOOK * _BYTES_A_MATCH)
         start = begin
         if start and data[start - 1] == _BACKSLASH and data[start] in _ESCAPED:
             start += 1  # of an escape, which is no part of what follows: `\\n@decorator.of.python`
+        if shape.is_alone and follows(data, start):
+            if shape.rows is None:
+                continue
+            start -= 1  # groups behind the first may count
         value = data[start:end]
         if shape.rows is not None:
             yield from _ending(shape, data, start, within_reason(value, shape.rows))

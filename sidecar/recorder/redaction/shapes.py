@@ -14,8 +14,16 @@ Check = Callable[[bytes], bool]
 Narrow = Callable[[bytes], Iterator[tuple[int, int]]]
 
 ALNUM: Final = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-# The byte before, for what must stand alone.
-APART: Final = r"(?:^|[^0-9A-Za-z.])"
+# The byte before, for what must stand alone. After a full stop it may be a fraction: see `follows`.
+APART: Final = r"(?:^|[^0-9A-Za-z])"
+_FULL_STOP: Final = ord(".")
+# What the full stop behind it ends is no number: a word, a quotation, other dots.
+ENDED: Final = ALNUM[10:] + b".)]}\"'>*!?" + bytes(range(0x80, 0x100))
+
+
+def follows(data: bytes, start: int) -> bool:
+    """Whether what begins at `start` is a fraction or the rest of a version: 0.5, 1.2, .5."""
+    return start > 0 and data[start - 1] == _FULL_STOP and (start == 1 or data[start - 2] not in ENDED)
 
 
 def hint_of(words: str) -> str:
@@ -42,5 +50,7 @@ class Shape:
     narrow: Narrow | None = None
     # No match is longer than a line: an engine that tries again and again loses little time on each.
     is_short: bool = False
+    # It is none where it follows a full stop as a fraction does.
+    is_alone: bool = False
     # As `narrow`, from some place on: of a whole text too, which costs less than its many candidates do.
     rows: Callable[[bytes, int], Iterator[tuple[int, int]]] | None = None

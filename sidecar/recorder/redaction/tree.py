@@ -60,9 +60,9 @@ class TreeRedaction:
             findings.add("payment_card", where)
             return 0
         name = path[-1] if path else ""
-        if type(value) is int and isinstance(name, str) and words_that_tell(name):
+        if _is_whole(value) and isinstance(name, str) and words_that_tell(name):
             before = findings.total
-            self._text.member(name, str(value), where, findings)
+            self._text.member(name, str(int(value)), where, findings)
             return value if findings.total == before else 0
         return value
 
@@ -205,14 +205,23 @@ def _is_tokens(value: list[Any]) -> bool:
 
 def _is_plain(value: list[Any]) -> bool:
     """Numbers, none of them long enough for a card's: a tensor, mostly, and told at the speed of C."""
-    # A NaN in front makes the comparison fail, which is the safe side.
-    return bool(value) and holds_no_text(value) and max(value) < _SMALLEST_CARD
+    if not value or not holds_no_text(value):
+        return False
+    # A NaN in front makes the comparisons fail, which is the safe side.
+    return max(value) < _SMALLEST_CARD and min(value) > -_SMALLEST_CARD
+
+
+def _is_whole(value: Any) -> bool:
+    return type(value) is int or (type(value) is float and value.is_integer())
 
 
 def _is_card(value: Any) -> bool:
     """A float too: that is what a table's integers become where one of them is missing."""
-    is_whole = type(value) is int or (type(value) is float and value.is_integer())
-    return is_whole and _SMALLEST_CARD <= value < 10**19 and is_card_number(str(int(value)).encode())
+    return (
+        _is_whole(value)
+        and _SMALLEST_CARD <= abs(value) < 10**19
+        and is_card_number(str(int(abs(value))).encode())
+    )
 
 
 def repeats_a_key(text: bytes | str) -> bool:

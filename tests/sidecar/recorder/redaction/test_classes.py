@@ -1,10 +1,14 @@
 """What each class finds and what it leaves."""
 
+import json
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.config import REDACTION_CLASSES
+from sidecar.recorder.redaction import Findings, Redactor
 from sidecar.recorder.redaction.classes import all_classes, shapes_of
 from sidecar.recorder.redaction.scanner import Scanner
 
@@ -252,3 +256,66 @@ def test_planted_value_is_covered(before: str, planted: tuple[str, str], after: 
         left[span.start : span.end] = b"\0" * (span.end - span.start)
     start = len(before.encode()) + 1
     assert bytes(left[start : start + len(planted[1].encode())]) != planted[1].encode()
+
+
+@pytest.mark.parametrize("ahead", ["...", "card.", "(as said).", "see...  "])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "4111111111111111",
+        "4111 1111 1111 1111",
+        "DE89 3704 0044 0532 0130 00",
+        "123-45-6789",
+        "192.168.1.17",
+        "2001:db8::1",
+        "00:1b:44:11:3a:b7",
+        "+49 170 1234567",
+    ],
+)
+def test_value_after_full_stop(redactor: Callable[..., Redactor], ahead: str, value: str) -> None:
+    """A full stop or dots before a value hide nothing, also among many numbers."""
+    for more in ("", "; 1.4111111111111111, 4111 1111 1111 1112" * 30):
+        text = redactor().text(f"{ahead}{value}{more}", "body", Findings())
+        assert value not in text.removesuffix(more)
+        assert text.endswith(more)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0.4111111111111111",
+        ".4111111111111111",
+        "1.2.4111111111111111",
+        "v1.192.168.1.1",
+        "-.4111111111111111",
+    ],
+)
+def test_fraction_is_no_value(redactor: Callable[..., Redactor], text: str) -> None:
+    """What follows the point of a number is no number by itself, alone or among many."""
+    for many in (text, f"{text}\n" * 40):
+        assert redactor().text(many, "body", Findings()) == many
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        "4.111111111111111e15",
+        "4.111111111111111E+15",
+        "4111111111111111e0",
+        "-4111111111111111",
+        "4111111111111111.0",
+    ],
+)
+def test_card_as_a_number(redactor: Callable[..., Redactor], number: str) -> None:
+    """A card's number is found in JSON in whatever form of a number it is written."""
+    for document in (f'{{"a":{number}}}', f'{{"a":[0.5,{number}]}}'):
+        kept = redactor().body("application/json", document.encode(), Findings())
+        assert json.loads(kept.data) in ({"a": 0}, {"a": [0.5, 0]})
+
+
+@pytest.mark.parametrize(
+    "text", ["4.111111111111111e14", "4e15", "1e5", "4.1111e15", "4.111111111111112e15", "9e99"]
+)
+def test_other_floats_are_no_cards(redactor: Callable[..., Redactor], text: str) -> None:
+    """A number with an exponent is a card's only where it is whole and its check digit right."""
+    assert redactor().text(text, "body", Findings()) == text
