@@ -32,16 +32,18 @@ WHERE day = {{{{day:String}}}} AND tenant = {{{{tenant:String}}}} AND log = {{{{
 """
 _PLACES: Final = f"""
 SELECT tenant, day, log, leaf_index, {_LEAF} FROM {{database}}.leaves FINAL
-WHERE spool_id = unhex({{{{spool:String}}}}) AND first <= {{{{at:UInt64}}}} AND last >= {{{{at:UInt64}}}}
+WHERE spool_id = toFixedString(unhex({{{{spool:String}}}}), 16)
+    AND first <= {{{{at:UInt64}}}} AND last >= {{{{at:UInt64}}}}
 """
 _HASHES: Final = """
 SELECT last, hash FROM {database}.leaves
-WHERE spool_id = unhex({{spool:String}}) AND kind <> {deletion}
+WHERE spool_id = toFixedString(unhex({{spool:String}}), 16) AND kind <> {deletion}
     AND last BETWEEN {{first:UInt64}} AND {{last:UInt64}}
 """
 _SPAN: Final = """
 WHERE (spool_id, sequence) IN (SELECT key.1, key.2 FROM (
-    SELECT arrayJoin(arrayMap(key -> (unhex(key.1), key.2), {{keys:Array(Tuple(String, UInt64))}})) AS key))
+    SELECT arrayJoin(arrayMap(
+        key -> (toFixedString(unhex(key.1), 16), key.2), {{keys:Array(Tuple(String, UInt64))}})) AS key))
 LIMIT 1 BY spool_id, sequence
 """
 _RECORDS: Final = f"SELECT spool_id, sequence, previous_hash, salt, record FROM {{database}}.records {_SPAN}"
@@ -51,7 +53,7 @@ _TOMBSTONES: Final = (
 # Leaves follow their records within one append, so what was stored just now proves nothing.
 _UNLOGGED: Final = """
 SELECT tenant, spool_id, sequence, hash, previous_hash, salt, record, stored_ns FROM {database}.records FINAL
-WHERE (spool_id, sequence) > (unhex({{spool:String}}), {{sequence:UInt64}})
+WHERE (spool_id, sequence) > (toFixedString(unhex({{spool:String}}), 16), {{sequence:UInt64}})
     AND (spool_id, sequence) NOT IN (SELECT spool_id, first FROM {database}.leaves WHERE kind = {record})
     AND stored_ns < toUnixTimestamp64Nano(now64(9)) - 60000000000
 ORDER BY spool_id, sequence LIMIT {{most:UInt32}}

@@ -118,7 +118,8 @@ class Conditions:
         """What stands behind `after`."""
         sign, value = "<" if order.is_descending else ">", order_value(order)
         self.must(
-            f"({value}, start_ns, spool_id, sequence) {sign} ({{a}}, {{b}}, unhex({{c}}), {{d}})",
+            f"({value}, start_ns, spool_id, sequence) {sign} "
+            "({a}, {b}, toFixedString(unhex({c}), 16), {d})",
             a=("Int64", after.order_value),
             b=("Int64", after.start_ns),
             c=("String", after.spool_id.hex()),
@@ -131,7 +132,8 @@ class Conditions:
         """What stands at `last` or before."""
         sign, value = ">=" if order.is_descending else "<=", order_value(order)
         self.must(
-            f"({value}, start_ns, spool_id, sequence) {sign} ({{a}}, {{b}}, unhex({{c}}), {{d}})",
+            f"({value}, start_ns, spool_id, sequence) {sign} "
+            "({a}, {b}, toFixedString(unhex({c}), 16), {d})",
             a=("Int64", last.order_value),
             b=("Int64", last.start_ns),
             c=("String", last.spool_id.hex()),

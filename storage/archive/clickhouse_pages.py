@@ -96,7 +96,8 @@ class Reading:
         # Segments of one call have one start and one spool: that is where they lie.
         return self._connection.rows(
             f"SELECT {_STORED} FROM {self._database}.records WHERE start_ns = {{start:Int64}} "
-            "AND spool_id = unhex({spool:String}) AND sequence >= {first:UInt64} AND call_id = {call:String} "
+            "AND spool_id = toFixedString(unhex({spool:String}), 16) AND sequence >= {first:UInt64} "
+            "AND call_id = {call:String} "
             f"AND stored_ns <= {{as_of:Int64}} ORDER BY sequence LIMIT 1 BY sequence LIMIT {most:d}",
             {
                 "start": record.timing.start.ToNanoseconds(),
@@ -189,7 +190,7 @@ class Reading:
         """The records of these rows."""
         rows = self._connection.rows(
             f"SELECT {_STORED} FROM {self._database}.records "
-            "WHERE (start_ns, spool_id, sequence) IN (SELECT key.1, unhex(key.2), key.3 "
+            "WHERE (start_ns, spool_id, sequence) IN (SELECT key.1, toFixedString(unhex(key.2), 16), key.3 "
             "FROM (SELECT arrayJoin({keys:Array(Tuple(Int64, String, UInt64))}) AS key)) "
             "AND start_ns >= {first:Int64} AND start_ns <= {last:Int64} LIMIT 1 BY spool_id, sequence",
             {

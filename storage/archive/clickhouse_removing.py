@@ -71,7 +71,8 @@ OR (request_id <> '' AND (tenant, request_id) IN (
 """
 _FORGOTTEN: Final = """
 SELECT sequence FROM {database}.tombstones
-WHERE spool_id = unhex({{spool:String}}) AND reason = {{reason:String}} ORDER BY sequence LIMIT 1 BY sequence
+WHERE spool_id = toFixedString(unhex({{spool:String}}), 16) AND reason = {{reason:String}}
+ORDER BY sequence LIMIT 1 BY sequence
 """
 _WAITING: Final = """
 SELECT count(), countIf(latest_fail_reason <> '') FROM {mutations}

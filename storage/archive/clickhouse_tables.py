@@ -15,6 +15,9 @@ queries see one before that too (FINAL, or LIMIT 1 BY). `records` is cut by the 
 batch is one part, which appears as a whole, and retention drops parts rather than rewriting them; what makes
 a row one, (start, spool id, sequence), says nothing of that day, so queries merge across days.
 
+Spool ids are of fixed length: what they are compared with is made so too (toFixedString), for a set of texts
+makes the primary index pass over rows that are there.
+
 With a cluster, records, received, tombstones and leaves lie on the shard of their spool, replicated, each as
 `NAME_local` beneath a Distributed table NAME; feedback, requests, audit and meta are whole on every server.
 """

@@ -41,12 +41,13 @@ SELECT min(first), max(last) FROM (
         SELECT first, last, first > 1 + max(last) OVER (
             ORDER BY first ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS begins
         FROM (SELECT first, max(last) AS last FROM {database}.received
-            WHERE spool_id = unhex({{spool:String}}) AND is_gap <= {{gaps:UInt8}} GROUP BY first)))
+            WHERE spool_id = toFixedString(unhex({{spool:String}}), 16) AND is_gap <= {{gaps:UInt8}}
+            GROUP BY first)))
 GROUP BY island ORDER BY 1
 """
 _OVERLAPPING: Final = """
 SELECT spool_id, is_gap, first, last FROM {database}.received
-WHERE spool_id IN (SELECT unhex(arrayJoin({{spools:Array(String)}})))
+WHERE spool_id IN (SELECT toFixedString(unhex(arrayJoin({{spools:Array(String)}})), 16))
     AND last >= {{first:UInt64}} AND first <= {{last:UInt64}}
 """
 _SCATTERED: Final = """
@@ -55,12 +56,12 @@ GROUP BY spool_id HAVING count() > {{most:UInt32}} ORDER BY count() DESC LIMIT 1
 """
 # Not a range itself, nor what reaches beyond it.
 _COVERED: Final = """
-DELETE FROM {table} WHERE spool_id = unhex('{spool}') AND NOT is_gap
+DELETE FROM {table} WHERE spool_id = toFixedString(unhex('{spool}'), 16) AND NOT is_gap
     AND arrayExists(range -> first >= range.1 AND last <= range.2 AND (first, last) <> range, [{ranges}])
 """
 _BURIED: Final = """
 SELECT spool_id, sequence FROM {database}.tombstones
-WHERE spool_id IN (SELECT unhex(arrayJoin({{spools:Array(String)}})))
+WHERE spool_id IN (SELECT toFixedString(unhex(arrayJoin({{spools:Array(String)}})), 16))
     AND sequence >= {{first:UInt64}} AND sequence <= {{last:UInt64}}
 """
 _REQUESTED: Final = """
@@ -269,7 +270,9 @@ def deletion_statement(table: str, keys: Iterable[tuple[bytes, int]], first_ns: 
     """Deletes records by (spool id, sequence), which started between two times. The keys are written out:
     each replica runs it by itself, and must not find another answer to a question.
     """
-    written = ", ".join(f"(unhex('{spool_id.hex()}'), {sequence:d})" for spool_id, sequence in keys)
+    written = ", ".join(
+        f"(toFixedString(unhex('{spool_id.hex()}'), 16), {sequence:d})" for spool_id, sequence in keys
+    )
     return _DELETE.format(table=table, keys=written, first=first_ns, last=last_ns)
 
 

@@ -126,6 +126,7 @@ class Faults:
 
 class Answers(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     engine: Engine
     faults: Faults
     credentials: str

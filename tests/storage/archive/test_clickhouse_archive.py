@@ -280,6 +280,45 @@ def test_received_ranges(open_another: Open, connection: Connection) -> None:
         assert archive.received(spool_id) == list(expected)
 
 
+def test_among_many(open_another: Open, making: "Making", connection: Connection) -> None:
+    """Whatever the index passes over, what is there is found: by page, id, key and spool."""
+    archive = open_another()
+    chance = random.Random(11)
+    spools = [chance.randbytes(16) for _ in range(4)]
+    database = connection.location.database
+    for table, columns in (("received", "is_gap, first, last"), ("tombstones", "sequence")):
+        values = "false, number, number + 1" if table == "received" else "number"
+        connection.command(
+            f"INSERT INTO {database}.{table} (spool_id, {columns}) "
+            f"SELECT randomFixedString(16), {values} FROM numbers(40000)"
+        )
+    batches = [[making.entry(n, spool) for n in range(1, 1501)] for spool in spools]
+    for entries in batches:
+        assert len(archive.append(entries, NOW)) == 1500
+        assert archive.append(entries[700:710], NOW + 1) == []
+    assert [archive.received(spool) for spool in spools] == [[(1, 1500)]] * 4
+    found, after = [], None
+    while True:
+        page = archive.page(Query(), after, 1000, Interrupt())
+        found += [(record.spool_id, record.sequence) for record in page.records]
+        after = page.after
+        if after is None:
+            break
+    assert sorted(found) == sorted((spool, n) for spool in spools for n in range(1, 1501))
+    assert counted(archive) == 6000
+    for spool in spools:
+        record = archive.get(making.record(777, spool).call_id)
+        assert record is not None
+        assert (record.spool_id, record.sequence) == (spool, 777)
+    assert archive.delete(Query(path="/v1/900"), BY_REQUEST, NOW, Interrupt()).records == 4
+    assert [archive.forgotten(spool) for spool in spools] == [[(900, 900)]] * 4
+    [log] = archive.audit.logs()
+    entries_of_log = archive.audit.entries(log, 895, 10)
+    assert [type(each.found).__name__ for each in entries_of_log].count("Tombstone") == 1
+    assert None not in [each.found for each in entries_of_log]
+    assert counted(archive) == 5996
+
+
 def test_interrupted_in_the_server(connection: Connection) -> None:
     """A query that nobody waits for any more ends there, and says so."""
     interrupt = Interrupt()
