@@ -5,6 +5,7 @@ another.
 """
 
 from collections.abc import Iterable, Iterator
+from typing import Final
 
 from sidecar.spool import ranges, rows
 from sidecar.spool.entries import Gap, Spooled
@@ -12,6 +13,9 @@ from sidecar.spool.envelope import DamagedError
 from sidecar.spool.range_table import U64
 from sidecar.spool.ranges import Range
 from sidecar.spool.tables import Transaction
+
+# Damaged rows that one transaction replaces by a gap at most, for deletes need pages too.
+_DAMAGED_AT_ONCE: Final = 64
 
 
 def outstanding(txn: Transaction, after: int) -> Iterator[Spooled | Gap | int]:
@@ -25,6 +29,26 @@ def outstanding(txn: Transaction, after: int) -> Iterator[Spooled | Gap | int]:
     while gap is not None:
         yield _cut(gap, after)
         gap = txn.gaps.at_or_after(gap.last + 1)
+
+
+def lease(
+    txn: Transaction, after: int, max_entries: int, max_bytes: int
+) -> tuple[list[Spooled | Gap], list[int]]:
+    """What comes next beyond `after`, one entry at least if there is any; and the damaged rows among it."""
+    leased: list[Spooled | Gap] = []
+    damaged: list[int] = []
+    size = 0
+    for entry in outstanding(txn, after):
+        if isinstance(entry, int):
+            damaged.append(entry)
+            if len(damaged) == _DAMAGED_AT_ONCE:
+                break
+            continue
+        if damaged or len(leased) == max_entries or (leased and size + entry.size > max_bytes):
+            break
+        leased.append(entry)
+        size += entry.size
+    return leased, damaged
 
 
 def _cut(gap: Gap, after: int) -> Gap:

@@ -31,8 +31,6 @@ _SQUEEZE: Final = 0.5
 _SQUEEZES_WITHOUT_EVICTION: Final = 3
 # Bytes that one list of records holds at most, and at least one record.
 _LIST_BYTES: Final = 4 << 20
-# Damaged rows that one transaction replaces by a gap at most, for deletes need pages too.
-_DAMAGED_AT_ONCE: Final = 64
 # After so long the file has shown that it can be used.
 _TRUST_SECONDS: Final = 60.0
 _NO_NOTES: Final[Mapping[bytes, bytes]] = MappingProxyType({})
@@ -152,20 +150,8 @@ class Spool:
         """
         given_up: list[int] = []
         while True:
-            leased: list[Spooled | Gap] = []
-            damaged: list[int] = []
             with self._file.reading() as txn:
-                size = 0
-                for entry in settlement.outstanding(txn, after):
-                    if isinstance(entry, int):
-                        damaged.append(entry)
-                        if len(damaged) == _DAMAGED_AT_ONCE:
-                            break
-                        continue
-                    if damaged or len(leased) == max_entries or (leased and size + entry.size > max_bytes):
-                        break
-                    leased.append(entry)
-                    size += entry.size
+                leased, damaged = settlement.lease(txn, after, max_entries, max_bytes)
                 missing = 0 if leased or after else txn.books.pending
             if not damaged and not missing:
                 return leased
