@@ -1,4 +1,4 @@
-"""Filling: records into a storage that runs, as a sidecar would send them, and what tests of exports ask of it."""
+"""Filling: records into a storage that runs, as a sidecar would send them."""
 
 import hashlib
 import queue
