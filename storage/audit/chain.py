@@ -15,7 +15,8 @@ from infertap.verification import NO_HASH
 
 # Spools whose last entry is remembered.
 _MOST_SPOOLS: Final = 100_000
-# Runs, and breaks, that are looked up in one commit; entries before one, among which an unexpected one is looked for.
+# Runs, and breaks, that are looked up in one commit; entries before one, among which an unexpected one is
+# looked for.
 _MOST_RUNS: Final = 64
 _NEAR: Final = 256
 
