@@ -45,7 +45,7 @@ class Retaining:
         usage = self._archive.usage()
         self._numbers.archive_bytes.set(usage.disk_bytes)
         self._numbers.damaged_files.set(usage.damaged_files)
-        if expired.is_more:
+        if expired.records:
             self._numbers.expired.inc(expired.records)
             log_event("records expired", records=expired.records, freed_bytes=expired.freed_bytes)
         return expired.is_more

@@ -206,7 +206,15 @@ class FeedbackTable:
         OSError.
         """
         others = " UNION ALL ".join(f"SELECT tenant, request_id FROM {part}.records" for part in parts)  # noqa: S608
-        condition = _DOOMED.format(others=others or "SELECT NULL, NULL")
+        return self._delete(_DOOMED.format(others=others or "SELECT NULL, NULL"))
+
+    def delete_before(self, received_ns: int) -> int:
+        """Delete what was received before that time; gone from disk on return. How many they were. Raises
+        duckdb.Error and OSError.
+        """
+        return self._delete(f"received_ns < {received_ns:d}")
+
+    def _delete(self, condition: str) -> int:
         with self._writing:
             connection = self._connection
             row: Any = connection.execute(

@@ -83,8 +83,9 @@ class Parts:
         """`part_bytes`: how large a file gets, about; where it is little, logs are worked in earlier."""
         self.directory = directory
         self._connection = connection
-        self._part_bytes = part_bytes
+        self.part_bytes = part_bytes
         self._turn_bytes = min(_TURN_BYTES, part_bytes)
+        self._most_log_bytes = min(_MOST_LOG_BYTES, part_bytes)
         self._checkpoints = work
         # Guards what follows, never for long.
         self._lock = threading.RLock()
@@ -169,7 +170,7 @@ class Parts:
         self._checkpoints.mend()
         with self._lock:
             if self._live and self._live[0].day != day:
-                self._seal_all()
+                self._seal_others(day)
             self._live = [part for part in self._live if self._is_usable(part)]
             if not self._live:
                 self._live = [part for part in self.all if part.day == day and self._has_room(part)][:2]
@@ -182,7 +183,7 @@ class Parts:
     def _await_turn(self) -> None:
         """Where both have long logs, until the other's is worked in."""
         live = self._live
-        if len(live) > 1 and wal_bytes(live[0].path) >= _MOST_LOG_BYTES:
+        if len(live) > 1 and wal_bytes(live[0].path) >= self._most_log_bytes:
             self._checkpoints.wait(live[1].name, _WAIT_SECONDS)
 
     def _take_turns(self, part: Part) -> None:
@@ -193,7 +194,7 @@ class Parts:
         try:
             self._live = [*(others or [self._make(part.day)]), *([part] if self._has_room(part) else [])]
         except (duckdb.Error, OSError):
-            if wal_bytes(part.path) >= _MOST_LOG_BYTES:
+            if wal_bytes(part.path) >= self._most_log_bytes:
                 raise
             return  # there is room in this one's log meanwhile
         self._checkpoints.begin(part.name, part.path)
@@ -209,9 +210,9 @@ class Parts:
         if wal_bytes(part.path):
             self._checkpoints.make(part.name, part.path)
 
-    def is_live(self, part: Part) -> bool:
-        """Whether it may be written to."""
-        return part in self._live
+    def is_sealed(self, part: Part) -> bool:
+        """Whether it is never written to again."""
+        return part in self._sealed
 
     def tend(self) -> None:
         """Work the logs of files that are not written to into them."""
@@ -221,15 +222,17 @@ class Parts:
         for part in resting:
             self._checkpoints.begin(part.name, part.path)
 
-    def _seal_all(self) -> None:
+    def _seal_others(self, day: str) -> None:
+        """A day is over."""
         for part in self._live:
             self._checkpoints.begin(part.name, part.path)
         self._live = []
+        self._sealed |= {part for part in self.all if part.day != day}
 
     def _has_room(self, part: Part) -> bool:
         is_open = part not in self._sealed and self._is_usable(part)
         grown = 1 + len(self.all) // _FEW_PARTS
-        return is_open and size_of(part.path) < self._part_bytes * grown
+        return is_open and size_of(part.path) < self.part_bytes * grown
 
     def _is_usable(self, part: Part) -> bool:
         return not self._checkpoints.is_broken(part.name)

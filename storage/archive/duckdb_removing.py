@@ -21,7 +21,7 @@ import duckdb
 from infertap import v1
 from infertap.query import Query
 from storage.archive.duckdb_damage import PREFIX
-from storage.archive.duckdb_expiry import Share, next_share
+from storage.archive.duckdb_expiry import Share, longest_age, next_share
 from storage.archive.duckdb_files import said
 from storage.archive.duckdb_opening import Opened
 from storage.archive.duckdb_parts import Part
@@ -38,8 +38,8 @@ _PAGE: Final = 1000
 _LOGGED_AT_ONCE: Final = 5000
 # How long what was found in a file that is written to counts.
 _LOOK_SECONDS: Final = 5.0
-# Above this share of the limit on disk, the earliest go.
-_FULL: Final = 7 / 8
+# Between two looks at feedback that is over age.
+_FEEDBACK_NS: Final = 12 * 3600 * 1_000_000_000
 _DOOMED: Final = (
     "CREATE OR REPLACE TABLE memory.main.doomed "
     "(call_id VARCHAR, spool_id BLOB, request_id VARCHAR, tenant VARCHAR)"
@@ -74,6 +74,7 @@ class Removing:
         self.lock = threading.Lock()
         self._opened = opened
         self._reading = reading
+        self._feedback_looked_at_ns = 0
         self._shares: dict[Part, _Look] = {}
 
     # -- on request
@@ -164,9 +165,18 @@ class Removing:
                 self._opened.tend()
                 if self._opened.examining.look():
                     return Expired(is_more=True)
+                self._expire_feedback(retention, now_ns)
                 return self._fit_disk(retention) or self._expire_share(retention, now_ns) or Expired()
         finally:
             self.lock.release()
+
+    def _expire_feedback(self, retention: Retention, now_ns: int) -> None:
+        """What is older than any record may be goes, now and then: it is one file that is written anew."""
+        age = longest_age(retention)
+        if age is None or now_ns - self._feedback_looked_at_ns < min(age, _FEEDBACK_NS):
+            return
+        self._feedback_looked_at_ns = now_ns
+        self._opened.feedback.delete_before(now_ns - age)
 
     def _fit_disk(self, retention: Retention) -> Expired | None:
         """Drop the earliest file where there is too much on disk."""
@@ -174,7 +184,9 @@ class Removing:
         if retention.disk_bytes is None:
             return None
         before = usage_of(directory).disk_bytes
-        if before <= retention.disk_bytes * _FULL:
+        # What comes in meanwhile: a share of small limits, and a file that is being worked in or rewritten.
+        room = retention.disk_bytes // 8 + min(2 * self._opened.parts.part_bytes, retention.disk_bytes // 8)
+        if before <= retention.disk_bytes - room:
             return None
         damaged = sorted(directory.glob(f"{PREFIX}*"))
         records = 0
@@ -190,30 +202,39 @@ class Removing:
         """Remove from one file what is over age, or beyond the bytes of its models."""
         if not retention.ages and not retention.sizes:
             return None
-        shares = {part: self._shares_of(part) for part in self._opened.parts.all}
-        chosen = next_share(shares, retention, now_ns)
+        chosen = self._next_share(retention, now_ns)
         if chosen is None:
             return None
+        if not self._opened.parts.is_sealed(chosen[0]):
+            # More may have come since it was looked at: it is looked at again, now that no more can.
+            self._opened.writing.retire(chosen[0])
+            looked_at, chosen = chosen[0], self._next_share(retention, now_ns)
+            if chosen is None or chosen[0] != looked_at:
+                return Expired(is_more=chosen is not None)
         part, models, reason = chosen
         before = part.path.stat().st_size
-        if len(models) == len(shares[part]):
+        if len(models) == len(self._shares_of(part)):
             return Expired(self._drop(part), before, is_more=True)
         count = self._rewrite(part, Doom(_OF_MODELS, (models,), reason, now_ns))
         after = part.next_generation().path.stat().st_size
         return Expired(count, max(before - after, 0), is_more=True)
 
+    def _next_share(self, retention: Retention, now_ns: int) -> tuple[Part, list[str], str] | None:
+        shares = {part: self._shares_of(part) for part in self._opened.parts.all}
+        return next_share(shares, retention, now_ns)
+
     def _shares_of(self, part: Part) -> list[Share]:
         """What each model has in a file; of one that is written to as it was a while ago."""
+        is_final, now = self._opened.parts.is_sealed(part), time.monotonic()
         known = self._shares.get(part)
-        if known is not None and (known.is_final or time.monotonic() - known.looked_at < _LOOK_SECONDS):
+        if known is not None and (known.is_final or not (is_final or now > known.looked_at + _LOOK_SECONDS)):
             return known.shares
-        is_final, looked_at = not self._opened.parts.is_live(part), time.monotonic()
         with self._opened.connection.cursor() as cursor:
             found = cursor.execute(
                 "SELECT model, count(*), sum(record_bytes), max(stored_ns) "  # noqa: S608
                 f"FROM {part.name}.records GROUP BY model"
             ).fetchall()
-        self._shares[part] = _Look([Share(*row) for row in found], is_final, looked_at)
+        self._shares[part] = _Look([Share(*row) for row in found], is_final, now)
         return self._shares[part].shares
 
     def _drop(self, part: Part) -> int:

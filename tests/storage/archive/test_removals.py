@@ -227,3 +227,14 @@ def test_nothing_expires_without_rules(archive: Archive, making: "Making") -> No
     archive.append([making.entry(1)], NOW)
     assert expire(archive, Retention(), NOW + 10_000 * DAY) == 0
     assert sequences(archive) == [1]
+
+
+def test_what_comes_after_a_look_is_kept(archive: Archive, making: "Making") -> None:
+    """Retention that has looked at a file decides by what is in it when it acts."""
+    rules = Retention(ages=(ModelRule("old", DAY),))
+    archive.append([making.entry(1, model__name="old")], NOW)
+    assert expire(archive, rules, NOW + SECOND) == 0
+    archive.append([making.entry(2, model__name="kept")], NOW + SECOND)
+    archive.append([making.entry(3, model__name="old")], NOW + 3 * DAY)
+    expire(archive, rules, NOW + 2 * DAY)
+    assert sequences(archive) == [2, 3]
