@@ -21,6 +21,7 @@ from sidecar.recorder.redaction.multipart import MultipartRedaction
 from sidecar.recorder.redaction.named_values import NamedValues
 from sidecar.recorder.redaction.policy import Policy
 from sidecar.recorder.redaction.redacted_body import RedactedBody, UnreadableError, Withheld
+from sidecar.recorder.redaction.sorts import begins_with_a_line, first_members, sort_of
 from sidecar.recorder.redaction.tables import redact_table
 from sidecar.recorder.redaction.text import TextRedaction
 from sidecar.recorder.redaction.time_allowed import OverTimeError
@@ -64,7 +65,7 @@ class BodyRedaction:
             return RedactedBody(withheld=Withheld.OVER_TIME)
 
     def _redact_stretch(self, content_type: str, stretch: Stretch, findings: Findings) -> RedactedBody:
-        media_type = content_type.partition(";")[0].strip().lower()
+        media_type = sort_of(content_type.partition(";")[0].strip().lower(), stretch)
         body = self._closed(content_type, media_type, stretch.head, stretch.head_ends, findings)
         if not stretch.tail or body.withheld is not None or not _is_stream(media_type):
             return body
@@ -166,22 +167,21 @@ class BodyRedaction:
         return not (self._policy.fields or b"\\" in data or _NAMES_SECRET.search(data))
 
     def _broken(self, data: bytes, why: Withheld, ends: Ends, findings: Findings) -> RedactedBody:
-        """JSON that can't be parsed is read as text, where no rule asks for its fields."""
+        """JSON that can't be parsed: the first members of an array, which may be a stream; or else text,
+        where no rule asks for its fields.
+        """
+        if ends.opens and data:  # of what, can't be told
+            raise UnreadableError(why)
+        members = first_members(data.decode())
+        if members:
+            return self._documents(members, _array, findings, Ends(closes=True))
         if self._policy.fields or _NAMES_SECRET.search(data):
             raise UnreadableError(why)
         return self._plain(data, ends, findings)
 
     def _if_lines(self, data: bytes, findings: Findings) -> RedactedBody | None:
         """Several documents, one on each line, called JSON."""
-        lines = [line for line in data.split(b"\n") if line.strip()]
-        if len(lines) < 2:
-            return None
-        try:
-            for line in lines:
-                json.loads(line)
-        except (ValueError, RecursionError):
-            return None
-        return self._lines(data, WHOLE, findings)
+        return self._lines(data, WHOLE, findings) if begins_with_a_line(data) else None
 
     def _lines(self, data: bytes, ends: Ends, findings: Findings) -> RedactedBody:
         lines = _whole_parts(_LINE_BREAK, data.decode(), ends).split("\n")
@@ -280,6 +280,10 @@ def _is_of_pieces(tree: Any) -> bool:
     """Whether it lists objects alone, as a stream sent as one document does. Tokens are the tree's."""
     is_list = isinstance(tree, list) and len(tree) > 1 and {*map(type, tree)} == {dict}
     return is_list and not isinstance(tree[0].get("token"), str)
+
+
+def _array(members: list[str]) -> str:
+    return f"[{','.join(members)}]"
 
 
 def _dump(tree: Any) -> bytes:
