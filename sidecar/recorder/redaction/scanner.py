@@ -18,14 +18,16 @@ from sidecar.recorder.redaction.time_allowed import TimeAllowed
 class Scanner:
     """Finds what has one of the given shapes."""
 
-    def __init__(self, shapes: Sequence[Shape], own: Sequence[Shape] = ()) -> None:
+    def __init__(
+        self, shapes: Sequence[Shape], own: Sequence[Shape] = (), allowed: TimeAllowed | None = None
+    ) -> None:
         """Of two that find the same the first wins, `own` rules before what is built in.
 
         Raises re2.error for a pattern that can't be read.
         """
         self._patterns = [Pattern(shape) for shape in shapes]
         self._hints = _all_hints(shapes)
-        self.allowed = TimeAllowed()
+        self.allowed = TimeAllowed() if allowed is None else allowed
         self._own = OwnPatterns(own, self.allowed)
 
     def may_hold(self, data: bytes) -> bool:

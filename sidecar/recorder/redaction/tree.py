@@ -208,7 +208,7 @@ def _is_plain(value: list[Any]) -> bool:
     if not value or not holds_no_text(value):
         return False
     # A NaN in front makes the comparisons fail, which is the safe side.
-    return max(value) < _SMALLEST_CARD and min(value) > -_SMALLEST_CARD
+    return bool(max(value) < _SMALLEST_CARD and min(value) > -_SMALLEST_CARD)
 
 
 def _is_whole(value: Any) -> bool:

@@ -66,9 +66,7 @@ def test_card_in_long_row(place: int) -> None:
     assert list(card_spans(row)) == [(5 * place, 5 * place + 19)]
 
 
-@given(
-    st.lists(st.sampled_from([VISA, AMEX, "4111", "12", "\n", "x", ",", "123"]), max_size=9), st.data()
-)
+@given(st.lists(st.sampled_from([VISA, AMEX, "4111", "12", "\n", "x", ",", "123"]), max_size=9), st.data())
 def test_card_in_lines(parts: list[str], data: st.DataObject) -> None:
     """In any text cards are found that stand alone, as each stretch of digits by itself tells."""
     separators = [data.draw(st.sampled_from([" ", "-", "\n", "", "  "])) for _ in parts]

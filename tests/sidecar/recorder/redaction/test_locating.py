@@ -62,3 +62,13 @@ def test_long_match_whose_words_are_ahead() -> None:
     shape = next(shape for shape in SHAPES if "passw" in shape.pattern)
     data = b"the password = '" + b"x" * 100_000 + b"'"
     assert list(Pattern(shape).find(data)) == [(16, 100_016)]
+
+
+def test_package_has_the_matcher_that_it_wraps() -> None:
+    """google-re2 keeps its matcher to itself, which is used here for its speed. Where a new release has
+    another, `locating.Pattern` is to be mended, or google-re2 to be held back.
+    """
+    matcher = re2.compile(rb"b(c)")._regexp
+    assert matcher.Match(matcher.Anchor.UNANCHORED, b"abcd", 0, 4) == [(1, 3), (2, 3)]
+    assert matcher.Match(matcher.Anchor.ANCHOR_BOTH, b"abcd", 1, 3)[1] == (2, 3)
+    assert matcher.Match(matcher.Anchor.ANCHOR_START, b"abcd", 0, 4)[0] == (-1, -1)
