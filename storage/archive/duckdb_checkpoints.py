@@ -8,11 +8,14 @@ import contextlib
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Final
 
 import duckdb
 
 from storage.archive.duckdb_files import quoted, said
 from storage.archive.interface import ArchiveError
+
+_GIVEN_UP: Final = "has been invalidated"
 
 
 class Checkpoints:
@@ -55,6 +58,9 @@ class Checkpoints:
         """Attach again what can't be used: nothing is lost, for its log is still there."""
         with self._lock:
             for name, path in list(self._broken.items()):
+                if not path.exists():  # attaching would make it
+                    del self._broken[name]
+                    continue
                 with contextlib.suppress(duckdb.Error), self._engine.cursor() as cursor:
                     cursor.execute(f"DETACH DATABASE IF EXISTS {name}")
                     cursor.execute(f"ATTACH IF NOT EXISTS '{quoted(path)}' AS {name}")
@@ -75,10 +81,19 @@ class Checkpoints:
         with self._engine.cursor() as cursor:
             try:
                 cursor.execute(f"CHECKPOINT {name}")
-            except duckdb.TransactionException:
-                raise  # somebody writes to it: later
             except duckdb.Error:
-                # A disk that is full, as a rule. The engine uses it no more until it is attached again.
-                with self._lock:
-                    self._broken[name] = path
+                if _is_given_up(cursor, name):
+                    with self._lock:
+                        self._broken[name] = path
                 raise
+
+
+def _is_given_up(cursor: "duckdb.DuckDBPyConnection", name: str) -> bool:
+    """Whether the engine uses that file no more until it is attached again, as when the disk is full. Else
+    somebody wrote to it just then, or it has been dropped meanwhile.
+    """
+    try:
+        cursor.execute(f"SELECT * FROM {name}.main.schema LIMIT 0")  # noqa: S608
+    except duckdb.Error as error:
+        return _GIVEN_UP in str(error)
+    return False
