@@ -25,7 +25,20 @@ _BLOCKS: Final = (
 )
 _SPACES: Final = dict.fromkeys((0xA0, *range(0x2000, 0x200B), 0x202F, 0x205F, 0x3000), " ")
 _DASHES: Final = dict.fromkeys((*range(0x2010, 0x2016), 0x2212, 0xFE58, 0xFE63), "-")
-_WITHOUT_WIDTH: Final = dict.fromkeys((0xAD, *range(0x200B, 0x2010), *range(0x2060, 0x2065), 0xFEFF), "")
+# Unicode's Default_Ignorable_Code_Point, but for letters.
+_WITHOUT_WIDTH: Final = dict.fromkeys(
+    (
+        *(0xAD, 0x34F, 0x61C, 0xFEFF),
+        *range(0x180B, 0x1810),
+        *range(0x200B, 0x2010),
+        *range(0x202A, 0x202F),
+        *range(0x2060, 0x2070),
+        *range(0xFE00, 0xFE10),
+        *range(0xE0000, 0xE0080),
+        *range(0xE0100, 0xE01F0),
+    ),
+    "",
+)
 
 
 def _meant(character: str) -> str | None:
@@ -49,7 +62,7 @@ _FOLDS: Final = _all_folds()
 FOLDABLE: Final = re.compile(
     "(["
     + "".join(re.escape(chr(code)) for code in sorted(_FOLDS) if code < 0x10000)
-    + "\U00010000-\U0001ffff]+)"
+    + "\U00010000-\U0001ffff\U000e0000-\U000e0fff]+)"
 )
 
 

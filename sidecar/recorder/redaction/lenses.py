@@ -11,6 +11,7 @@ that a value is masked where it stands, as it stands there. Each takes time line
 
 import html
 import re
+import zlib
 from binascii import a2b_base64, a2b_qp
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
@@ -311,13 +312,40 @@ def _text_of(run: bytes) -> bytes | None:
     """The text that `run` encodes; None where it encodes none. Words of one case are words."""
     size = len(run)
     # Mostly it is no text, and its beginning tells.
-    is_base64 = size % 4 != 1 and not _no_text(a2b_base64(run[:_SHORTEST_BLOB])) and not run.islower()
+    is_base64 = size % 4 != 1 and not run.islower() and _may_be_text(a2b_base64(run[:_SHORTEST_BLOB]))
     if size >= _SHORTEST_HEX and size % 2 == 0 and not run.translate(None, _HEX_DIGITS):
         return _if_text(bytes.fromhex(run.decode()))
     return _if_text(a2b_base64(run + _PADDING[size % 4])) if is_base64 else None
 
 
+_PACKED: Final = (b"\x1f\x8b\x08", b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")
+_ANY_WRAPPER: Final = 32 + zlib.MAX_WBITS
+# Text is seldom packed closer; what is unpacked stays in proportion to what is there.
+_MOST_UNPACKED: Final = 16
+_NUL: Final = b"\0"
+
+
+def _may_be_text(beginning: bytes) -> bool:
+    return not _no_text(beginning) or beginning.startswith(_PACKED) or _NUL in (beginning[:1], beginning[1:2])
+
+
 def _if_text(data: bytes) -> bytes | None:
+    if data.startswith(_PACKED):
+        return _if_plain(_unpacked(data))
+    if len(data) > 1 and _NUL in (data[:1], data[1:2]):
+        return _if_plain(data.decode("utf-16-le" if data[1] == 0 else "utf-16-be", "replace").encode())
+    return _if_plain(data)
+
+
+def _unpacked(data: bytes) -> bytes:
+    """What gzip or zlib packed, as far as that goes."""
+    try:
+        return zlib.decompressobj(_ANY_WRAPPER).decompress(data, _MOST_UNPACKED * len(data) + 1024)
+    except zlib.error:
+        return _NUL
+
+
+def _if_plain(data: bytes) -> bytes | None:
     if len(data.translate(None, _NOT_TEXT)) != len(data):
         return None
     if not data.isascii():

@@ -143,6 +143,24 @@ PERSONAL: Final = (
         is_short=True,
         is_alone=True,
     ),
+    # After a word and a colon: apart, as in longer rows of groups each is after one.
+    Shape(
+        "ipv6",
+        r"[G-Zg-z]:[0-9A-Fa-f]{0,4}:[0-9A-Fa-f:]",
+        r"[G-Zg-z]:(?P<it>(?:(?:[0-9A-Fa-f]{0,4}:){3,7}|[0-9A-Fa-f]{0,4}::)"
+        r"(?:(?:[0-9]{1,3}\.){3}[0-9]{1,3}|[0-9A-Fa-f]{0,4}))",
+        checks.is_ipv6,
+        ALNUM + b":",
+        is_short=True,
+    ),
+    Shape(
+        "mac",
+        r"[A-Za-z]{3}:[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}:",
+        r"[A-Za-z]{3}:(?P<it>[0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2}){5})",
+        checks.is_hardware_address,
+        ALNUM + b":-",
+        is_short=True,
+    ),
     # Told by the words before it.
     Shape(
         "passport",

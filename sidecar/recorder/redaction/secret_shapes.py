@@ -65,7 +65,7 @@ SECRETS: Final = (
     Shape(
         "jwt",
         r"eyJ[0-9A-Za-z_-]{5}",
-        r"\b(?P<it>eyJ[0-9A-Za-z_-]{5,}\.[0-9A-Za-z_-]{5,}(?:\.[0-9A-Za-z_-]*){0,3})",
+        r"(?:^|[^0-9A-Za-z])(?P<it>eyJ[0-9A-Za-z_-]{5,}\.[0-9A-Za-z_-]{5,}(?:\.[0-9A-Za-z_-]*){0,3})",
         narrow=_less_full_stop,
     ),
     Shape(
@@ -83,7 +83,7 @@ SECRETS: Final = (
     Shape(
         "api_key",
         "|".join(hint for hint, _ in _KEYS),
-        r"\b(?P<it>" + "|".join(form for _, form in _KEYS) + ")",
+        r"(?:^|[^0-9A-Za-z])(?P<it>" + "|".join(form for _, form in _KEYS) + ")",
     ),
     Shape(
         "api_key",

@@ -10,7 +10,7 @@ _BESIDE_A_MODEL: Final = frozenset({"input"})
 # JSON text that may hold such a member, or lists of tokens.
 MAY_HOLD_TOKENS: Final = (
     rb"\"(?:prompt|prompt_token_ids|token_ids|input_ids|output_token_ids|input)\"\s*:\s*\[\s*[\[0-9]"
-    rb"|\"bytes\"\s*:|\"tokens\"\s*:\s*\[\s*\""
+    rb"|\"bytes\"\s*:|\"(?:tokens|prefill)\"\s*:\s*\[\s*[\"{]"
 )
 
 

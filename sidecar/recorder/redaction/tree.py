@@ -93,6 +93,8 @@ class TreeRedaction:
                 kept = self._by_rule(member, tensor_action)
             elif key == "bytes" and isinstance(member, list):
                 kept = []  # a token's text over again, as numbers that no pattern reads
+            elif key == "tokens" and _are_texts(member):
+                kept = self._text.joined(member, where, findings)
             elif is_token_text(key, member, value):
                 findings.add(_TOKENS, where)
                 kept = []
@@ -130,9 +132,9 @@ class TreeRedaction:
 
     def _tokens(self, value: list[Any], where: str, findings: Findings) -> list[Any]:
         """Tokens of one text: a value may be spread over several of them."""
-        tokens = [member["token"] for member in value]
-        joined = self._text.joined(tokens, where, findings)
-        return [_with_token(member, token) for member, token in zip(value, joined, strict=True)]
+        name = _token_name(value[0])
+        joined = self._text.joined([member[name] for member in value], where, findings)
+        return [_with_token(member, name, token) for member, token in zip(value, joined, strict=True)]
 
     def _listed_tokens(self, logprobs: dict[str, Any], where: str, findings: Findings) -> dict[str, Any]:
         """Log-probabilities as lists of one length each: tokens, and the likeliest beside each."""
@@ -189,18 +191,28 @@ def holds_no_text(value: list[Any]) -> bool:
     return _NUMBERS.issuperset(map(type, value))
 
 
-def _with_token(member: dict[str, Any], token: str) -> dict[str, Any]:
+def _with_token(member: dict[str, Any], name: str, token: str) -> dict[str, Any]:
     """`member` with its token redacted; the likeliest tokens beside a masked one would spell it again."""
-    if token == member["token"]:
+    if token == member[name]:
         return member
     beside: dict[str, Any] = {"top_logprobs": []} if "top_logprobs" in member else {}
-    return {**member, "token": token, **beside}
+    return {**member, name: token, **beside}
+
+
+def _token_name(member: dict[str, Any]) -> str:
+    """Under which name a token's text stands: OpenAI's, or that of TGI, which has a number beside it."""
+    return "text" if "id" in member and "token" not in member else "token"
 
 
 def _is_tokens(value: list[Any]) -> bool:
-    return len(value) > 1 and all(
-        isinstance(member, dict) and isinstance(member.get("token"), str) for member in value
-    )
+    if len(value) < 2 or not isinstance(value[0], dict):
+        return False
+    name = _token_name(value[0])
+    return all(isinstance(member, dict) and isinstance(member.get(name), str) for member in value)
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and len(value) > 1 and {*map(type, value)} == {str}
 
 
 def _is_plain(value: list[Any]) -> bool:
