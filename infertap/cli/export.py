@@ -55,6 +55,7 @@ def _asked(read: argparse.Namespace) -> dict[str, Any]:
 
 
 def _told(state: State, out: str) -> list[str]:
-    lines = [f"{state.rows:,} rows in {len(state.parts):,} parts at {visible(out.partition('?')[0])}"]
+    parts = "1 part" if len(state.parts) == 1 else f"{len(state.parts):,} parts"
+    lines = [f"{state.rows:,} rows in {parts} at {visible(out.partition('?')[0])}"]
     lines += [f"{count:,} passed over: {reason}" for reason, count in sorted(state.skipped.items())]
     return lines

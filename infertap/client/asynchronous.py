@@ -10,7 +10,7 @@ when it is first needed, in the loop that is running then, and the files of TLS 
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from datetime import timedelta
 from functools import cached_property
 from types import TracebackType
@@ -117,7 +117,7 @@ class AsyncClient:
         backlog: int = 0,
         fields: Iterable[str] = (),
         **conditions: Any,
-    ) -> AsyncIterator[v1.Record]:
+    ) -> AsyncGenerator[v1.Record, None]:
         """As `Client.tail`."""
         request = tail_request(filter, conditions, fields, backlog)
         trying = self._trying()
@@ -142,10 +142,10 @@ class AsyncClient:
         resume_token: str = "",
         fields: Iterable[str] = (),
         **conditions: Any,
-    ) -> AsyncIterator[v1.ExportRecordsResponse]:
+    ) -> AsyncGenerator[v1.ExportRecordsResponse, None]:
         """As `Client.export`."""
         request = export_request(filter, conditions, fields, resume_token)
-        trying = self._trying()
+        trying = self._trying(is_export=True)
         while True:
             call = self._open(self._records.ExportRecords, request, EXPORT_SECONDS)
             has_come = False
@@ -227,8 +227,8 @@ class AsyncClient:
             for each in page.feedback:
                 yield each
 
-    def _trying(self) -> Trying:
-        return self._patience.begin(time.monotonic())
+    def _trying(self, *, is_export: bool = False) -> Trying:
+        return self._patience.begin(time.monotonic(), is_export=is_export)
 
     async def _ask(self, method: Any, request: Any) -> Any:
         """The answer, asked for again where nobody is there."""

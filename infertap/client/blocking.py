@@ -11,7 +11,7 @@ files of TLS and token that it is told of. The examples of its methods are run a
 """
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from datetime import timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -127,7 +127,7 @@ class Client:
         backlog: int = 0,
         fields: Iterable[str] = (),
         **conditions: Any,
-    ) -> Iterator[v1.Record]:
+    ) -> Generator[v1.Record, None, None]:
         """The latest `backlog` records that match, then each new one as it arrives; raises ClientError.
 
         Calls that last are told of while they are in flight too (state INFERENCING, without a sequence), and
@@ -161,7 +161,7 @@ class Client:
         resume_token: str = "",
         fields: Iterable[str] = (),
         **conditions: Any,
-    ) -> Iterator[v1.ExportRecordsResponse]:
+    ) -> Generator[v1.ExportRecordsResponse, None, None]:
         """All records that match, oldest first, as they are now, in batches of some MiB; raises ClientError.
 
         Goes on by itself where the connection breaks. Each batch has a `resume_token` that goes on behind it,
@@ -171,7 +171,7 @@ class Client:
             3
         """
         request = export_request(filter, conditions, fields, resume_token)
-        trying = self._trying()
+        trying = self._trying(is_export=True)
         while True:
             call = self._open(self._records.ExportRecords, request, EXPORT_SECONDS)
             has_come = False
@@ -279,8 +279,8 @@ class Client:
             paging.turn(page.next_page_token, len(page.feedback))
             yield from page.feedback
 
-    def _trying(self) -> Trying:
-        return self._patience.begin(time.monotonic())
+    def _trying(self, *, is_export: bool = False) -> Trying:
+        return self._patience.begin(time.monotonic(), is_export=is_export)
 
     def _ask(self, method: Any, request: Any) -> Any:
         """The answer, asked for again where nobody is there."""

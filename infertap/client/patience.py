@@ -1,8 +1,9 @@
 """Patience: how often something is asked again, and when it is given up. The clock is an argument.
 
 Only what may be asked twice is: reads, and feedback, whose pieces have ids. Asked again is what failed
-because nobody was there (UNAVAILABLE), after 0.1 s, 0.2 s, 0.4 s, ..., each up to a half shorter so that
-clients of one storage don't come back together; never beyond the deadline.
+because nobody was there (UNAVAILABLE), of an export also where others wait already (RESOURCE_EXHAUSTED):
+after 0.1 s, 0.2 s, 0.4 s, ..., each up to a half shorter so that clients of one storage don't come
+back together; never beyond the deadline.
 """
 
 import random
@@ -14,6 +15,8 @@ import grpc
 
 _FIRST_SECONDS: Final = 0.1
 _LONGEST_SECONDS: Final = 5.0
+_PASSING: Final = frozenset({grpc.StatusCode.UNAVAILABLE})
+_OF_EXPORTS: Final = _PASSING | {grpc.StatusCode.RESOURCE_EXHAUSTED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,16 +26,25 @@ class Patience:
     attempts: int = 4
     deadline_seconds: float = 30.0
 
-    def begin(self, now: float, share: Callable[[], float] = random.random) -> "Trying":
+    def begin(
+        self, now: float, share: Callable[[], float] = random.random, *, is_export: bool = False
+    ) -> "Trying":
         """Something is asked for the first time."""
-        return Trying(self, now, share)
+        return Trying(self, now, share, _OF_EXPORTS if is_export else _PASSING)
 
 
 class Trying:
     """One thing that is asked for, again and again if need be."""
 
-    def __init__(self, patience: Patience, now: float, share: Callable[[], float]) -> None:
-        """`share` draws from 0 to 1."""
+    def __init__(
+        self,
+        patience: Patience,
+        now: float,
+        share: Callable[[], float],
+        passing: frozenset[grpc.StatusCode],
+    ) -> None:
+        """`share` draws from 0 to 1; `passing` is what may be over when it is asked again."""
+        self._passing = passing
         self._patience = patience
         self._deadline = now + patience.deadline_seconds
         self._share = share
@@ -50,7 +62,7 @@ class Trying:
     def pause(self, code: grpc.StatusCode, now: float) -> float | None:
         """It failed: seconds to wait before the next attempt; None where there is none."""
         self._failed += 1
-        if code is not grpc.StatusCode.UNAVAILABLE or self._failed >= self._patience.attempts:
+        if code not in self._passing or self._failed >= self._patience.attempts:
             return None
         longest = min(_FIRST_SECONDS * 2 ** (self._failed - 1), _LONGEST_SECONDS)
         pause = longest * (1 - self._share() / 2)

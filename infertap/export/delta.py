@@ -18,7 +18,7 @@ from infertap import v1
 from infertap.export.errors import ExportError
 
 # A part is held in memory until it is committed.
-MOST_PART_BYTES: Final = 128 << 20
+MOST_PART_BYTES: Final = 64 << 20
 _STATE: Final = "infertap.export"
 
 

@@ -3,20 +3,24 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from infertap import Client, v1
 from infertap.export import STATE_NAME
-from tests.journeys.conftest import Storage, await_true
+from tests.journeys.conftest import Storage, await_true, receive_all
 from tests.journeys.filling import NOON_NS, fill, made
 from tests.journeys.object_store import ObjectStore, running_store
+
+if TYPE_CHECKING:
+    from tests.journeys.conftest import Model, Sidecar
 
 SECONDS = 60
 COUNT = 1200
@@ -204,3 +208,56 @@ def test_nothing_matches(storage: Storage, tmp_path: Path) -> None:
     """Asked for what is not there, an export is complete and empty; the status says that all went well."""
     done = run(command(storage, str(tmp_path / "none"), "jsonl", "--model", "nobody"))
     assert (done.returncode, done.stdout) == (0, f"0 rows in 0 parts at {tmp_path / 'none'}\n")
+
+
+CHUNKS = [
+    {"role": "assistant", "content": "Bon"},
+    {"content": "jour."},
+]
+
+
+def stream(connection: socket.socket) -> None:
+    """A chat that answers as a stream of events."""
+    received = b""
+    while not received.endswith(b"]}"):
+        received += connection.recv(1 << 16)
+    events = [{"choices": [{"index": 0, "delta": delta, "finish_reason": None}]} for delta in CHUNKS]
+    events.append({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
+    head = {"id": "c-1", "object": "chat.completion.chunk", "model": "alice"}
+    body = "".join(f"data: {json.dumps(head | event)}\n\n" for event in events) + "data: [DONE]\n\n"
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n")
+    connection.sendall(body.encode())
+
+
+def test_a_streamed_chat_for_training(
+    start_sidecar: "Callable[..., Sidecar]",
+    start_model: "Callable[..., Model]",
+    start_storage: "Callable[..., Storage]",
+    tmp_path: Path,
+) -> None:
+    """A chat that was really streamed is a line for fine-tuning, asked of storage and of the sidecar;
+    corrected, it is a pair; what was masked stays masked.
+    """
+    storage = start_storage()
+    sidecar = start_sidecar(start_model(stream).address, storage=storage.address)
+    asked = [{"role": "user", "content": "Greet anna@example.com in French"}]
+    body = json.dumps({"model": "alice", "stream": True, "messages": asked}).encode()
+    with sidecar.connect() as client:
+        head = "POST /v1/chat/completions HTTP/1.1\r\nHost: m\r\nContent-Type: application/json\r\n"
+        client.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        assert receive_all(client).endswith(b"[DONE]\n\n")
+    [record] = storage.await_records(1)
+    with Client(storage.address) as client:
+        client.feedback(call_id=record.call_id, correction="Salut.")
+    prompt = [{"role": "user", "content": "Greet <email> in French"}]
+    said = {"role": "assistant", "content": "Bonjour."}
+    for name, address in (("storage", storage.address), ("sidecar", sidecar.api)):
+        line = command(storage, str(tmp_path / name), "openai-jsonl", "--address", address)
+        done = run(line)
+        assert done.returncode == 0, done.stderr
+        assert json.loads((tmp_path / name / "part-00000.jsonl").read_text()) == {"messages": [*prompt, said]}
+    done = run(command(storage, str(tmp_path / "pairs"), "preference-jsonl"))
+    assert done.returncode == 0, done.stderr
+    pair = json.loads((tmp_path / "pairs" / "part-00000.jsonl").read_text())
+    assert (pair["prompt"], pair["rejected"]) == (prompt, [said])
+    assert pair["chosen"] == [{"role": "assistant", "content": "Salut."}]

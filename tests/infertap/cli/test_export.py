@@ -31,7 +31,7 @@ def test_what_was_done_is_said(
     """How many rows and parts, and what was passed over for which reason; or all of the state as JSON."""
     server.records = numbered(25)
     assert export(server, tmp_path / "a") == 0
-    assert capsys.readouterr().out == f"25 rows in 1 parts at {tmp_path / 'a'}\n"
+    assert capsys.readouterr().out == f"25 rows in 1 part at {tmp_path / 'a'}\n"
     assert export(server, tmp_path / "b", "--format", "openai-jsonl") == 0
     assert capsys.readouterr().out.splitlines()[1] == "25 passed over: not a chat completion"
     assert export(server, tmp_path / "c", "--json") == 0

@@ -63,7 +63,7 @@ def test_tail(server: "RecordsServer") -> None:
     with Client(server.address) as client:
         tail = client.tail(backlog=2, model="iris")
         assert [next(tail).sequence, next(tail).sequence] == [8, 9]
-        tail.close()  # type: ignore[attr-defined]
+        tail.close()
         assert server.tail_has_ended.wait(30)
     assert (server.requests[0].backlog, server.requests[0].filter.model) == (2, "iris")
 

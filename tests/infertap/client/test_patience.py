@@ -22,8 +22,10 @@ def test_pauses_grow_and_end() -> None:
     "code", [code for code in grpc.StatusCode if code is not grpc.StatusCode.UNAVAILABLE]
 )
 def test_only_who_was_not_there_is_asked_again(code: grpc.StatusCode) -> None:
-    """Every other failure is an answer."""
+    """Every other failure is an answer, but that exports wait where others do."""
     assert Patience().begin(0.0).pause(code, 0.0) is None
+    of_export = Patience().begin(0.0, is_export=True).pause(code, 0.0)
+    assert (of_export is not None) == (code is grpc.StatusCode.RESOURCE_EXHAUSTED)
 
 
 def test_deadline() -> None:
