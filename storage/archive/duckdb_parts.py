@@ -96,6 +96,8 @@ class Parts:
         self._live: list[Part] = []
         # Never again.
         self._sealed: set[Part] = set()
+        # The highest number of each day; none is given twice, for a file that was dropped may still be read.
+        self._numbers: dict[str, int] = {}
 
     # -- which there are
 
@@ -122,6 +124,7 @@ class Parts:
         with self._connection.cursor() as cursor:
             cursor.execute(f"ATTACH IF NOT EXISTS '{quoted(part.path)}' AS {part.name}")
         with self._lock:
+            self._numbers[part.day] = max(part.number, self._numbers.get(part.day, 0))
             self._see((*self.all, part))
 
     def replace(self, part: Part, by: Part | None) -> None:
@@ -238,8 +241,7 @@ class Parts:
         return not self._checkpoints.is_broken(part.name)
 
     def _make(self, day: str) -> Part:
-        numbers = [part.number for part in self.all if part.day == day]
-        part = _part(self.directory, day, max(numbers, default=0) + 1, 0)
+        part = _part(self.directory, day, self._numbers.get(day, 0) + 1, 0)
         with self._connection.cursor() as cursor:
             make_file(cursor, part.path, CREATE)
         self.attach(part)

@@ -231,7 +231,9 @@ def test_snapshot(archive: Archive, tmp_path: Path, making: "Making") -> None:
     """Its files are an archive of all that was appended before, whatever comes and goes meanwhile."""
     for day in range(3):
         archive.append([making.entry(day + 1, caller__user=f"u{day}")], NOW + day * DAY)
-    archive.attach([v1.Feedback(feedback_id="f", call_id=making.record(1).call_id)])
+    given = v1.Feedback(feedback_id="f", call_id=making.record(1).call_id)
+    given.received_at.FromNanoseconds(NOW + 2 * DAY)
+    archive.attach([given])
     archive.expire(Retention(ages=(ModelRule("*", DAY),)), NOW + 2 * DAY + SECOND)
     copied = tmp_path / "copied"
     copied.mkdir()
@@ -250,6 +252,46 @@ def test_snapshot(archive: Archive, tmp_path: Path, making: "Making") -> None:
     restored.close()
     with archive.snapshot() as files:
         assert len(files) >= 5
+
+
+def test_day_that_begins_again(archive: Archive, making: "Making") -> None:
+    """What comes for a day whose files were all dropped stays, though somebody still read them meanwhile."""
+    archive.append([making.entry(1)], NOW)
+    with archive._reading.all_parts(None):  # type: ignore[attr-defined]
+        archive.expire(Retention(ages=(ModelRule("*", DAY),)), NOW + 2 * DAY)
+        archive.append([making.entry(2)], NOW)
+    assert archive.get(making.record(2).call_id) is not None
+    page = archive.page(Query(), None, 10, Interrupt())
+    assert [record.sequence for record in page.records] == [2]
+
+
+def test_feedback_over_age(archive: Archive, tmp_path: Path) -> None:
+    """It goes when it is older than any record may be; where some models have no limit it stays."""
+    for number, day in enumerate((0, 5), 1):
+        given = v1.Feedback(feedback_id=f"f-{number}", request_id="r", comment=f"CANARY-{number}")
+        given.received_at.FromNanoseconds(NOW + day * DAY)
+        archive.attach([given])
+    some = Retention(ages=(ModelRule("llama*", DAY),))
+    every = Retention(ages=(ModelRule("llama*", DAY), ModelRule("*", 3 * DAY)))
+    archive.expire(some, NOW + 6 * DAY)
+    assert len(archive.feedback("", "", None, 10).feedback) == 2
+    archive.expire(every, NOW + 6 * DAY)
+    assert [each.feedback_id for each in archive.feedback("", "", None, 10).feedback] == ["f-2"]
+    assert on_disk(tmp_path, b"CANARY-1") == 0
+    assert on_disk(tmp_path, b"CANARY-2") > 0
+
+
+def test_empty_files_go(archive: Archive, tmp_path: Path, making: "Making") -> None:
+    """A file all of whose records were deleted goes when its day is over age."""
+    archive.append([making.entry(1)], NOW)
+    archive.append([making.entry(2)], NOW + 3 * DAY)
+    archive.delete(Query(path="/v1/1"), BY_REQUEST, NOW + 3 * DAY, Interrupt())
+    rules = Retention(ages=(ModelRule("*", 2 * DAY),))
+    archive.expire(rules, NOW + 2 * DAY)
+    assert len(list(tmp_path.glob("records-2026-01-01-*.duckdb"))) == 1
+    archive.expire(rules, NOW + 4 * DAY)
+    assert list(tmp_path.glob("records-2026-01-01-*.duckdb")) == []
+    assert archive.received(SPOOL) == [(1, 2)]
 
 
 REMOVER = """
