@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import boto3
 import httpx
@@ -30,6 +31,7 @@ class ObjectStore:
 
     address: str
     environ: dict[str, str]
+    client: Any
 
     def uri(self, folder: str) -> str:
         """Where a folder of the bucket is, as pyarrow wants to be told."""
@@ -37,21 +39,12 @@ class ObjectStore:
 
     def names(self, folder: str) -> list[str]:
         """The objects there."""
-        found = self._client().list_objects_v2(Bucket=BUCKET, Prefix=f"{folder}/")
+        found = self.client.list_objects_v2(Bucket=BUCKET, Prefix=f"{folder}/")
         return [each["Key"].removeprefix(f"{folder}/") for each in found.get("Contents", ())]
 
     def read(self, folder: str, name: str) -> bytes:
         """One object."""
-        return bytes(self._client().get_object(Bucket=BUCKET, Key=f"{folder}/{name}")["Body"].read())
-
-    def _client(self):
-        return boto3.client(
-            "s3",
-            endpoint_url=f"http://{self.address}",
-            region_name="us-east-1",
-            aws_access_key_id=self.environ["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=self.environ["AWS_SECRET_ACCESS_KEY"],
-        )
+        return bytes(self.client.get_object(Bucket=BUCKET, Key=f"{folder}/{name}")["Body"].read())
 
 
 @contextlib.contextmanager
@@ -79,19 +72,21 @@ def _is_there(address: str) -> bool:
 
 
 def _set_up(address: str) -> ObjectStore:
-    iam = boto3.client(
-        "iam",
-        endpoint_url=f"http://{address}",
-        region_name="us-east-1",
-        aws_access_key_id="anybody",
-        aws_secret_access_key="anything",
-    )
+    iam = _client("iam", address, "anybody", "anything")
     iam.create_user(UserName="exporter")
     key = iam.create_access_key(UserName="exporter")["AccessKey"]
     iam.put_user_policy(UserName="exporter", PolicyName="all", PolicyDocument=json.dumps(_POLICY))
-    store = ObjectStore(
-        address,
-        {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]},
+    key_id, secret = key["AccessKeyId"], key["SecretAccessKey"]
+    client = _client("s3", address, key_id, secret)
+    client.create_bucket(Bucket=BUCKET)
+    return ObjectStore(address, {"AWS_ACCESS_KEY_ID": key_id, "AWS_SECRET_ACCESS_KEY": secret}, client)
+
+
+def _client(service: str, address: str, key_id: str, secret: str) -> Any:
+    return boto3.client(
+        service,
+        endpoint_url=f"http://{address}",
+        region_name="us-east-1",
+        aws_access_key_id=key_id,
+        aws_secret_access_key=secret,
     )
-    store._client().create_bucket(Bucket=BUCKET)
-    return store
