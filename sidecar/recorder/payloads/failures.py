@@ -116,7 +116,7 @@ def _of_document(document: dict[str, Any], status: int) -> Failure:
 
 
 def _of_members(members: dict[str, Any]) -> Failure:
-    kind = _first(members, _TYPES)
+    kind = _first(members, _TYPES) or _kind_of_field(members.get("detail"))
     message = _first(members, _MESSAGES)
     if message == kind and isinstance(members.get("error"), str):
         message = members["error"]
@@ -142,6 +142,12 @@ def _said(value: Any) -> str:
     if isinstance(value, list):
         return "\n".join(filter(None, map(_said_of_item, value[:1000])))
     return text_of(value)
+
+
+def _kind_of_field(detail: Any) -> str:
+    """What FastAPI found wrong with the first of the fields."""
+    first = list_of(detail)[:1]
+    return text_of(object_of(first[0]).get("type")) if first else ""
 
 
 def _said_of_item(item: Any) -> str:

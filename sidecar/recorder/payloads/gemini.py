@@ -13,10 +13,10 @@ from sidecar.recorder.payloads.view import (
     Tensor,
     View,
     list_of,
+    name_of,
     named,
     object_of,
     shape_of,
-    text_of,
 )
 
 _PATH: Final = re.compile(
@@ -59,8 +59,8 @@ def read(call: CallPayloads) -> View | None:
     )
     candidates = _Candidates()
     for answer in answers:
-        view.payload_id = text_of(answer.get("responseId")) or view.payload_id
-        view.model_version = text_of(answer.get("modelVersion")) or view.model_version
+        view.payload_id = name_of(answer.get("responseId")) or view.payload_id
+        view.model_version = name_of(answer.get("modelVersion")) or view.model_version
         report_tokens(view, answer.get("usageMetadata"))
         candidates.add(answer)
     view.finish_reasons = candidates.finish_reasons()

@@ -1,5 +1,7 @@
 """gRPC details: the messages in the details of a failed call's status, which come as the metadata
 `grpc-status-details-bin`: base64 of a google.rpc.Status (github.com/googleapis/googleapis, google/rpc).
+Where both ends are made of gRPC's own core they agree by a setting of HTTP/2 to send such metadata as it is,
+after a byte of zero (gRPC's proposal G1, true binary metadata).
 
 Pure. What comes out is raw still. Messages of types that are not google.rpc's own stay closed.
 """
@@ -37,13 +39,19 @@ def read_details(value: bytes) -> tuple[dict[str, Any], ...]:
     if len(value) > _MOST_BYTES:
         return ()
     try:
-        # Padding may be left out (grpc.io, PROTOCOL-HTTP2).
-        status = status_pb2.Status.FromString(base64.b64decode(value + b"=" * (-len(value) % 4)))
+        status = status_pb2.Status.FromString(_plain(value))
         return tuple(
             _document(each.type_url.rpartition("/")[2], each.value) for each in status.details[:_MOST_DETAILS]
         )
     except (ValueError, DecodeError):
         return ()
+
+
+def _plain(value: bytes) -> bytes:
+    if value[:1] == b"\0":
+        return value[1:]
+    # Padding may be left out (grpc.io, PROTOCOL-HTTP2).
+    return base64.b64decode(value + b"=" * (-len(value) % 4))
 
 
 def _document(name: str, encoded: bytes) -> dict[str, Any]:

@@ -6,6 +6,7 @@ of its own.
 
 import re
 from typing import Any, Final
+from urllib.parse import unquote
 
 from sidecar.recorder.payloads.pieces import Joined, Row
 from sidecar.recorder.payloads.tokens import report_tokens
@@ -14,12 +15,15 @@ from sidecar.recorder.payloads.view import (
     Tensor,
     View,
     list_of,
+    name_of,
     named,
     shape_of,
     text_of,
 )
 
 _PATH: Final = re.compile(r"/(chat/completions|completions|embeddings)$")
+# Azure's paths name a deployment, which its errors do not.
+_DEPLOYMENT: Final = re.compile(r"/deployments/([^/]+)/[a-z/]+$")
 _OPERATIONS: Final = {
     "chat/completions": "chat",
     "completions": "text_completion",
@@ -84,7 +88,7 @@ def read(call: CallPayloads) -> View | None:
     view = View(
         api="openai",
         operation=_OPERATIONS[match[1]],
-        model_name=_last(answers, "model") or text_of(request.get("model")),
+        model_name=_last(answers, "model") or text_of(request.get("model")) or _deployment(call.path),
         payload_id=_last(answers, "id"),
         parameters=named(PARAMETERS, request),
         failed=any(bool(each.get("error")) for each in answers),
@@ -104,8 +108,13 @@ def read(call: CallPayloads) -> View | None:
     return view
 
 
+def _deployment(path: str) -> str:
+    match = _DEPLOYMENT.search(path)
+    return unquote(match[1]) if match else ""
+
+
 def _last(answers: list[dict[str, Any]], name: str) -> str:
-    return next((found for each in reversed(answers) if (found := text_of(each.get(name)))), "")
+    return next((found for each in reversed(answers) if (found := name_of(each.get(name)))), "")
 
 
 class _Choices:

@@ -15,6 +15,7 @@ from sidecar.recorder.payloads.view import CallPayloads, View, list_of, named, o
 _PATH: Final = re.compile(r"/responses$")
 _PARAMETERS: Final = PARAMETERS | {"max_output_tokens", "max_tool_calls", "reasoning", "text", "truncation"}
 _LAST: Final = frozenset({"response.completed", "response.incomplete", "response.failed"})
+_UNFINISHED: Final = frozenset({"in_progress", "queued"})
 # Events of pieces: the member of an item or part that the piece belongs to.
 _ITEM_TEXTS: Final = {
     "response.function_call_arguments.delta": "arguments",
@@ -58,9 +59,9 @@ def read(call: CallPayloads) -> View | None:
 
 
 def _finish_reasons(answer: dict[str, Any]) -> list[str]:
-    """Why it is incomplete; else its status."""
+    """Why it is incomplete; else its status, where that is an end."""
     reason = object_of(answer.get("incomplete_details")).get("reason") or answer.get("status")
-    return [reason] if isinstance(reason, str) else []
+    return [reason] if isinstance(reason, str) and reason not in _UNFINISHED else []
 
 
 def _answer(events: list[dict[str, Any]]) -> dict[str, Any]:

@@ -7,15 +7,28 @@ import re
 from typing import Any, Final
 from urllib.parse import unquote
 
-from sidecar.recorder.payloads.view import MOST_TENSORS, CallPayloads, Tensor, View, shape_of, text_of
+from sidecar.recorder.payloads.tokens import report_tokens
+from sidecar.recorder.payloads.view import (
+    MOST_TENSORS,
+    CallPayloads,
+    Tensor,
+    View,
+    object_of,
+    shape_of,
+    text_of,
+)
 
 _PATH: Final = re.compile(
     r"/v1/models/(?P<model>[^/:]+)(?:/versions/(?P<version>[^/:]+)|/labels/(?P<label>[^/:]+))?"
     r":(?P<verb>predict|explain|classify|regress)$"
 )
-_VERTEX: Final = re.compile(r"/endpoints/(?P<model>[^/:]+):(?P<verb>predict|explain)$")
+_VERTEX: Final = re.compile(
+    r"/(?:endpoints|publishers/[^/]+/models)/(?P<model>[^/:@]+)(?:@(?P<version>[^/:]+))?:(?P<verb>predict|explain)$"
+)
 _ASKED: Final = ("instances", "examples", "inputs")
 _ANSWERED: Final = ("predictions", "explanations", "outputs", "result", "results")
+# Of Vertex's language models: where tokens are counted.
+_COUNTS: Final = (("input_tokens", "inputTokenCount"), ("output_tokens", "outputTokenCount"))
 _ROWS: Final = frozenset({"instances", "examples", "predictions"})
 
 
@@ -41,6 +54,8 @@ def read(call: CallPayloads) -> View | None:
         view.parameters["signature_name"] = request["signature_name"]
     if isinstance(request.get("parameters"), dict):
         view.parameters |= request["parameters"]
+    counts = object_of(object_of(answer.get("metadata")).get("tokenMetadata"))
+    report_tokens(view, {name: object_of(counts.get(place)).get("totalTokens") for name, place in _COUNTS})
     return view
 
 

@@ -1,6 +1,7 @@
 """Reading: asks the readers in order; the first that knows the call tells what it says."""
 
 import re
+from dataclasses import replace
 from typing import Final
 
 from sidecar.recorder.payloads import (
@@ -19,6 +20,7 @@ from sidecar.recorder.payloads import (
     text_generation,
     torchserve,
 )
+from sidecar.recorder.payloads.cut_json import read_head
 from sidecar.recorder.payloads.failures import failure_of, tells_error
 from sidecar.recorder.payloads.view import STREAMS, CallPayloads, Failure, Side, View
 
@@ -44,8 +46,11 @@ _ERROR_EVENT: Final = re.compile(rb"^event: ?error\s*$", re.MULTILINE)
 
 def understand(call: CallPayloads) -> View:
     """What the payloads of `call` tell; an empty View where nobody knows them. Never raises."""
+    is_broken = _is_broken(call.request) or _is_broken(call.response)
+    if is_broken:
+        call = replace(call, request=_with_head(call.request), response=_with_head(call.response))
     view = _read(call)
-    view.is_odd = view.is_odd or _is_broken(call.request) or _is_broken(call.response)
+    view.is_odd = view.is_odd or is_broken
     view.failed = view.failed or _stream_has_failed(call.response)
     if view.failed or call.status >= 400 or call.grpc_status > 0:
         view.failure = _failure(call)
@@ -70,6 +75,12 @@ def _is_broken(side: Side) -> bool:
     """Called JSON, and none."""
     is_json = side.media_type in STREAMS or side.media_type.endswith("json")
     return is_json and not side.documents and bool(side.data)
+
+
+def _with_head(side: Side) -> Side:
+    """What stands before the place where it breaks off is told."""
+    head = read_head(side.data) if _is_broken(side) and side.media_type not in STREAMS else {}
+    return replace(side, documents=(head,)) if head else side
 
 
 def _failure(call: CallPayloads) -> Failure:

@@ -7,6 +7,8 @@ from typing import Any, Final
 # A tensor has no more dimensions than this, and a call no more tensors, that anyone would want to list.
 MOST_TENSORS: Final = 256
 MOST_DIMENSIONS: Final = 16
+# What redaction puts in place of what a cut may have halved.
+_WITHHELD: Final = "<cut>"
 # Types of bodies that are many documents.
 STREAMS: Final = frozenset(
     {
@@ -123,6 +125,12 @@ def text_of(value: Any) -> str:
     if isinstance(value, str):
         return value
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else ""
+
+
+def name_of(value: Any) -> str:
+    """As `text_of`; empty where redaction withheld it beside a cut, which is no name."""
+    name = text_of(value)
+    return "" if name == _WITHHELD else name
 
 
 def count_of(value: Any) -> int | None:

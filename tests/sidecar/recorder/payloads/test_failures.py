@@ -39,7 +39,7 @@ def failed(media_type: str, data: str, status: int = 500) -> Failure:
         ({"detail": "Not Found"}, "", "Not Found"),
         (
             {"detail": [{"loc": ["body", "items", 0], "msg": "field required", "type": "missing"}]},
-            "",
+            "missing",
             "body.items.0: field required",
         ),
         (

@@ -40,3 +40,9 @@ def test_other_messages() -> None:
 def test_no_details(value: bytes) -> None:
     """What can't be read tells nothing."""
     assert read_details(value) == ()
+
+
+def test_true_binary() -> None:
+    """Between two ends of gRPC's core they come as they are, after a byte of zero."""
+    value = encoded(error_details_pb2.ErrorInfo(reason="QUOTA", domain="d"))
+    assert read_details(b"\0" + base64.b64decode(value)) == read_details(value) != ()

@@ -124,3 +124,9 @@ def test_failed(read) -> None:
     )
     view = read(PATH, {}, CREATED, {"type": "error", **error}, media_type="text/event-stream")
     assert (view.failed, view.failure.message) == (True, "The model failed")
+
+
+def test_no_end(read) -> None:
+    """An answer that goes on has no finish reason."""
+    event = {"type": "response.created", "response": {"id": "r", "status": "in_progress"}}
+    assert read("/v1/responses", {}, event, media_type="text/event-stream").finish_reasons == []

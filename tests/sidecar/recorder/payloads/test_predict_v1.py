@@ -73,3 +73,23 @@ def test_vertex(read) -> None:
     assert (view.model_name, view.model_version, view.operation) == ("churn", "2", "predict")
     assert view.inputs == [Tensor("instances", "NUMBER", (1, 2))]
     assert read("/v1/projects/p/locations/l/endpoints/77:explain", {}, {}).model_name == "77"
+
+
+def test_vertex_publisher(read) -> None:
+    """A language model of Vertex by its publisher's path: model, version, tokens."""
+    view = read(
+        "/v1/projects/p/locations/l/publishers/google/models/text-bison@002:predict",
+        {"instances": [{"prompt": "x"}], "parameters": {"temperature": 0.2}},
+        {
+            "predictions": [{"content": "y"}],
+            "metadata": {
+                "tokenMetadata": {
+                    "inputTokenCount": {"totalTokens": 3},
+                    "outputTokenCount": {"totalTokens": 4},
+                }
+            },
+        },
+    )
+    assert (view.api, view.model_name, view.path_version) == ("predict_v1", "text-bison", "002")
+    assert (view.input_tokens, view.output_tokens) == (3, 4)
+    assert view.parameters == {"temperature": 0.2}

@@ -239,3 +239,16 @@ def test_any_payload(path: str, request: Any, answers: list[Any], media_type: st
     assert all(isinstance(reason, str) for reason in view.finish_reasons)
     assert isinstance(view.model_name, str)
     assert isinstance(view.parameters, dict)
+
+
+def test_deployment_of_azure() -> None:
+    """Where neither side names a model, as in its errors, the path does."""
+    view = read("/openai/deployments/gpt%204/chat/completions", {"messages": []}, {"error": {"code": "429"}})
+    assert view.model_name == "gpt 4"
+
+
+def test_name_beside_a_cut() -> None:
+    """What redaction withheld there is no name: the pieces before tell it."""
+    assert streamed({"model": "m", "choices": []}, {"model": "<cut>", "choices": []}).model_name == "m"
+    pieces = {"modelVersion": "g-1", "candidates": []}, {"modelVersion": "<cut>"}
+    assert read("/v1beta/models/g:streamGenerateContent", {}, *pieces).model_version == "g-1"
