@@ -11,7 +11,6 @@ that a value is masked where it stands, as it stands there. Each takes time line
 
 import html
 import re
-import zlib
 from binascii import a2b_base64, a2b_qp
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +20,7 @@ from typing import Final
 import re2
 
 from sidecar.recorder.redaction.folding import FOLDABLE, fold
+from sidecar.recorder.redaction.packed import may_be_text, text_in
 
 # What one undone piece stood for: its first byte and its end in the text, and the bytes it means.
 _Undone = tuple[int, int, bytes]
@@ -238,11 +238,6 @@ _STANDARD: Final = bytes.maketrans(b"-_", b"+/")
 _AROUND: Final = 64
 _LEFT_OUT: Final = b"\x00"
 _PADDING: Final = (b"", b"", b"==", b"=")
-# What text does not hold: control characters, and bytes that begin nothing in UTF-8 or go on with nothing.
-_NOT_TEXT: Final = bytes((*range(9), 11, 12, *range(14, 32), 127))
-_no_text: Final = re.compile(
-    b"[" + re.escape(_NOT_TEXT) + rb"\xc0\xc1\xf5-\xff]|[\xc2-\xf4][^\x80-\xbf]|(?:^|[\x00-\x7e])[\x80-\xbf]"
-).search
 
 
 def blobs(data: bytes) -> View | None:
@@ -312,48 +307,10 @@ def _text_of(run: bytes) -> bytes | None:
     """The text that `run` encodes; None where it encodes none. Words of one case are words."""
     size = len(run)
     # Mostly it is no text, and its beginning tells.
-    is_base64 = size % 4 != 1 and not run.islower() and _may_be_text(a2b_base64(run[:_SHORTEST_BLOB]))
+    is_base64 = size % 4 != 1 and not run.islower() and may_be_text(a2b_base64(run[:_SHORTEST_BLOB]))
     if size >= _SHORTEST_HEX and size % 2 == 0 and not run.translate(None, _HEX_DIGITS):
-        return _if_text(bytes.fromhex(run.decode()))
-    return _if_text(a2b_base64(run + _PADDING[size % 4])) if is_base64 else None
-
-
-_PACKED: Final = (b"\x1f\x8b\x08", b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")
-_ANY_WRAPPER: Final = 32 + zlib.MAX_WBITS
-# Text is seldom packed closer; what is unpacked stays in proportion to what is there.
-_MOST_UNPACKED: Final = 16
-_NUL: Final = b"\0"
-
-
-def _may_be_text(beginning: bytes) -> bool:
-    return not _no_text(beginning) or beginning.startswith(_PACKED) or _NUL in (beginning[:1], beginning[1:2])
-
-
-def _if_text(data: bytes) -> bytes | None:
-    if data.startswith(_PACKED):
-        return _if_plain(_unpacked(data))
-    if len(data) > 1 and _NUL in (data[:1], data[1:2]):
-        return _if_plain(data.decode("utf-16-le" if data[1] == 0 else "utf-16-be", "replace").encode())
-    return _if_plain(data)
-
-
-def _unpacked(data: bytes) -> bytes:
-    """What gzip or zlib packed, as far as that goes."""
-    try:
-        return zlib.decompressobj(_ANY_WRAPPER).decompress(data, _MOST_UNPACKED * len(data) + 1024)
-    except zlib.error:
-        return _NUL
-
-
-def _if_plain(data: bytes) -> bytes | None:
-    if len(data.translate(None, _NOT_TEXT)) != len(data):
-        return None
-    if not data.isascii():
-        try:
-            data.decode()
-        except ValueError:
-            return None
-    return data
+        return text_in(bytes.fromhex(run.decode()))
+    return text_in(a2b_base64(run + _PADDING[size % 4])) if is_base64 else None
 
 
 # -- widths

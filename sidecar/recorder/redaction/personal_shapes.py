@@ -63,7 +63,7 @@ PERSONAL: Final = (
     Shape(
         "payment_card",
         # Coarser than the pattern: an automaton that counts digits among separators has no end of states.
-        r"[0-9]{6}|[0-9]{3}[ -][0-9]{3}",
+        r"[0-9]{13}|[0-9]{3}[ -][0-9]{3}",
         rf"{APART}(?P<it>[0-9](?:[ -]?[0-9]){{12,}})",
         ends=ALNUM,
         rows=card_spans,

@@ -26,7 +26,7 @@ _decode: Final = json.JSONDecoder().raw_decode
 def sort_of(media_type: str, stretch: Stretch) -> str:
     """`media_type`, or what is there in truth: events, or lines of JSON where that does not show later."""
     start = stretch.head[:64].lstrip(_SPACE)
-    if start.startswith(_FIELDS) and _match_events(stretch.head.lstrip(_SPACE)):
+    if media_type != _EVENTS and start.startswith(_FIELDS) and _match_events(stretch.head.lstrip(_SPACE)):
         return _EVENTS
     is_doubtful = bool(stretch.head_ends) or media_type == _EVENTS
     if is_doubtful and begins_with_a_line(stretch.head):
