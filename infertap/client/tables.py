@@ -2,7 +2,7 @@
 
 import importlib.util
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from infertap import v1
 from infertap.client.errors import InvalidRequestError, MissingExtraError
@@ -10,6 +10,10 @@ from infertap.client.errors import InvalidRequestError, MissingExtraError
 if TYPE_CHECKING:
     import pandas
     import pyarrow
+
+
+# Of a mask's paths, as servers take them (infertap.query.masks).
+_PATHS_MOST: Final = 100
 
 
 class Gathering:
@@ -31,8 +35,9 @@ class Gathering:
 
     @property
     def fields(self) -> list[str]:
-        """What of each record is needed."""
-        return sorted({column.path for column in self._columns})
+        """What of each record is needed; nothing named where that is about all of it."""
+        paths = sorted({column.path for column in self._columns})
+        return paths if len(paths) <= _PATHS_MOST else []
 
     def add(self, records: Sequence[v1.Record]) -> bool:
         """Add some; whether it is enough now."""

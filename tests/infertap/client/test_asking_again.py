@@ -133,6 +133,9 @@ def test_tables(server: "RecordsServer") -> None:
         assert table.column_names == ["sequence", "request_data", "model"]
         with pytest.raises(InvalidRequestError, match="columns: no 'modle'; there are call_id, request_id"):
             client.to_arrow(columns=["modle"])
+        assert len(client.to_pandas()) == 12
+        # All columns are more paths than a mask may have.
+        assert list(server.requests[-1].read_mask.paths) == []
         server.records = []
         assert client.to_arrow().num_rows == 0
 
