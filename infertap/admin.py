@@ -168,4 +168,6 @@ def _translated(target: str) -> Iterator[None]:
         code, details = error.code(), error.details() or ""
         if code == grpc.StatusCode.UNAVAILABLE:
             raise AdminError(f"{target}: {details}") from None
+        if code == grpc.StatusCode.UNIMPLEMENTED:
+            raise AdminError(f"{target}: keeps no archive; storage does (port 9903)") from None
         raise AdminError(details or code.name) from None

@@ -139,5 +139,5 @@ def _translated(address: str) -> Iterator[None]:
     except grpc.RpcError as error:
         details = error.details() or ""
         if error.code() is grpc.StatusCode.UNIMPLEMENTED:
-            details = "keeps no audit; storage does (port 9903), with its DuckDB engine"
+            details = "keeps no audit; storage does (port 9903)"
         raise AuditError(f"{address}: {error.code().name}: {details}") from None

@@ -54,7 +54,7 @@ def _ask(client: AuditClient, read: argparse.Namespace) -> int:
     elif read.action == "checkpoint":
         found = client.make_checkpoint() if read.make else client.checkpoint()
         if found is None:
-            raise AuditError("nothing is signed: storage has no key, or nothing to sign")
+            raise AuditError("nothing is signed: storage has no key, or had nothing to sign (--make: now)")
         print(found.note, end="")
     elif read.action == "proof":
         _prove(client, read.call_id, read_keys(read.key))
@@ -92,7 +92,7 @@ def _json(message: Message) -> str:
 
 def spool_line(spool: v1.Spool) -> str:
     """How a spool stands, in words."""
-    name = visible(f"{spool.namespace}/{spool.pod}/{spool.container}")
+    name = visible("/".join(filter(None, (spool.namespace, spool.pod, spool.container)))) or "-"
     facts = [f"{spool.received} received"]
     if spool.pending:
         gone = spool.state in (v1.Spool.VANISHED, v1.Spool.QUARANTINED)
@@ -147,7 +147,7 @@ def _lineage(encoded: bytes) -> str:
     except DecodeError:
         return "not a record"
     model = f"{record.model.name or 'no model named'} {record.model.version}".strip()
-    where = f"{record.source.namespace}/{record.source.pod}"
+    where = "/".join(filter(None, (record.source.namespace, record.source.pod))) or "-"
     said = (
         record.call_id,
         record.timing.start.ToJsonString(),

@@ -31,6 +31,9 @@ _OF_A_STORAGE: Final = ("delete", "backup", "status")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command that `arguments` (else the command line) ask for; returns the exit status."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments is None:
+        # gRPC's own lines on refused handshakes; what went wrong is in the error that is printed.
+        os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     if given[:1] == ["sidecar"]:
         return _become("sidecar", given[1:])
     if given[:1] == ["storage"]:

@@ -46,6 +46,18 @@ def test_counted_only(admin: Admin, capsys: pytest.CaptureFixture[str]) -> None:
     assert [asked.dry_run for asked in admin.asked] == [True]
 
 
+def test_not_of_a_storage(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who answers but has no archive, as a sidecar's API, is told apart from a storage."""
+    server = grpc.server(futures.ThreadPoolExecutor(1))
+    monkeypatch.setenv("INFERTAP_ADDRESS", f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}")
+    server.start()
+    try:
+        assert main(["storage", "status"]) == 1
+    finally:
+        server.stop(0).wait()
+    assert capsys.readouterr().err.endswith(": keeps no archive; storage does (port 9903)\n")
+
+
 def test_not_confirmed(
     admin: Admin, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -286,7 +286,7 @@ def test_an_archive_without_a_key(vault: "Vault", capsys: pytest.CaptureFixture[
     try:
         assert run(running, capsys, "audit", "checkpoint") == (
             2,
-            "infertap: nothing is signed: storage has no key, or nothing to sign\n",
+            "infertap: nothing is signed: storage has no key, or had nothing to sign (--make: now)\n",
         )
         assert "INFERTAP_AUDIT_KEY_FILE" in run(running, capsys, "audit", "checkpoint", "--make")[1]
         export = str(tmp_path / "export")
