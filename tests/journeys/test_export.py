@@ -118,6 +118,18 @@ def test_parquet_is_read_by_all(storage: Storage, tmp_path: Path) -> None:
         assert (given["rating"], given["thumb"], list(given["labels"])) == (4.5, "UP", ["good"])
 
 
+def test_a_table_is_what_parquet_is(storage: Storage, tmp_path: Path) -> None:
+    """All columns, in memory and in files, hold the same; pandas is given as many rows."""
+    from pyarrow import parquet
+
+    done = run(command(storage, str(tmp_path), "parquet"))
+    assert done.returncode == 0, done.stderr
+    with Client(storage.address) as client:
+        table = client.to_arrow()
+        assert table.equals(parquet.read_table(tmp_path / "part-00000.parquet"))
+        assert len(client.to_pandas(limit=7)) == 7
+
+
 def _by_duckdb(out: str) -> tuple[int, int, dict[str, Any]]:
     import duckdb
 
