@@ -55,6 +55,8 @@ INPUTS: Final[Mapping[str, Callable[[int], bytes]]] = {
     "dots": _repeated("1."),
     "colons": _repeated("a:"),
     "iban_starts": _repeated("DE89 "),
+    "iban_starts_of_letters": _repeated("FR89 "),
+    "ibans_wrong": _repeated("FR89 3704 0044 0532 0130 00AB C12\n"),
     "jwt_starts": _repeated("eyJ"),
     "pem_starts": _repeated("-----BEGIN PRIVATE KEY"),
     "urls": _repeated("a://b"),
