@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import subprocess
 import sys
 
@@ -27,6 +28,9 @@ os.abort()
 )
 def test_no_core(tmp_path: object, before: tuple[int, int], after: list[int]) -> None:
     """Whatever the limit was, it is the one that dumps nothing; where it stays 0 nobody may dump it."""
+    _, most = resource.getrlimit(resource.RLIMIT_CORE)
+    if most != resource.RLIM_INFINITY and not 0 <= before[1] <= most:
+        pytest.skip("the limit of core files can't be raised that far here")
     command = [sys.executable, "-c", _SCRIPT, json.dumps(before)]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, cwd=str(tmp_path), env=os.environ | {"PYTHONPATH": os.getcwd()}
