@@ -111,12 +111,13 @@ def iban_length(candidate: bytes) -> int | None:
     needed = _IBAN_LENGTHS.get(country)
     if needed is None or len(candidate) < needed:
         return None
-    if not _iban_checksum(candidate.translate(None, b" -")[:needed]):
+    iban = candidate.translate(None, b" -")[:needed]
+    if len(iban) < needed or not _iban_checksum(iban):
         return None
     return next(match.end() for match in islice(_IBAN_LETTER.finditer(candidate), needed - 1, None))
 
 
-_IBAN_LETTER: Final = re.compile(rb"[^ -]")
+_IBAN_LETTER: Final = re.compile(rb"[^ \-]")
 # ISO 13616: letters count from 10 on, in both cases.
 _IBAN_VALUES: Final = {ord(each): b"%d" % int(each, 36) for each in string.digits + string.ascii_letters}
 
