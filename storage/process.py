@@ -121,7 +121,11 @@ class Storage:
             working.append(asyncio.create_task(self._following.run()))
         auditing = None if self._auditing is None else asyncio.create_task(self._auditing.run())
         server, port = await self._serve_grpc()
-        runner, web_server = await self._serve_web()
+        try:
+            runner, web_server = await self._serve_web()
+        except StartError:
+            await server.stop(None)
+            raise
         web_port = web_server.sockets[0].getsockname()[1]
         log_event(
             "storage started",
@@ -254,9 +258,19 @@ def _open_access(settings: Settings, numbers: Numbers) -> Access:
     try:
         return Access(files, lambda method, reason: numbers.refused.labels(method, reason).inc())
     except UnusableFileError as error:
-        raise StartError(f"INFERTAP_SERVER_TLS_*, INFERTAP_IDENTITIES_FILE: {error}") from None
+        raise StartError(f"{_named_by(settings, str(error))}: {error}") from None
     except OSError as error:
         raise StartError(f"INFERTAP_ACCESS_LOG_FILE: {error.filename}: {error.strerror}") from None
+
+
+def _named_by(settings: Settings, fault: str) -> str:
+    """The settings that name the file which `fault` begins with."""
+    named = {
+        "INFERTAP_IDENTITIES_FILE": settings.identities_file,
+        "INFERTAP_SERVER_CLIENT_CA_FILE": settings.client_ca_file,
+    }
+    found = [name for name, path in named.items() if path and fault.startswith(f"{path}:")]
+    return found[0] if found else "INFERTAP_SERVER_TLS_CERT_FILE, INFERTAP_SERVER_TLS_KEY_FILE"
 
 
 def _open_auditing(settings: Settings, archive: Archive, numbers: Numbers) -> Auditing | None:

@@ -6,6 +6,7 @@ no line quotes what the caller showed.
 
 from collections.abc import Callable
 from typing import Final
+from urllib.parse import unquote
 
 from infertap.identity.changing import Say
 from infertap.identity.roster import Refusal
@@ -33,4 +34,11 @@ class RefusedCalls:
             self._quiet[method, reason] = (due, untold + 1)
             return
         self._quiet[method, reason] = (now + LINE_SECONDS, 0)
-        self._say("call refused", method=method, reason=reason.value, peer=peer, identity=name, untold=untold)
+        self._say(
+            "call refused",
+            method=method,
+            reason=reason.value,
+            peer=unquote(peer),
+            identity=name,
+            untold=untold,
+        )

@@ -44,7 +44,7 @@ class Connection:
     def __init__(self, location: Location, memory_bytes: int) -> None:
         """Raises ArchiveError where nobody answers, or refuses."""
         self.location = location
-        with _translated():
+        with _translated(f" at {location.host}:{location.port}"):
             self._client: Client = clickhouse_connect.get_client(
                 host=location.host,
                 port=location.port,
@@ -156,23 +156,24 @@ def _settings(location: Location, memory_bytes: int) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _translated() -> Iterator[None]:
+def _translated(where: str = "") -> Iterator[None]:
+    """`where` is said of a server that nobody has reached yet."""
     try:
         yield
     except Error as error:
-        raise ArchiveError(_said(error)) from None
+        raise ArchiveError(_said(error, where)) from None
     except ClickHouseError as error:
         raise ArchiveError(f"ClickHouse: {type(error).__name__}") from None
     except (HTTPError, OSError) as error:
-        raise ArchiveError(f"ClickHouse: no answer ({type(error).__name__})") from None
+        raise ArchiveError(f"ClickHouse{where}: no answer ({type(error).__name__})") from None
 
 
-def _said(error: Error) -> str:
+def _said(error: Error, where: str) -> str:
     """What went wrong, in the server's word for it: what it says at length may quote values."""
     if error.name in _ENDED:
         return "the query was ended"
     if error.name == "TIMEOUT_EXCEEDED":
         return "the query took too long, and was ended"
     if error.name:
-        return f"ClickHouse: {error.name} ({error.code})"
-    return "ClickHouse: no answer"
+        return f"ClickHouse{where}: {error.name} ({error.code})"
+    return f"ClickHouse{where}: no answer"

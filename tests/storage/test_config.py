@@ -48,6 +48,10 @@ def run(*arguments: str, **settings: str) -> "subprocess.CompletedProcess[str]":
         ({"archive_memory_bytes": "1"}, "INFERTAP_ARCHIVE_MEMORY_BYTES='1': expected"),
         ({"storage_listen": "9903"}, "INFERTAP_STORAGE_LISTEN='9903': expected host:port"),
         ({"archive": "/dev/null"}, "INFERTAP_ARCHIVE: /dev/null"),
+        (
+            {"archive": "clickhouse://ada@127.0.0.1:1/x"},
+            "INFERTAP_ARCHIVE: ClickHouse at 127.0.0.1:1: no answer",
+        ),
     ],
 )
 def test_wrong_settings(settings: dict[str, str], said: str) -> None:
@@ -67,6 +71,25 @@ def test_taken_port(tmp_path: Path) -> None:
             ended = run(archive=str(tmp_path / name), **(others | {name: address}))
             assert ended.returncode == 2
             assert f"INFERTAP_{name.upper()}: can't listen on {address}" in ended.stderr
+            assert "fault" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("named", "said"),
+    [
+        ({"identities_file"}, "INFERTAP_IDENTITIES_FILE: "),
+        (
+            {"server_tls_cert_file", "server_tls_key_file"},
+            "INFERTAP_SERVER_TLS_CERT_FILE, INFERTAP_SERVER_TLS_KEY_FILE: ",
+        ),
+    ],
+)
+def test_files_that_are_not_there(tmp_path: Path, named: set[str], said: str) -> None:
+    """The line names the file and the settings that name it."""
+    absent = str(tmp_path / "absent")
+    ended = run(archive=str(tmp_path / "archive"), **dict.fromkeys(named, absent))
+    assert ended.returncode == 2
+    assert ended.stderr.splitlines()[-1] == f"{said}{absent}: No such file or directory"
 
 
 def test_arguments() -> None:

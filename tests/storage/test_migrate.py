@@ -24,7 +24,7 @@ def test_statements_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "environ", "status", "said"),
     [
-        ([], PLACE, 1, "INFERTAP_ARCHIVE: ClickHouse: no answer"),
+        ([], PLACE, 1, "INFERTAP_ARCHIVE: ClickHouse at 127.0.0.1:1: no answer"),
         (["--cluster", "a b"], PLACE, 2, "INFERTAP_ARCHIVE: cluster"),
         ([], {"INFERTAP_ARCHIVE": "clickhouse://ada:s3cret@db"}, 2, "INFERTAP_ARCHIVE: database"),
         ([], PLACE | {"INFERTAP_ARCHIVES": ""}, 2, "no such setting"),

@@ -241,7 +241,7 @@ def test_proof_spools_findings_and_checkpoint(served: Served, capsys: pytest.Cap
     """Each command says what there is in lines, or as JSON."""
     status, said = run(served, capsys, "audit", "proof", CALL, "--key", PUBLIC)
     assert (status, said.splitlines()[-1]) == (0, "it holds")
-    assert said.startswith(f"call      {CALL}  2026-01-01T00:00:00.000000007Z   /v1  no model named  /")
+    assert said.startswith(f"call      {CALL}  2026-01-01T00:00:00.000000007Z   /v1  no model named  -")
     assert run(served, capsys, "audit", "spools") == (0, "no spools\n")
     spools = served.vault.auditing.spools
     spools.connected(v1.Hello(spool_id=SPOOL, pod="a\x1bpod", namespace="models"), "", NOW)
