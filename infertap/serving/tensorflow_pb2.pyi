@@ -577,3 +577,86 @@ class RegressionResponse(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["model_spec", b"model_spec", "result", b"result"]) -> None: ...
 
 Global___RegressionResponse: typing_extensions.TypeAlias = RegressionResponse
+
+@typing.final
+class InferenceTask(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    MODEL_SPEC_FIELD_NUMBER: builtins.int
+    METHOD_NAME_FIELD_NUMBER: builtins.int
+    method_name: builtins.str
+    @property
+    def model_spec(self) -> Global___ModelSpec: ...
+    def __init__(
+        self,
+        *,
+        model_spec: Global___ModelSpec | None = ...,
+        method_name: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["model_spec", b"model_spec"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["method_name", b"method_name", "model_spec", b"model_spec"]) -> None: ...
+
+Global___InferenceTask: typing_extensions.TypeAlias = InferenceTask
+
+@typing.final
+class MultiInferenceRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    TASKS_FIELD_NUMBER: builtins.int
+    INPUT_FIELD_NUMBER: builtins.int
+    @property
+    def tasks(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___InferenceTask]: ...
+    @property
+    def input(self) -> Global___Input: ...
+    def __init__(
+        self,
+        *,
+        tasks: collections.abc.Iterable[Global___InferenceTask] | None = ...,
+        input: Global___Input | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["input", b"input"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["input", b"input", "tasks", b"tasks"]) -> None: ...
+
+Global___MultiInferenceRequest: typing_extensions.TypeAlias = MultiInferenceRequest
+
+@typing.final
+class InferenceResult(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    MODEL_SPEC_FIELD_NUMBER: builtins.int
+    CLASSIFICATION_RESULT_FIELD_NUMBER: builtins.int
+    REGRESSION_RESULT_FIELD_NUMBER: builtins.int
+    @property
+    def model_spec(self) -> Global___ModelSpec: ...
+    @property
+    def classification_result(self) -> Global___ClassificationResult: ...
+    @property
+    def regression_result(self) -> Global___RegressionResult: ...
+    def __init__(
+        self,
+        *,
+        model_spec: Global___ModelSpec | None = ...,
+        classification_result: Global___ClassificationResult | None = ...,
+        regression_result: Global___RegressionResult | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["classification_result", b"classification_result", "model_spec", b"model_spec", "regression_result", b"regression_result", "result", b"result"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["classification_result", b"classification_result", "model_spec", b"model_spec", "regression_result", b"regression_result", "result", b"result"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["result", b"result"]) -> typing.Literal["classification_result", "regression_result"] | None: ...
+
+Global___InferenceResult: typing_extensions.TypeAlias = InferenceResult
+
+@typing.final
+class MultiInferenceResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: builtins.int
+    @property
+    def results(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___InferenceResult]: ...
+    def __init__(
+        self,
+        *,
+        results: collections.abc.Iterable[Global___InferenceResult] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["results", b"results"]) -> None: ...
+
+Global___MultiInferenceResponse: typing_extensions.TypeAlias = MultiInferenceResponse

@@ -52,10 +52,24 @@ def predict_response(message: Any) -> Document:
 
 def examples_request(message: Any) -> Document:
     """A ClassificationRequest or RegressionRequest: features by name, of each example."""
+    return _with_examples(_spec(message), message)
+
+
+def multi_request(message: Any) -> Document:
+    """A MultiInferenceRequest: what several models, or signatures, are asked about the same examples."""
+    tasks = [_spec(each) | {"method_name": each.method_name} for each in message.tasks]
+    return _with_examples({"tasks": tasks}, message)
+
+
+def multi_response(message: Any) -> Document:
+    """A MultiInferenceResponse."""
+    return Document({"results": [plain(each).tree for each in message.results]})
+
+
+def _with_examples(tree: dict[str, Any], message: Any) -> Document:
     kind = message.input.WhichOneof("kind")
     listed = getattr(message.input, kind) if kind else None
     found: list[tensors.Values] = []
-    tree: dict[str, Any] = _spec(message)
     tree["examples"] = [_features(each, found) for each in listed.examples] if listed else []
     if kind == "example_list_with_context":
         tree["context"] = _features(listed.context, found) if listed else {}
@@ -138,6 +152,8 @@ READERS: Final = {
     tensorflow.ExamplesRequest: examples_request,
     tensorflow.ClassificationResponse: plain,
     tensorflow.RegressionResponse: plain,
+    tensorflow.MultiInferenceRequest: multi_request,
+    tensorflow.MultiInferenceResponse: multi_response,
 }
 _SERVICE: Final = "/tensorflow.serving.PredictionService/"
 # Request and response of each known method.
@@ -145,4 +161,5 @@ METHODS: Final = {
     _SERVICE + "Predict": (tensorflow.PredictRequest, tensorflow.PredictResponse),
     _SERVICE + "Classify": (tensorflow.ExamplesRequest, tensorflow.ClassificationResponse),
     _SERVICE + "Regress": (tensorflow.ExamplesRequest, tensorflow.RegressionResponse),
+    _SERVICE + "MultiInference": (tensorflow.MultiInferenceRequest, tensorflow.MultiInferenceResponse),
 }

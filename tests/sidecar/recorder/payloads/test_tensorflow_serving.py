@@ -119,3 +119,41 @@ def test_classify_and_regress(read) -> None:
     [answered] = decoded("Classify", answer, is_request=False).documents
     assert answered["result"]["classifications"][0]["classes"][0] == {"label": "cat", "score": 0.5}
     assert read(SERVICE + "Regress", document, answered).operation == "regress"
+
+
+def length_delimited(number: int, data: bytes) -> bytes:
+    return bytes([number << 3 | 2, len(data)]) + data
+
+
+def test_multi_inference(read) -> None:
+    """Several signatures asked about the same examples, as any client writes it: all of it is named."""
+    spec = length_delimited(1, length_delimited(1, b"m") + b"\x12\x02\x08\x03")
+    task = spec + length_delimited(2, b"tensorflow/serving/classify")
+    value = length_delimited(2, length_delimited(1, struct.pack("<f", 1.5)))
+    feature = length_delimited(1, length_delimited(1, b"f") + length_delimited(2, value))
+    examples = length_delimited(1, length_delimited(1, length_delimited(1, feature)))
+    request = length_delimited(1, task) * 2 + length_delimited(2, examples)
+    one = length_delimited(1, b"cat") + b"\x15" + struct.pack("<f", 0.5)
+    classified = length_delimited(1, length_delimited(1, one))
+    answer = length_delimited(1, spec + length_delimited(2, classified))
+    answer += length_delimited(1, spec + length_delimited(3, length_delimited(1, b"\x0d" + b"\0\0\0\x40")))
+    sides = []
+    for data, is_request in ((request, True), (answer, False)):
+        framed_data = struct.pack(">BI", 0, len(data)) + data
+        found = decode_grpc(SERVICE + "MultiInference", is_request, "", framed_data, 1 << 20)
+        assert found is not None
+        assert found.data
+        sides += found.documents
+    model = {"name": "m", "version": 3}
+    assert sides[0] == {
+        "tasks": [{"model_spec": model, "method_name": "tensorflow/serving/classify"}] * 2,
+        "examples": [{"f": [1.5]}],
+    }
+    classes = {"classifications": [{"classes": [{"label": "cat", "score": 0.5}]}]}
+    assert sides[1]["results"] == [
+        {"model_spec": model, "classification_result": classes},
+        {"model_spec": model, "regression_result": {"regressions": [{"value": 2.0}]}},
+    ]
+    view = read(SERVICE + "MultiInference", *sides)
+    assert (view.api, view.operation) == ("tensorflow_serving", "multi_inference")
+    assert (view.model_name, view.model_version) == ("m", "3")
