@@ -121,11 +121,7 @@ class Storage:
             working.append(asyncio.create_task(self._following.run()))
         auditing = None if self._auditing is None else asyncio.create_task(self._auditing.run())
         server, port = await self._serve_grpc()
-        try:
-            runner, web_server = await self._serve_web()
-        except StartError:
-            await server.stop(None)
-            raise
+        runner, web_server = await self._serve_web_beside(server)
         web_port = web_server.sockets[0].getsockname()[1]
         log_event(
             "storage started",
@@ -216,6 +212,13 @@ class Storage:
         if certificates is None:
             return server.add_insecure_port(listen)
         return server.add_secure_port(listen, certificates.for_grpc())
+
+    async def _serve_web_beside(self, server: grpc.aio.Server) -> tuple[web.AppRunner, asyncio.Server]:
+        try:
+            return await self._serve_web()
+        except StartError:
+            await server.stop(None)
+            raise
 
     async def _serve_web(self) -> tuple[web.AppRunner, asyncio.Server]:
         listen, certificates = self._settings.web_listen, self._access.certificates
