@@ -113,7 +113,7 @@ def test_wrong_password(clickhouse_server: "ClickhouseServer", url: str) -> None
 
 def test_nobody_answers() -> None:
     """As one line."""
-    with pytest.raises(ArchiveError, match="ClickHouse at 127.0.0.1:1: no answer"):
+    with pytest.raises(ArchiveError, match=r"ClickHouse at 127\.0\.0\.1:1: no answer"):
         open_archive("clickhouse://127.0.0.1:1/records", MEMORY)
 
 
