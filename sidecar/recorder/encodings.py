@@ -1,7 +1,7 @@
 """Encodings: opens content encodings (RFC 9110, section 8.4) so that a body can be read.
 
-Pure. What comes out is capped whatever goes in, so a bomb costs no more than the cap; what was cut off on the
-way in gives what could be decoded so far.
+Pure. What comes out is capped whatever goes in, so a bomb costs no more than the cap, and then is refused;
+what was cut off on the way in gives what could be decoded so far.
 """
 
 import re
@@ -27,6 +27,9 @@ _ANOTHER: Final = {
     "zstd": re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18", re.DOTALL),
 }
 _MOST_MEMBERS: Final = 4096
+# What goes beyond the cap and grows by more than this is a bomb: text becomes three to twenty times as long, and
+# a bomb in one layer of gzip a thousand times.
+_BOMB_RATIO: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,7 @@ class Opened:
 
 
 class EncodingError(ValueError):
-    """The coding is unknown, or the bytes are none of it."""
+    """The coding is unknown, the bytes are none of it, or a bomb."""
 
 
 class _Decoder(Protocol):
@@ -158,6 +161,8 @@ def _open(coding: str, data: bytes, cap: int) -> Opened:
                 out.append(piece)
                 size += len(piece)
                 if size > cap:
+                    if size > _BOMB_RATIO * place:
+                        raise EncodingError("a bomb")
                     return Opened(b"".join(out)[:cap], True)
             place = min(place, len(data)) - len(decoder.rest)
             if not decoder.finished or not _is_followed(coding, data, place):

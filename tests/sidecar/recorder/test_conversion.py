@@ -280,10 +280,21 @@ def test_compressed_body_is_opened() -> None:
     assert (record.request.data, record.request.content_encoding) == (b'{"mail":"<email>"}', "gzip")
 
 
-def test_bomb_is_cut() -> None:
-    """What a content encoding becomes is capped, and the cut is marked."""
+def test_bomb_is_withheld() -> None:
+    """A body that a content encoding makes a thousand times as long is withheld, with the reason."""
     call = http_call(
         gzip.compress(b"x" * (64 << 20)),
+        request_head=b"POST / HTTP/1.1\r\nContent-Type: text/plain\r\nContent-Encoding: gzip\r\n\r\n",
+    )
+    record = convert(call)
+    assert not record.request.data
+    assert "REQUEST_BODY_UNREADABLE" in record.logging_error_codes
+
+
+def test_long_encoded_body_is_cut() -> None:
+    """What a content encoding becomes is capped, and the cut is marked."""
+    call = http_call(
+        gzip.compress(b"".join(b"%x " % (n * n * n) for n in range(1_000_000))),
         request_head=b"POST / HTTP/1.1\r\nContent-Type: text/plain\r\nContent-Encoding: gzip\r\n\r\n",
     )
     record = convert(call)

@@ -73,8 +73,8 @@ def test_what_follows_is_no_part_of_the_body(coding: str) -> None:
 @pytest.mark.parametrize("coding", ["gzip", "zstd"])
 def test_members_share_the_cap(coding: str) -> None:
     """Many members become no more than one, and empty ones without end are given up."""
-    member = CODINGS[coding](bytes(CAP // 2))
-    assert open_encoding(coding, member * 5, CAP) == Opened(bytes(CAP), True)
+    noise = os.urandom(CAP // 2)
+    assert open_encoding(coding, CODINGS[coding](noise) * 5, CAP) == Opened(noise * 2, True)
     assert open_encoding(coding, CODINGS[coding](b"") * 20_000, CAP) == Opened(b"", True)
 
 
@@ -99,8 +99,17 @@ def test_cut_input(coding: str) -> None:
 
 @pytest.mark.parametrize("coding", CODINGS)
 def test_bomb(coding: str) -> None:
-    """However much is in it, no more than the cap comes out."""
-    assert open_encoding(coding, CODINGS[coding](bytes(64 << 20)), 1000) == Opened(bytes(1000), True)
+    """However much is in it, no more than the cap is decoded, and what grows that much is refused."""
+    bomb = CODINGS[coding](bytes(64 << 20))
+    with pytest.raises(EncodingError, match="a bomb"):
+        open_encoding(coding, bomb, 1 << 20)
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+def test_more_than_the_cap(coding: str) -> None:
+    """What is long but grows as text does is cut at the cap."""
+    text = b"".join(b"%x " % (n * n * n) for n in range(200_000))
+    assert open_encoding(coding, CODINGS[coding](text), 1 << 20) == Opened(text[: 1 << 20], True)
 
 
 @pytest.mark.parametrize("coding", ["compress", "gzip, gzip, gzip, gzip", "*", "gzip;q=1"])
