@@ -27,8 +27,8 @@ _ANOTHER: Final = {
     "zstd": re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18", re.DOTALL),
 }
 _MOST_MEMBERS: Final = 4096
-# What goes beyond the cap and grows by more than this is a bomb: text becomes three to twenty times as long, and
-# a bomb in one layer of gzip a thousand times.
+# What goes beyond the cap and grows by more than this is a bomb: text becomes three to twenty times as long,
+# zeros in one layer of gzip a thousand times.
 _BOMB_RATIO: Final = 100
 
 
