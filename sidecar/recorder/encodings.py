@@ -41,7 +41,11 @@ class Opened:
 
 
 class EncodingError(ValueError):
-    """The coding is unknown, the bytes are none of it, or a bomb."""
+    """The coding is unknown, or the bytes are none of it."""
+
+
+class BombError(EncodingError):
+    """The bytes become so much that they can only be meant to."""
 
 
 class _Decoder(Protocol):
@@ -162,7 +166,7 @@ def _open(coding: str, data: bytes, cap: int) -> Opened:
                 size += len(piece)
                 if size > cap:
                     if size > _BOMB_RATIO * place:
-                        raise EncodingError("a bomb")
+                        raise BombError("a bomb")
                     return Opened(b"".join(out)[:cap], True)
             place = min(place, len(data)) - len(decoder.rest)
             if not decoder.finished or not _is_followed(coding, data, place):

@@ -16,7 +16,7 @@ from google.protobuf.message import DecodeError, Message
 from infertap import oip
 from sidecar.protocols import Message as GrpcMessage
 from sidecar.protocols import split_messages
-from sidecar.recorder.encodings import EncodingError, open_encoding
+from sidecar.recorder.encodings import BombError, EncodingError, open_encoding
 from sidecar.recorder.payloads import tensorflow_messages, tensors, torchserve_messages
 from sidecar.recorder.payloads.decoded import Decoded, Document
 from sidecar.recorder.payloads.descriptors import MethodTypes
@@ -95,7 +95,10 @@ def _opened(message: GrpcMessage, encoding: str, room: int) -> bytes | None:
     """The message with its compression undone; None where that is more than `room`."""
     if not message.is_compressed:
         return message.data
-    opened = open_encoding(encoding, message.data, room)
+    try:
+        opened = open_encoding(encoding, message.data, room)
+    except BombError:
+        return None
     return None if opened.cut else opened.data
 
 
