@@ -90,13 +90,17 @@ class Connection:
         *,
         in_flight: InFlight,
         calls: Callable[[], Mapping[str, int]],
+        on_progress: Callable[[], None],
     ) -> None:
-        """The call is new and goes with the connection; tally and signals outlive it."""
+        """The call is new and goes with the connection; tally and signals outlive it. `on_progress` is called
+        once, when storage has settled something.
+        """
         self._spool = spool
         self._in_flight = in_flight
         # What storage knows of it by this stream; None where it does not take it.
         self._snapshots: Snapshots | None = None
         self._calls = calls
+        self._on_progress = on_progress
         self._takes_heartbeats = False
         # gRPC takes one message at a time.
         self._writing = asyncio.Lock()
@@ -235,7 +239,9 @@ class Connection:
             self._window.rejected(reject.sequence, now)
         self._tally.entries_acked += sum(last - first + 1 for first, last in acked)
         self._tally.rejected += len(rejects)
-        self.progressed = True
+        if not self.progressed:
+            self.progressed = True
+            self._on_progress()
 
     async def _watch(self) -> None:
         limit = self._timing.ack_seconds

@@ -141,6 +141,7 @@ class Forwarder:
                 self._signals,
                 in_flight=self._in_flight,
                 calls=self._calls,
+                on_progress=self._reached,
             )
             try:
                 await connection.run(self._hello)
@@ -148,8 +149,6 @@ class Forwarder:
                 self._missed(str(trouble))
             else:
                 return True
-        if connection.progressed:
-            self._told = ""
         if connection.progressed or time.monotonic() - begun > LONGEST_SECONDS:
             self._backoff.succeeded()
         return False
@@ -160,7 +159,13 @@ class Forwarder:
         self._tally.reconnects += 1
         if trouble != self._told:
             self._told = trouble
-            log_event("recorder", "no way to storage", why=trouble)
+            log_event("recorder", "no way to storage", address=self._way.target, why=trouble)
+
+    def _reached(self) -> None:
+        """Storage took something; where that was told to be impossible, it is told to be over."""
+        if self._told:
+            self._told = ""
+            log_event("recorder", "storage reached again", address=self._way.target)
 
     async def _pause(self) -> None:
         """Wait as long as is due; a drain that begins meanwhile tries at once."""

@@ -1,6 +1,7 @@
 """The forwarder between a real spool and a storage that misbehaves as it is told to."""
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -201,8 +202,8 @@ async def test_news_is_sent_at_once(rig: Rig) -> None:
     assert rig.storage.sequences() == list(range(1, 7))
 
 
-async def test_storage_that_is_not_up_yet(rig: Rig) -> None:
-    """It is tried until it is there."""
+async def test_storage_that_is_not_up_yet(rig: Rig, capfd: pytest.CaptureFixture[str]) -> None:
+    """It is tried until it is there; that there is no way to it is told once, and that it is over."""
     await rig.storage.stop()
     rig.append(5)
     forwarder = rig.forward()
@@ -211,6 +212,9 @@ async def test_storage_that_is_not_up_yet(rig: Rig) -> None:
     assert "UNAVAILABLE" in forwarder.status.last_trouble
     await rig.storage.start()
     await rig.await_settled()
+    told = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
+    assert [each["event"] for each in told] == ["no way to storage", "storage reached again"]
+    assert {each["address"] for each in told} == {f"127.0.0.1:{rig.storage.port}"}
 
 
 @pytest.mark.parametrize(
@@ -378,9 +382,16 @@ async def test_stream_that_ended_unheard(rig: Rig) -> None:
     timing = Timing(WAIT_SECONDS, WAIT_SECONDS, WAIT_SECONDS)
     call: Any = EndedCall()
     with pytest.raises(Trouble, match="ended the stream"):
-        await Connection(rig.spool, call, Tally(), timing, signals, in_flight=rig.in_flight, calls=dict).run(
-            v1.Hello()
-        )
+        await Connection(
+            rig.spool,
+            call,
+            Tally(),
+            timing,
+            signals,
+            in_flight=rig.in_flight,
+            calls=dict,
+            on_progress=lambda: None,
+        ).run(v1.Hello())
 
 
 async def test_absurd_refusal(rig: Rig) -> None:
