@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from infertap import v1
 from storage.archive import Range
+from storage.under_way import UnderWay
 
 # Ranges in one message: as many as fit well into one of gRPC's.
 _MOST_RANGES: Final = 20_000
@@ -27,10 +28,10 @@ class Forgetting:
     """The streams that can be told."""
 
     def __init__(self) -> None:
-        self._streams: dict[bytes, list[asyncio.Queue[Any]]] = {}
+        self._streams: dict[bytes, list[UnderWay[Any]]] = {}
 
     @contextlib.contextmanager
-    def listening(self, spool_id: bytes, stream: "asyncio.Queue[Any]") -> Iterator[None]:
+    def listening(self, spool_id: bytes, stream: UnderWay[Any]) -> Iterator[None]:
         """What is told to that spool is put into `stream`, for as long."""
         streams = self._streams.setdefault(spool_id, [])
         streams.append(stream)
@@ -49,7 +50,7 @@ class Forgetting:
                     telling.create_task(_put(stream, ranges))
 
 
-async def _put(stream: "asyncio.Queue[Any]", ranges: Sequence[Range]) -> None:
+async def _put(stream: UnderWay[Any], ranges: Sequence[Range]) -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_TELL_SECONDS):
             for message in forget_messages(ranges):

@@ -108,7 +108,7 @@ class InFlight:
             self._remove(spool, call_id)
         for progress in told.progress:
             if (call := spool.calls.get(progress.call_id)) is not None:
-                spool.calls[progress.call_id] = replace(call, progress=progress, told=now, stream=stream)
+                spool.calls[call.call_id] = replace(call, progress=_alone(progress), told=now, stream=stream)
         news = [self._add(spool, spool_id, record, now) for record in told.calls]
         return [call for call in news if call is not None]
 
@@ -133,11 +133,12 @@ class InFlight:
         """What is in flight, and what was lost lately."""
         return [call for spool in self._spools.values() for call in spool.calls.values()]
 
-    def find(self, call_id: bytes) -> CallInFlight | None:
-        """The call of that id."""
-        return next(
-            (call for spool in self._spools.values() if (call := spool.calls.get(call_id)) is not None), None
-        )
+    def find(self, call_id: bytes, tenant: str | None) -> CallInFlight | None:
+        """The call of that id, of that tenant; None: of any. Ids are what sidecars say: two tenants may have
+        the same.
+        """
+        spools = (spool for spool in self._spools.values() if tenant in (None, spool.tenant))
+        return next((call for spool in spools if (call := spool.calls.get(call_id)) is not None), None)
 
     def _add(self, spool: _Spool, spool_id: bytes, record: v1.Record, now: int) -> CallInFlight | None:
         """Keep a call; returns it where it is news."""
@@ -210,6 +211,13 @@ def _read_id(call_id: str) -> bytes | None:
         return uuid.UUID(call_id).bytes
     except ValueError:
         return None
+
+
+def _alone(progress: v1.Progress) -> v1.Progress:
+    """The same, without the message that it came in, all of whose memory each part of it holds, and without
+    fields that nobody has named.
+    """
+    return v1.Progress(**{field.name: value for field, value in progress.ListFields()})
 
 
 def _set_progress(record: v1.Record, progress: v1.Progress) -> None:

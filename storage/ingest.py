@@ -29,6 +29,7 @@ from storage.in_flight import InFlight
 from storage.live import Live
 from storage.numbers import Numbers
 from storage.room import Room
+from storage.under_way import BYTES_OF_ONE, UnderWay
 from storage.writer import Writer
 
 SPOOL_ID_BYTES: Final = 16
@@ -38,8 +39,6 @@ _SALT_BYTES: Final = 16
 _MOST_ENTRIES: Final = 10_000
 _MOST_SEQUENCE: Final = (1 << 63) - 1
 _REASON_MOST: Final = 64
-# Batches of one stream that are being written while more are read.
-_MOST_UNDER_WAY: Final = 16
 # What a spool is told that storage has: beyond, the earliest are left out, and come again as duplicates.
 MOST_RANGES: Final = 50_000
 # A record may start this long before the epoch of its own clock, or after: beyond, it is no time.
@@ -48,7 +47,7 @@ _LAST_NS: Final = (1 << 63) - 1
 _NANOS: Final = 1_000_000_000
 
 # A batch that is being written, what is told of calls in flight or of the spool, or what the spool is told.
-_UnderWay: TypeAlias = asyncio.Task[list[v1.IngestResponse]] | v1.InFlight | v1.Heartbeat | v1.Forget
+_Sent: TypeAlias = asyncio.Task[list[v1.IngestResponse]] | v1.InFlight | v1.Heartbeat | v1.Forget
 Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 
 
@@ -130,7 +129,7 @@ class Ingest(v1.IngestServiceServicer):
         self, spool_id: bytes, stream: int, requests: AsyncIterator[v1.IngestRequest]
     ) -> AsyncIterator[v1.IngestResponse]:
         """Answers in the order of the batches, several of which are being written at a time."""
-        under_way: asyncio.Queue[_UnderWay | None] = asyncio.Queue(_MOST_UNDER_WAY)
+        under_way: UnderWay[_Sent] = UnderWay()
         with self._forgetting.listening(spool_id, under_way):
             for each in forget_messages(await asyncio.to_thread(self._archive.forgotten, spool_id)):
                 yield v1.IngestResponse(forget=each)
@@ -142,7 +141,7 @@ class Ingest(v1.IngestServiceServicer):
         spool_id: bytes,
         stream: int,
         requests: AsyncIterator[v1.IngestRequest],
-        under_way: "asyncio.Queue[_UnderWay | None]",
+        under_way: UnderWay[_Sent],
     ) -> AsyncIterator[v1.IngestResponse]:
         reading = asyncio.create_task(self._read(spool_id, requests, under_way))
         try:
@@ -163,10 +162,9 @@ class Ingest(v1.IngestServiceServicer):
             await reading
         finally:
             reading.cancel()
-            while not under_way.empty():
-                each = under_way.get_nowait()
-                if isinstance(each, asyncio.Task):
-                    each.cancel()
+            for left in under_way.left():
+                if isinstance(left, asyncio.Task):
+                    left.cancel()
             with contextlib.suppress(BaseException):
                 await reading
 
@@ -174,17 +172,17 @@ class Ingest(v1.IngestServiceServicer):
         self,
         spool_id: bytes,
         requests: AsyncIterator[v1.IngestRequest],
-        under_way: "asyncio.Queue[_UnderWay | None]",
+        under_way: UnderWay[_Sent],
     ) -> None:
         try:
             async for request in requests:
                 kind = request.WhichOneof("message")
-                if kind == "in_flight":
-                    await under_way.put(request.in_flight)
-                elif kind == "heartbeat":
-                    await under_way.put(request.heartbeat)
+                if kind in ("in_flight", "heartbeat"):
+                    told = request.in_flight if kind == "in_flight" else request.heartbeat
+                    await under_way.put(told, await under_way.make_room(told.ByteSize() // BYTES_OF_ONE))
                 elif kind == "batch":
-                    await under_way.put(await self._begin(spool_id, request.batch))
+                    taken = await under_way.make_room(len(request.batch.entries))
+                    await under_way.put(await self._begin(spool_id, request.batch), taken)
                 else:
                     raise InvalidArgumentError("batch", "expected after hello")
         finally:

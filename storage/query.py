@@ -74,7 +74,7 @@ class Records(v1.RecordServiceServicer):
             await abort_invalid(context, error)
         tenant = caller_of(context).tenant
         # First: a call that ends in between is found as its record.
-        in_flight = self._in_flight.find(key)
+        in_flight = self._in_flight.find(key, tenant)
         call_id = str(uuid.UUID(bytes=key))
         record = await self._asking.answer(
             context, lambda interrupt: self._archive.get(call_id, tenant, interrupt)
@@ -217,7 +217,7 @@ class Records(v1.RecordServiceServicer):
         """`records` but those of calls that are shown among those in flight, as they stand now."""
         for record in records:
             is_open = record.is_continued and query.wants_in_flight
-            if not is_open or self._in_flight.find(uuid.UUID(record.call_id).bytes) is None:
+            if not is_open or self._in_flight.find(uuid.UUID(record.call_id).bytes, record.tenant) is None:
                 yield record
 
     async def _page(self, query: Query, after: Position | None, size: int, context: Context) -> Page:

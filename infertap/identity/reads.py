@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Final, Protocol
 from urllib.parse import unquote
 
+from google.protobuf.json_format import Error as JsonFormatError
 from google.protobuf.json_format import MessageToDict
 
 from infertap import v1
@@ -113,7 +114,10 @@ def asked_of(request: Any) -> dict[str, object]:
     """What a request asks for, less what is not to be told."""
     if not hasattr(request, "DESCRIPTOR"):  # a stream of requests
         return {}
-    return told(MessageToDict(request, preserving_proto_field_name=True))
+    try:
+        return told(MessageToDict(request, preserving_proto_field_name=True))
+    except (JsonFormatError, ValueError):  # a time, a span or a mask that none can be; the service says which
+        return {"unreadable": True}
 
 
 def told(asked: Mapping[str, Any]) -> dict[str, object]:

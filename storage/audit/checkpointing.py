@@ -49,6 +49,7 @@ _CHECKPOINT: Final = "checkpoint"
 _DROPPED: Final = "dropped"
 _PAGE: Final = 1000
 _LEAVES: Final = 10_000
+_MOST_SIZE: Final = (1 << 63) - 1
 
 Heads = Callable[[], Mapping[LogId, tuple[int, bytes]]]
 
@@ -250,7 +251,7 @@ class Checkpointing:
 
     def get(self, size: int) -> v1.Checkpoint | None:
         """The checkpoint over so many statements."""
-        found = self.list_below(size + 1, 1)
+        found = self.list_below(size + 1, 1) if size < _MOST_SIZE else []
         return found[0] if found and found[0].size == size else None
 
     def list_below(self, size: int, most: int) -> list[v1.Checkpoint]:

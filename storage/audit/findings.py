@@ -5,6 +5,7 @@ what was found; value = an encoded infertap.v1.Finding.
 """
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Sequence
 from hashlib import sha256
 from typing import Final
@@ -13,8 +14,8 @@ from infertap import v1
 from storage.audit.interface import AuditArchive
 
 _KIND: Final = "finding"
-# Remembered, so that nothing is told twice; and kept in one run of storage at most: whoever can make more of
-# them has said enough.
+# Remembered, so that nothing is told twice; and kept of one tenant in one run of storage at most: whoever can
+# make more of them has said enough, and leaves room for what others' are about.
 _MOST: Final = 10_000
 _SCANNED: Final = 1000
 
@@ -30,24 +31,27 @@ class Findings:
         self._told = told
         self._lock = threading.Lock()
         self._known = {key[8:] for key, _ in archive.latest_notes(_KIND, b"", _MOST)}
-        self._kept = 0
+        self._kept: Counter[str] = Counter()
 
     def keep(self, findings: Sequence[v1.Finding], now_ns: int) -> None:
         """Keep those that are new; durable on return. Raises ArchiveError."""
         with self._lock:
             fresh: dict[bytes, v1.Finding] = {}
+            new: Counter[str] = Counter()
             for each in findings:
                 digest = sha256(each.SerializeToString(deterministic=True)).digest()[:8]
-                if digest not in self._known and self._kept + len(fresh) < _MOST:
+                is_known = digest in self._known or digest in fresh
+                if not is_known and self._kept[each.tenant] + new[each.tenant] < _MOST:
                     each.found_at.FromNanoseconds(now_ns)
-                    fresh.setdefault(digest, each)
+                    fresh[digest] = each
+                    new[each.tenant] += 1
             if fresh:
                 time = now_ns.to_bytes(8, "big")
                 self._archive.put(
                     _KIND, {time + key: each.SerializeToString() for key, each in fresh.items()}
                 )
                 self._known.update(fresh)
-                self._kept += len(fresh)
+                self._kept += new
         for each in fresh.values():
             self._told(each)
 

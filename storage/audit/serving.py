@@ -100,7 +100,7 @@ class Audit(v1.AuditServiceServicer):
         """See the contract."""
         try:
             size = read_page_size(request.page_size)
-            below = int.from_bytes(_read_token(request.page_token), "big")
+            below = int.from_bytes(_read_token(request.page_token, (0, 8)), "big")
         except InvalidArgumentError as error:
             await abort_invalid(context, error)
         found = await self._do(context, lambda: self._auditing.checkpointing.list_below(below, size))
@@ -227,12 +227,12 @@ def _tenant_of(data: bytes) -> str | None:
         return None
 
 
-def _read_token(token: str) -> bytes:
-    """A key to go on below; raises InvalidArgumentError."""
+def _read_token(token: str, lengths: tuple[int, ...] = (0, 8, 16)) -> bytes:
+    """A key to go on below, of one of these lengths; raises InvalidArgumentError."""
     try:
         key = bytes.fromhex(token)
     except ValueError:
         raise InvalidArgumentError("page_token", "not a token of this service") from None
-    if len(key) not in (0, 8, 16):
+    if len(key) not in lengths:
         raise InvalidArgumentError("page_token", "not a token of this service")
     return key

@@ -140,8 +140,8 @@ class Pages:
             read_call_id(call_id)
         except InvalidArgumentError:
             return self._render("missing.html", 404, call_id=call_id[:100])
-        in_flight = self._in_flight.find(uuid.UUID(call_id).bytes)
         tenant = caller_of(request).tenant
+        in_flight = self._in_flight.find(uuid.UUID(call_id).bytes, tenant)
         record = await self._ask(lambda interrupt: self._archive.get(call_id, tenant, interrupt))
         if record is None and in_flight is not None:
             record = in_flight.shown(time.monotonic_ns())

@@ -166,3 +166,27 @@ def test_odd_numbers() -> None:
     table.take(SPOOL, stream, told(progress=[progress]), 0)
     (record,) = [each.shown(1 << 62) for each in table.calls()]
     assert record.timing.duration_us > 0
+
+
+def test_a_call_is_its_tenants() -> None:
+    """A call told of by an id that is another tenant's neither hides that one nor stands in its place."""
+    table = InFlight()
+    forged, true = table.begin(OTHER, 0, "red"), table.begin(SPOOL, 0, "blue")
+    table.take(OTHER, forged, told(call(1)), 0)
+    table.take(SPOOL, true, told(call(1)), 0)
+    found = [table.find(key(1), tenant) for tenant in ("blue", "red", "green")]
+    assert [each and each.spool_id for each in found] == [SPOOL, OTHER, None]
+    assert table.find(key(1), None) is not None
+
+
+def test_progress_is_kept_without_its_message() -> None:
+    """What came along with a call's progress, or inside it, takes no memory once it has been read."""
+    table = InFlight()
+    stream = table.begin(SPOOL, 0)
+    table.take(SPOOL, stream, told(call(1)), 0)
+    sent = v1.Progress(call_id=key(1), http_status=200)
+    unknown = bytes([0xFA, 0x01, 0x80, 0x08]) + bytes(1024)  # field 31, which nobody has named
+    table.take(SPOOL, stream, told(progress=[v1.Progress.FromString(sent.SerializeToString() + unknown)]), 0)
+    (kept,) = table.calls()
+    assert kept.progress == sent
+    assert kept.shown(0).http_status == 200

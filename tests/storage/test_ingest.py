@@ -20,6 +20,7 @@ from storage.ingest import RECORD_BYTES, Ingest
 from storage.live import Live
 from storage.numbers import Numbers
 from storage.room import Room
+from storage.under_way import MOST_WEIGHT
 from storage.writer import Writer
 
 if TYPE_CHECKING:
@@ -127,6 +128,28 @@ async def test_taken(served: Served, making: "Making") -> None:
         assert served.archive.received(SPOOL) == [(1, 3), (7, 7)]
     async with Spool(served.address) as again:  # type: ignore[attr-defined]
         assert await again.hello() == [(1, 3), (7, 7)]
+
+
+async def test_unread_answers_are_bounded(served: Served, making: "Making") -> None:
+    """A stream whose answers are not given yet is read only so far, however many entries it sends; then all
+    are answered.
+    """
+    served.gate.clear()
+    bad = [v1.Entry(record=v1.SpooledRecord(sequence=each)) for each in range(2, 5_002)]
+    async with Spool(served.address) as spool:  # type: ignore[attr-defined]
+        await spool.hello()
+        await spool.batch(making.sent(1))
+        sending = [asyncio.create_task(spool.batch(*bad)) for _ in range(6)]
+        async with asyncio.timeout(WAIT_SECONDS):
+            while served.numbers.rejected._value.get() < 15_000:  # noqa: ASYNC110  (counters set no event)
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.2)
+        assert served.numbers.rejected._value.get() <= MOST_WEIGHT
+        served.gate.set()
+        answers = [await spool.read() for _ in range(1 + 6 * 5_000)]
+        await asyncio.gather(*sending)
+    assert ranges(answers[0].ack.ranges) == [(1, 1)]
+    assert all(each.reject.reason for each in answers[1:])
 
 
 async def test_several_batches_under_way(served: Served, making: "Making") -> None:

@@ -145,6 +145,10 @@ def test_two_checkpoints_are_consistent(served: Served) -> None:
                 stub.GetConsistencyProof(v1.GetConsistencyProofRequest(old_size=wrong))
         with pytest.raises(grpc.RpcError, match="NOT_FOUND"):
             stub.GetCheckpoint(v1.GetCheckpointRequest(size=77))
+        with pytest.raises(grpc.RpcError, match="NOT_FOUND"):
+            stub.GetCheckpoint(v1.GetCheckpointRequest(size=(1 << 64) - 1))
+        with pytest.raises(grpc.RpcError, match="page_token"):
+            stub.ListCheckpoints(v1.ListCheckpointsRequest(page_token="ff" * 16))
         for token in ("zz", "00"):
             with pytest.raises(grpc.RpcError, match="page_token"):
                 stub.ListFindings(v1.ListFindingsRequest(page_token=token))

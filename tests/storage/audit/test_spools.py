@@ -7,6 +7,7 @@ import pytest
 from infertap import v1
 from storage.archive import ArchiveError
 from storage.audit import Spools
+from storage.audit import findings as findings_room
 from tests.storage.audit.conftest import NOW, OTHER, SECOND, SPOOL
 
 if TYPE_CHECKING:
@@ -141,6 +142,21 @@ def test_findings_are_kept_once(vault: "Vault") -> None:
     assert end == b""
     assert [each.first for each in findings.page("", b"", b"", 9)[0]] == [4]
     assert [each.first for each in findings.page(None, OTHER, b"", 2)[0]] == [5, 4]
+
+
+def test_findings_of_one_tenant_leave_room_for_others(
+    vault: "Vault", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever makes more of them than are kept keeps nobody else's from being kept."""
+    monkeypatch.setattr(findings_room, "_MOST", 3)
+    keep = vault.auditing.findings.keep
+    keep([v1.Finding(spool_id=SPOOL, first=each, tenant="red") for each in range(1, 9)], NOW)
+    keep([v1.Finding(spool_id=OTHER, first=each, tenant="blue") for each in range(1, 3)], NOW + 1)
+    keep([v1.Finding(spool_id=SPOOL, first=9, tenant="red")], NOW + 2)
+    assert [(each.tenant, each.first) for each in vault.told] == [
+        *(("red", each) for each in (1, 2, 3)),
+        *(("blue", each) for each in (1, 2)),
+    ]
 
 
 def test_what_is_long_gone_is_forgotten(vault: "Vault") -> None:
