@@ -1,4 +1,4 @@
-"""Under way: what one stream has sent that is not answered yet, in order. Touches nothing; for one event loop.
+"""Under way: what one stream has sent that is not answered yet, in order. Touches nothing; for one loop.
 
 Its sender may send without ever reading an answer: so it is bounded, by number and by weight, and whoever
 would put more waits. What is told to the stream meanwhile stands in the same order, and weighs nothing.

@@ -14,6 +14,7 @@ A log lies wholly in one file. Notes are written through a connection of their o
 import contextlib
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Final
 
@@ -65,7 +66,7 @@ _UNLOGGED: Final = (
 )
 _OF_CALL: Final = "SELECT tenant, spool_id, sequence FROM {part}.records WHERE call_id = ?"
 
-Parts = Callable[[], Sequence[tuple[str, str]]]
+Parts = Callable[[], AbstractContextManager[Sequence[tuple[str, str]]]]
 _Key = tuple[bytes, int]
 
 
@@ -80,8 +81,8 @@ class AuditTables:
 
     @classmethod
     def open(cls, connection: "duckdb.DuckDBPyConnection", directory: Path, parts: Parts) -> "AuditTables":
-        """Attach the file in `directory`, made where it is not there; `parts` are the attached files of
-        records: the schema's name and the day of each. Raises duckdb.Error, OSError.
+        """Attach the file in `directory`, made where it is not there; within `parts` the files of records
+        that it gives stay attached: the schema's name and the day of each. Raises duckdb.Error, OSError.
         """
         path = directory / "audit.duckdb"
         if not path.exists():
@@ -125,38 +126,39 @@ class AuditTables:
     def logs(self) -> list[LogSize]:
         """See AuditArchive."""
         found: list[LogSize] = []
-        with self._cursor() as cursor:
-            for part, day in self._parts():
+        with self._parts() as parts, self._cursor() as cursor:
+            for part, day in parts:
                 rows = cursor.execute(_LOGS.format(part=part)).fetchall()
                 found += [LogSize(LogId(tenant, day, log), size, part) for tenant, log, size in rows]
         return sorted(found, key=lambda each: (each.log.day, each.log.tenant, each.log.log))
 
     def leaves(self, log: LogSize, first: int, most: int) -> list[Leaf]:
         """See AuditArchive."""
-        with self._cursor() as cursor:
-            return [leaf for _, leaf in self._leaves(cursor, log, first, most)]
+        with self._parts() as parts, self._cursor() as cursor:
+            return [leaf for _, leaf in _leaves(cursor, _part_of(log, parts), log, first, most)]
 
     def entries(self, log: LogSize, first: int, most: int) -> list[LoggedEntry]:
         """See AuditArchive."""
-        with self._cursor() as cursor:
-            leaves = self._leaves(cursor, log, first, most)
+        with self._parts() as parts, self._cursor() as cursor:
+            part = _part_of(log, parts)
+            leaves = _leaves(cursor, part, log, first, most)
             records = [leaf for _, leaf in leaves if leaf.kind == RECORD]
             found: dict[_Key, list[Envelope | Tombstone]] = {}
             if records:
                 firsts = [leaf.first for leaf in records]
                 wanted = [[leaf.spool_id for leaf in records], firsts, min(firsts), max(firsts)]
-                for row in cursor.execute(_TOMBSTONES.format(part=log.part), wanted).fetchall():
+                for row in cursor.execute(_TOMBSTONES.format(part=part), wanted).fetchall():
                     found.setdefault(_key(row), []).append(Tombstone(bytes(row[2]), row[3], row[4]))
-                rows = [row for (row,) in cursor.execute(_ROWS.format(part=log.part), wanted).fetchall()]
-                for row in cursor.execute(_RECORDS.format(part=log.part), [rows]).fetchall():
+                rows = [row for (row,) in cursor.execute(_ROWS.format(part=part), wanted).fetchall()]
+                for row in cursor.execute(_RECORDS.format(part=part), [rows]).fetchall():
                     found.setdefault(_key(row), []).append(Envelope(*map(bytes, row[2:])))
         return [each for index, leaf in leaves for each in _entries(index, leaf, found)]
 
     def unlogged(self, after: tuple[bytes, int], most: int) -> list[tuple[str, LoggedEntry]]:
         """See AuditArchive."""
         found: list[tuple[str, LoggedEntry]] = []
-        with self._cursor() as cursor:
-            for part, _ in self._parts():
+        with self._parts() as parts, self._cursor() as cursor:
+            for part, _ in parts:
                 rows = cursor.execute(_UNLOGGED.format(part=part), [*after, most]).fetchall()
                 found += map(_unlogged, rows)
         found.sort(key=lambda each: (each[1].leaf.spool_id, each[1].leaf.first))
@@ -165,8 +167,8 @@ class AuditTables:
     def places(self, spool_id: bytes, sequence: int) -> list[Place]:
         """See AuditArchive."""
         found: list[Place] = []
-        with self._cursor() as cursor:
-            for part, day in self._parts():
+        with self._parts() as parts, self._cursor() as cursor:
+            for part, day in parts:
                 rows = cursor.execute(_PLACES.format(part=part), [spool_id, sequence, sequence]).fetchall()
                 found += [Place(LogId(row[0], day, row[1]), row[2], _leaf(row[3:])) for row in rows]
         return found
@@ -174,8 +176,8 @@ class AuditTables:
     def hashes(self, spool_id: bytes, first: int, last: int) -> dict[int, bytes]:
         """See AuditArchive."""
         found: dict[int, bytes] = {}
-        with self._cursor() as cursor:
-            for part, _ in self._parts():
+        with self._parts() as parts, self._cursor() as cursor:
+            for part, _ in parts:
                 rows = cursor.execute(_HASHES.format(part=part), [spool_id, first, last, DELETION])
                 found.update((sequence, bytes(hashed)) for sequence, hashed in rows.fetchall())
         return found
@@ -183,18 +185,11 @@ class AuditTables:
     def sequences_of(self, call_id: str) -> list[tuple[str, bytes, int]]:
         """See AuditArchive."""
         found: list[tuple[str, bytes, int]] = []
-        with self._cursor() as cursor:
-            for part, _ in self._parts():
+        with self._parts() as parts, self._cursor() as cursor:
+            for part, _ in parts:
                 rows = cursor.execute(_OF_CALL.format(part=part), [call_id]).fetchall()
                 found += [(tenant, bytes(spool_id), sequence) for tenant, spool_id, sequence in rows]
         return sorted(found, key=lambda each: each[1:])
-
-    def _leaves(
-        self, cursor: "duckdb.DuckDBPyConnection", log: LogSize, first: int, most: int
-    ) -> list[tuple[int, Leaf]]:
-        values = [log.log.tenant, log.log.log, first, most]
-        rows = cursor.execute(_LEAVES.format(part=log.part), values).fetchall()
-        return [(row[0], _leaf(row[1:])) for row in rows]
 
     @contextlib.contextmanager
     def _cursor(self) -> "Iterator[duckdb.DuckDBPyConnection]":
@@ -208,6 +203,25 @@ def _translated() -> Iterator[None]:
         yield
     except duckdb.Error as error:
         raise ArchiveError(str(error).partition("\n")[0][:200]) from None
+
+
+def _part_of(log: LogSize, parts: Sequence[tuple[str, str]]) -> str:
+    """The file that a log lies in now: it may have been rewritten, to its next generation, since the log was
+    looked at. Raises ArchiveError where it was dropped.
+    """
+    place = log.part.rpartition("_")[0]
+    found = next((part for part, _ in parts if part.rpartition("_")[0] == place), None)
+    if found is None:
+        raise ArchiveError("the file of this log was dropped meanwhile; ask again")
+    return found
+
+
+def _leaves(
+    cursor: "duckdb.DuckDBPyConnection", part: str, log: LogSize, first: int, most: int
+) -> list[tuple[int, Leaf]]:
+    values = [log.log.tenant, log.log.log, first, most]
+    rows = cursor.execute(_LEAVES.format(part=part), values).fetchall()
+    return [(row[0], _leaf(row[1:])) for row in rows]
 
 
 def _entries(

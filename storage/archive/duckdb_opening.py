@@ -107,11 +107,18 @@ def _open_all(
     with _looking_at(feedback_path(directory)):
         feedback = FeedbackTable.open(connection, directory)
     with _looking_at(directory / AUDIT_FILE):
-        audit = AuditTables.open(connection, directory, lambda: [(part.name, part.day) for part in parts.all])
+        audit = AuditTables.open(connection, directory, lambda: _reading(parts))
     writing = Writing(connection, parts, kept)
     writing.recall()
     examining = Examining(connection, parts, kept, writing, tell)
     return Opened(connection, checkpoints, parts, kept, feedback, audit, writing, examining)
+
+
+@contextlib.contextmanager
+def _reading(parts: Parts) -> Iterator[list[tuple[str, str]]]:
+    """What the files are attached as, and their days, for as long as it lasts."""
+    with parts.reading() as there:
+        yield [(part.name, part.day) for part in there]
 
 
 def _clear(directory: Path) -> None:
