@@ -130,7 +130,7 @@ class Query:
         return (
             (self.start_ns is None or start >= self.start_ns)
             and (self.end_ns is None or start < self.end_ns)
-            and record.timing.duration_us >= self.min_duration_us
+            and (not self.min_duration_us or record.timing.duration_us >= self.min_duration_us)
         )
 
     def _matches_what(self, record: v1.Record) -> bool:

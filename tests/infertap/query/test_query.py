@@ -271,3 +271,15 @@ def test_refused_masks(paths: list[str]) -> None:
     with pytest.raises(InvalidArgumentError) as caught:
         ReadMask(FieldMask(paths=paths))
     assert caught.value.field == "read_mask"
+
+
+def test_a_duration_that_none_can_have_hides_no_record() -> None:
+    """A record that says it took less than no time matches what asks for no duration: else it could neither
+    be listed nor deleted.
+    """
+    record = v1.Record(path="/x")
+    record.timing.duration_us = -(1 << 63)
+    assert Query.of(v1.RecordFilter(path="/x")).matches(record)
+    shortest = v1.RecordFilter(path="/x")
+    shortest.min_duration.seconds = 1
+    assert not Query.of(shortest).matches(record)
