@@ -1,5 +1,6 @@
 """Bars: what infertap is to reach, as data, and how results stand to them. Pure."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final, Literal
@@ -73,6 +74,17 @@ def verdict(bar: Bar, value: float) -> Verdict:
     if bar.bar is not None and _holds(bar.sense, value, bar.bar):
         return Verdict.REACHED
     return Verdict.SHORT
+
+
+def stands(bars: Iterable[Bar], results: Results, system: str) -> list[str]:
+    """A line for each bar whose figure was measured."""
+    lines = []
+    for bar in bars:
+        value = figure(bar, results, system)
+        if value is not None:
+            found = verdict(bar, value).value
+            lines.append(f"{bar.scenario}: {bar.metric} {value:,.1f} (bar {bar.bar:,.0f}): {found}")
+    return lines
 
 
 def _holds(sense: Sense, value: float, limit: float) -> bool:

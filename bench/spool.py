@@ -23,6 +23,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from bench.bars import Bar, stands
 from bench.processes import StartError, await_ports, free_port, memory_mib, started
 from bench.recorder_process import RecorderProcess
 from bench.results import Results, Row, Run, medians, merged, read, this_machine, write
@@ -38,12 +39,11 @@ _SYSTEM: Final = "infertap"
 _GIB: Final = 1 << 30
 _LIVE_PER_SECOND: Final = 1_000
 _PATIENCE_SECONDS: Final = 90.0
-# Scenario, metric, the bar, and whether more is better.
 BARS: Final = (
-    ("spool_2k", "records_per_second", 20_000.0, True),
-    ("restart_1g", "seconds", 2.0, False),
-    ("drain", "records_per_second", 4_000.0, True),
-    ("drain", "anon_growth_mib", 16.0, False),
+    Bar("spool_2k", "records_per_second", "at least", 20_000.0),
+    Bar("restart_1g", "seconds", "at most", 2.0),
+    Bar("drain", "records_per_second", "at least", 4_000.0),
+    Bar("drain", "anon_growth_mib", "at most", 16.0),
 )
 
 
@@ -104,14 +104,7 @@ def _scenarios(text: str) -> list[str]:
 
 def verdicts(results: Results) -> list[str]:
     """A line for each bar."""
-    lines = []
-    for scenario, metric, bar, more_is_better in BARS:
-        value = results.value(scenario, _SYSTEM, metric)
-        if value is not None:
-            is_reached = value >= bar if more_is_better else value <= bar
-            stands = "reached" if is_reached else "short"
-            lines.append(f"{scenario}: {metric} {value:,.1f} (bar {bar:,.0f}): {stands}")
-    return lines
+    return stands(BARS, results, _SYSTEM)
 
 
 def table(results: Results) -> list[str]:

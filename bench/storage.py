@@ -22,6 +22,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+from bench.bars import Bar, stands
 from bench.processes import await_ports, cpu_us, free_port, memory_mib, started
 from bench.results import Results, Row, Run, medians, this_machine, write
 from bench.storage_senders import BATCH_ENTRIES, DAY_NS, MODELS, USERS, Sent, Spool, send
@@ -37,13 +38,12 @@ _BRIEF_RECORDS: Final = 40_960
 _STRETCH: Final = 204_800
 _ASKED: Final = 100
 _HOUR_NS: Final = DAY_NS // 24
-# Scenario, metric, the bar, and whether more is better.
 BARS: Final = (
-    ("ingest_2k", "records_per_second", 12_000.0, True),
-    ("ingest_2k", "max_ms", 1000.0, False),
-    ("get", "p99_ms", 50.0, False),
-    ("page", "p99_ms", 50.0, False),
-    ("stats", "p99_ms", 300.0, False),
+    Bar("ingest_2k", "records_per_second", "at least", 12_000.0),
+    Bar("ingest_2k", "max_ms", "at most", 1000.0),
+    Bar("get", "p99_ms", "at most", 50.0),
+    Bar("page", "p99_ms", "at most", 50.0),
+    Bar("stats", "p99_ms", "at most", 300.0),
 )
 
 
@@ -76,14 +76,7 @@ def _parse() -> argparse.Namespace:
 
 def verdicts(results: Results) -> list[str]:
     """A line for each bar."""
-    lines = []
-    for scenario, metric, bar, more_is_better in BARS:
-        value = results.value(scenario, _SYSTEM, metric)
-        if value is not None:
-            is_reached = value >= bar if more_is_better else value <= bar
-            stands = "reached" if is_reached else "short"
-            lines.append(f"{scenario}: {metric} {value:,.1f} (bar {bar:,.0f}): {stands}")
-    return lines
+    return stands(BARS, results, _SYSTEM)
 
 
 def table(results: Results) -> list[str]:

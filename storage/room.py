@@ -1,7 +1,7 @@
-"""Room: how many bytes of batches may be under way at a time, over all streams. Touches nothing.
+"""Room: how much may be under way at a time: bytes of the batches of all streams, or what else is counted.
 
 Whoever wants more than there is waits, first come first served, and so its sender does: its stream isn't read
-meanwhile. A batch larger than all the room is let in alone.
+meanwhile. What is larger than all the room is let in alone. Touches nothing.
 """
 
 import asyncio
@@ -9,14 +9,14 @@ from collections import deque
 
 
 class Room:
-    """Counted bytes. For one event loop."""
+    """A bounded amount. For one event loop."""
 
-    def __init__(self, most_bytes: int) -> None:
-        self._free = self._most = most_bytes
+    def __init__(self, most: int) -> None:
+        self._free = self._most = most
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
     @property
-    def taken_bytes(self) -> int:
+    def taken(self) -> int:
         """What is under way."""
         return self._most - self._free
 

@@ -114,6 +114,15 @@ _ADDRESS: Final = (
 )
 
 
+# What of `add_common` lets somebody in.
+_ACCESS: Final = ("ca_file", "cert_file", "key_file", "server_name", "token_file")
+
+
+def access(read: argparse.Namespace) -> dict[str, Any]:
+    """How to be let in, as the options that `add_common` adds say: arguments of Connection.of and Client."""
+    return {name: getattr(read, name) for name in _ACCESS}
+
+
 def add_common(parser: argparse.ArgumentParser, address: str = _ADDRESS) -> None:
     """Add where to ask (`address` is the help of that), how to be let in, and --json."""
     parser.add_argument("--address", metavar="HOST:PORT", help=address)

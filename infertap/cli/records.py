@@ -10,6 +10,7 @@ from google.protobuf.json_format import MessageToJson
 
 from infertap import v1
 from infertap.cli.filter_options import conditions
+from infertap.cli.options import access
 from infertap.client import Client, ClientError, InvalidRequestError
 from infertap.rendering import Table, in_full, visible
 
@@ -25,14 +26,7 @@ def with_client(read: argparse.Namespace, act: Callable[[Client, argparse.Namesp
         # What the terminal's encoding lacks is shown by code point.
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        with Client(
-            read.address,
-            ca_file=read.ca_file,
-            cert_file=read.cert_file,
-            key_file=read.key_file,
-            server_name=read.server_name,
-            token_file=read.token_file,
-        ) as client:
+        with Client(read.address, **access(read)) as client:
             act(client, read)
         # Here, not at exit, where a reader that has enough could no longer be met.
         sys.stdout.flush()

@@ -13,6 +13,7 @@ import grpc
 from google.protobuf.json_format import MessageToJson
 
 from infertap import v1
+from infertap.cli.options import access
 from infertap.connection import AccessError, Connection
 from infertap.rendering import in_full, visible
 
@@ -20,14 +21,13 @@ DEFAULT_ADDRESS: Final = "127.0.0.1:9901"
 _SECONDS: Final = 60.0
 _PAGE: Final = 1000
 _OPTIONS: Final = (("grpc.max_receive_message_length", 16 << 20),)
-_ACCESS: Final = ("ca_file", "cert_file", "key_file", "server_name", "token_file")
 
 
 def run_spool(read: argparse.Namespace) -> int:
     """Run `infertap spool …`; returns the exit status."""
     address = read.address or DEFAULT_ADDRESS
     try:
-        connection = Connection.of(address, **{name: getattr(read, name) for name in _ACCESS})
+        connection = Connection.of(address, **access(read))
         with connection.channel(_OPTIONS) as channel:
             asking = _Asking(v1.SpoolServiceStub(channel), connection)
             if read.action == "list":

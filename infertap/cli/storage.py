@@ -10,7 +10,7 @@ from pathlib import Path
 from infertap import v1
 from infertap.admin import AdminClient, AdminError
 from infertap.cli.filter_options import add_filters, conditions
-from infertap.cli.options import add_common
+from infertap.cli.options import access, add_common
 from infertap.cli.progress import Progress
 from infertap.client import ADDRESS_SETTING, DEFAULT_ADDRESS, InvalidRequestError, make_filter
 from infertap.connection import AccessError, Connection
@@ -20,10 +20,9 @@ from infertap.rendering import visible
 def run_storage(arguments: list[str]) -> int:
     """Run `infertap storage delete …` and the like; returns the exit status."""
     read = _parser().parse_args(arguments)
-    access = ("ca_file", "cert_file", "key_file", "server_name", "token_file")
     address = read.address or os.environ.get(ADDRESS_SETTING) or DEFAULT_ADDRESS
     try:
-        connection = Connection.of(address, **{name: getattr(read, name) for name in access})
+        connection = Connection.of(address, **access(read))
         with AdminClient(connection) as admin:
             return {"delete": _delete, "backup": _back_up, "status": _show}[read.action](admin, read)
     except (AdminError, AccessError) as error:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final, TextIO
 
 from infertap.audit import AuditClient, AuditError
+from infertap.cli.options import access
 from infertap.cli.progress import Progress
 from infertap.client import ADDRESS_SETTING, DEFAULT_ADDRESS
 from infertap.connection import AccessError, Connection
@@ -74,11 +75,10 @@ def tell(what: str) -> int:
 
 def connect(read: argparse.Namespace) -> AuditClient:
     """The client that the options ask for. Raises AuditError."""
-    access = ("ca_file", "cert_file", "key_file", "server_name", "token_file")
     try:
         connection = Connection.of(
             read.address or os.environ.get(ADDRESS_SETTING) or DEFAULT_ADDRESS,
-            **{name: getattr(read, name) for name in access},
+            **access(read),
         )
     except AccessError as error:
         raise AuditError(str(error)) from None

@@ -15,7 +15,7 @@ def test_scenarios(tmp_path: Path, name: str) -> None:
     """Each gives the figures that its bars are about."""
     figures = spool.SCENARIOS[name](tmp_path, TINY)
     assert all(value > 0 for value in figures.values())
-    assert {metric for scenario, metric, *_ in spool.BARS if scenario == name} <= figures.keys()
+    assert {bar.metric for bar in spool.BARS if bar.scenario == name} <= figures.keys()
 
 
 def test_verdicts() -> None:

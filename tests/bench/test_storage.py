@@ -38,7 +38,7 @@ def test_brief_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert storage.main() == 0
     results = read(out)
     assert results is not None
-    for scenario, metric, _, _ in storage.BARS:
-        assert results.value(scenario, "duckdb", metric)
+    for bar in storage.BARS:
+        assert results.value(bar.scenario, "duckdb", bar.metric)
     assert len(storage.verdicts(results)) == len(storage.BARS)
     assert json.loads(out.read_text())["machine"]["cores"]

@@ -348,14 +348,14 @@ async def test_batches_of_all_streams_share_one_room(served: Served, making: "Ma
             for each in batches:
                 await spool.batch(each)
         async with asyncio.timeout(WAIT_SECONDS):
-            while served.room.taken_bytes < ROOM_BYTES - size - 1000:  # noqa: ASYNC110  (nothing tells)
+            while served.room.taken < ROOM_BYTES - size - 1000:  # noqa: ASYNC110  (nothing tells)
                 await asyncio.sleep(0.01)
-        assert served.room.taken_bytes <= ROOM_BYTES
+        assert served.room.taken <= ROOM_BYTES
         served.gate.set()
         for spool in spools:
             acked = [each for _ in batches for each in ranges((await spool.read()).ack.ranges)]
             assert acked == [(1, 1), (2, 2), (3, 3)]
-    assert served.room.taken_bytes == 0
+    assert served.room.taken == 0
 
 
 async def test_what_a_spool_is_told_is_bounded(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:

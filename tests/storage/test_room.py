@@ -19,10 +19,10 @@ async def test_what_fits_is_let_in_at_once() -> None:
     """Room that is there is taken without waiting, and is free again once given back."""
     room = Room(10)
     taken = [await room.take(4), await room.take(6)]
-    assert room.taken_bytes == 10
+    assert room.taken == 10
     for each in taken:
         room.give_back(each)
-    assert room.taken_bytes == 0
+    assert room.taken == 0
 
 
 async def test_a_batch_larger_than_all_the_room_goes_alone() -> None:
@@ -35,7 +35,7 @@ async def test_a_batch_larger_than_all_the_room_goes_alone() -> None:
     room.give_back(small)
     assert await large == 10
     room.give_back(10)
-    assert room.taken_bytes == 0
+    assert room.taken == 0
 
 
 async def test_small_batches_do_not_overtake_a_large_one_for_ever() -> None:
@@ -60,7 +60,7 @@ async def test_who_leaves_while_its_turn_comes_gives_its_room_back() -> None:
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
-    assert room.taken_bytes == 0
+    assert room.taken == 0
 
 
 async def test_who_leaves_makes_way_for_those_behind() -> None:
@@ -82,7 +82,7 @@ def test_never_more_is_under_way_than_there_is_room(asked: Sequence[tuple[int, i
         nonlocal most
         taken = await room.take(size)
         try:
-            most = max(most, room.taken_bytes)
+            most = max(most, room.taken)
             for _ in range(turns):
                 await asyncio.sleep(0)
         finally:
@@ -97,4 +97,4 @@ def test_never_more_is_under_way_than_there_is_room(asked: Sequence[tuple[int, i
 
     asyncio.run(all_of_them())
     assert most <= 10
-    assert room.taken_bytes == 0
+    assert room.taken == 0
