@@ -125,7 +125,7 @@ class SinkTable:
         return read
 
     def tls(self) -> Callable[[], ssl.SSLContext]:
-        """What makes the context for TLS, of `ca_file` (else the system's authorities), and of `cert_file` and
+        """What makes the TLS context, of `ca_file` (else the system's authorities), and of `cert_file` and
         `key_file` for mutual TLS. One is made now, to see whether it can be. Raises ValueError.
         """
         ca, cert, key = (self.text(each, "") or None for each in ("ca_file", "cert_file", "key_file"))
