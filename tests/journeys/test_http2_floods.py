@@ -1,5 +1,6 @@
 """Floods of HTTP/2 against real processes: they pass or are refused, are counted, and harm nobody else."""
 
+import queue
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -149,11 +150,11 @@ def test_flood_is_refused(start_model: "StartModel", start_sidecar: "StartSideca
 
 def test_goaway_on_drain(start_model: "StartModel", start_sidecar: "StartSidecar") -> None:
     """After SIGTERM a call in flight gets its answer, then its client GOAWAY, and the connection ends."""
-    held: list[socket.socket] = []
+    held: queue.Queue[socket.socket] = queue.Queue()
 
     def answers_late(connection: socket.socket) -> None:
         connection.sendall(frame(SETTINGS, 0, 0, b""))
-        held.append(connection)
+        held.put(connection)
         while connection.recv(1 << 16):
             pass
 
@@ -164,7 +165,7 @@ def test_goaway_on_drain(start_model: "StartModel", start_sidecar: "StartSidecar
         sidecar.await_account(lambda account: account["calls"]["open"] == 1)
         sidecar.process.terminate()
         sidecar.await_account(lambda _: not sidecar.is_ready())
-        held[0].sendall(frame(HEADERS_FRAME, END_HEADERS | END_STREAM, 1, b"\x88"))
+        held.get(timeout=20).sendall(frame(HEADERS_FRAME, END_HEADERS | END_STREAM, 1, b"\x88"))
         client.read_until(h2.events.StreamEnded)
         ended = client.read_until(h2.events.ConnectionTerminated)
         assert isinstance(ended, h2.events.ConnectionTerminated)
