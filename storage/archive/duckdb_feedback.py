@@ -57,12 +57,16 @@ _LATEST: Final = (
     "QUALIFY row_number() OVER (PARTITION BY subject_key ORDER BY number DESC) <= ? ORDER BY number DESC"
 )
 _NUMBERED: Final = "SELECT number, feedback FROM feedback.given WHERE number IN (SELECT unnest(?::UBIGINT[]))"
-# What was given to calls that are deleted, with {others} for the requests of those that stay.
+# What was given to the calls in {doomed}, with {others} for the requests of those that stay.
 _DOOMED: Final = (
-    "((tenant, call_id) IN (SELECT (tenant, call_id) FROM memory.main.doomed) OR (request_id <> '' AND "
-    "(tenant, request_id) IN (SELECT (tenant, request_id) FROM memory.main.doomed) AND "
+    "((tenant, call_id) IN (SELECT (tenant, call_id) FROM {doomed}) OR (request_id <> '' AND "
+    "(tenant, request_id) IN (SELECT (tenant, request_id) FROM {doomed}) AND "
     "(tenant, request_id) NOT IN (SELECT (tenant, request_id) FROM ({others}) o(tenant, request_id) "
     "WHERE request_id IS NOT NULL)))"
+)
+_OTHERS: Final = (
+    "SELECT tenant, request_id FROM {part}.records WHERE request_id IN (SELECT request_id FROM {doomed}) "
+    "AND (call_id, spool_id) NOT IN (SELECT (call_id, spool_id) FROM {doomed})"
 )
 # Of one call or request, joined to a record at most.
 _MOST_JOINED: Final = 100
@@ -200,13 +204,16 @@ class FeedbackTable:
         follows = len(numbers) < len(rows)
         return FeedbackPage([pieces[number] for number in numbers], numbers[-1] if follows else None)
 
-    def delete_doomed(self, parts: Sequence[str]) -> int:
-        """Delete what was given to the calls in memory.main.doomed, by their call ids, or by request ids that
-        no record in `parts` has; gone from disk on return. How many they were. Raises duckdb.Error and
+    def count_doomed(self, cursor: "duckdb.DuckDBPyConnection", parts: Sequence[str], doomed: str) -> int:
+        """How many `delete_doomed` would delete. Raises duckdb.Error."""
+        return _count(cursor, _of_doomed(parts, doomed))
+
+    def delete_doomed(self, parts: Sequence[str], doomed: str) -> int:
+        """Delete what was given to the calls in the table `doomed`, by their call ids, or by request ids that
+        no other record in `parts` has; gone from disk on return. How many they were. Raises duckdb.Error and
         OSError.
         """
-        others = " UNION ALL ".join(f"SELECT tenant, request_id FROM {part}.records" for part in parts)  # noqa: S608
-        return self._delete(_DOOMED.format(others=others or "SELECT NULL, NULL"))
+        return self._delete(_of_doomed(parts, doomed))
 
     def delete_before(self, received_ns: int) -> int:
         """Delete what was received before that time; gone from disk on return. How many they were. Raises
@@ -217,14 +224,12 @@ class FeedbackTable:
     def _delete(self, condition: str) -> int:
         with self._writing:
             connection = self._connection
-            row: Any = connection.execute(
-                f"SELECT count(*) FROM feedback.given WHERE {condition}"  # noqa: S608
-            ).fetchone()
-            if row[0]:
+            count = _count(connection, condition)
+            if count:
                 before = self._generation
                 select = f"SELECT * FROM feedback.given WHERE NOT ({condition}) ORDER BY number"  # noqa: S608
                 self._generation = _rewrite(connection, self._directory, before, select, self._show_next)
-            return int(row[0])
+            return count
 
     def _show_next(self, generation: int) -> None:
         self._generation = generation
@@ -259,6 +264,16 @@ def feedback_condition(query: FeedbackQuery) -> tuple[str, list[Any]]:
         for each in ("call_id", "request_id")
     )
     return f"{'NOT ' * query.is_absent}({of_call} OR {of_request})", [*values, *values]
+
+
+def _of_doomed(parts: Sequence[str], doomed: str) -> str:
+    others = " UNION ALL ".join(_OTHERS.format(part=part, doomed=doomed) for part in parts)
+    return _DOOMED.format(doomed=doomed, others=others or "SELECT NULL, NULL")
+
+
+def _count(cursor: "duckdb.DuckDBPyConnection", condition: str) -> int:
+    row: Any = cursor.execute(f"SELECT count(*) FROM feedback.given WHERE {condition}").fetchone()  # noqa: S608
+    return int(row[0])
 
 
 def _generation_in(directory: Path) -> int:

@@ -40,16 +40,19 @@ _LOGGED_AT_ONCE: Final = 5000
 _LOOK_SECONDS: Final = 5.0
 # Between two looks at feedback that is over age.
 _FEEDBACK_NS: Final = 12 * 3600 * 1_000_000_000
-_DOOMED: Final = (
-    "CREATE OR REPLACE TABLE memory.main.doomed "
+# Calls that go: of a deletion, which several connections look at; or of one cursor, that only counts.
+_DOOMED: Final = "memory.main.doomed"
+_COUNTED: Final = "temp.main.doomed"
+_CREATE_DOOMED: Final = (
+    "CREATE OR REPLACE {temporary} TABLE {doomed} "
     "(call_id VARCHAR, spool_id BLOB, request_id VARCHAR, tenant VARCHAR)"
 )
 _DOOM: Final = (
-    "INSERT INTO memory.main.doomed "
+    "INSERT INTO {doomed} "
     "SELECT unnest(?::VARCHAR[]), unnest(?::BLOB[]), unnest(?::VARCHAR[]), unnest(?::VARCHAR[])"
 )
 _OF_MODELS: Final = "model IN (SELECT unnest(?::VARCHAR[]))"
-_OF_DOOMED_CALL: Final = "(call_id, spool_id) IN (SELECT (call_id, spool_id) FROM memory.main.doomed)"
+_OF_DOOMED_CALL: Final = f"(call_id, spool_id) IN (SELECT (call_id, spool_id) FROM {_DOOMED})"  # noqa: S608
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +84,23 @@ class Removing:
 
     def matched(self, query: Query, interrupt: Interrupt) -> Matched:
         """See Archive."""
-        records = record_bytes = feedback = 0
-        for page in self._calls(query, interrupt):
-            self._opened_join(page)
-            records += len(page)
-            record_bytes += sum(record.ByteSize() for record in page)
-            feedback += sum(record.feedback_count for record in page)
+        records = record_bytes = 0
+        with self._reading.cursor(None) as cursor:
+            cursor.execute(_CREATE_DOOMED.format(temporary="TEMPORARY", doomed=_COUNTED))
+            for page in self._calls(query, interrupt):
+                records += len(page)
+                record_bytes += sum(record.ByteSize() for record in page)
+                cursor.execute(_DOOM.format(doomed=_COUNTED), _doom_columns(page))
+            interrupt.during(cursor.interrupt)
+            try:
+                feedback = self._count_feedback(cursor)
+            finally:
+                interrupt.during(None)
         return Matched(records, record_bytes, feedback)
+
+    def _count_feedback(self, cursor: "duckdb.DuckDBPyConnection") -> int:
+        with self._opened.parts.reading() as parts:
+            return self._opened.feedback.count_doomed(cursor, [part.name for part in parts], _COUNTED)
 
     def delete(self, query: Query, reason: str, now_ns: int, interrupt: Interrupt) -> Deletion:
         """See Archive."""
@@ -95,14 +108,14 @@ class Removing:
             if query.user and query == Query(user=query.user, tenant=query.tenant):
                 self._opened.kept.remember_request(query.tenant, query.user, now_ns)
             with self._opened.connection.cursor() as cursor:
-                cursor.execute(_DOOMED)
+                cursor.execute(_CREATE_DOOMED.format(temporary="", doomed=_DOOMED))
                 try:
                     for page in self._calls(query, interrupt):
-                        cursor.execute(_DOOM, _doom_columns(page))
+                        cursor.execute(_DOOM.format(doomed=_DOOMED), _doom_columns(page))
                     doom = Doom(_OF_DOOMED_CALL, (), reason, now_ns)
                     return self._delete_doomed(cursor, doom, interrupt)
                 finally:
-                    cursor.execute("DROP TABLE memory.main.doomed")
+                    cursor.execute(f"DROP TABLE {_DOOMED}")
 
     def _calls(self, query: Query, interrupt: Interrupt) -> Iterator[list[v1.Record]]:
         """All that match, page by page."""
@@ -117,22 +130,24 @@ class Removing:
             if after is None:
                 return
 
-    def _opened_join(self, records: list[v1.Record]) -> None:
-        with self._reading.cursor(None) as cursor:
-            self._opened.feedback.join(cursor, records, 0)
-
     def _delete_doomed(
         self, cursor: "duckdb.DuckDBPyConnection", doom: Doom, interrupt: Interrupt
     ) -> Deletion:
         spools: dict[bytes, RangeSet] = {}
         records = 0
+        # First: of calls that are gone nobody could tell any more what was given to them.
+        feedback = self._delete_feedback()
         for part in self._opened.parts.all:
             if interrupt.is_set:
                 raise ArchiveError("ended before all was deleted; ask again")
             if count_doomed(cursor, part, doom):
                 records += self._rewrite(part, doom, spools)
-        feedback = self._opened.feedback.delete_doomed([part.name for part in self._opened.parts.all])
+        feedback += self._delete_feedback()  # given meanwhile
         return Deletion(records, feedback, {spool_id: list(ranges) for spool_id, ranges in spools.items()})
+
+    def _delete_feedback(self) -> int:
+        parts = [part.name for part in self._opened.parts.all]
+        return self._opened.feedback.delete_doomed(parts, _DOOMED)
 
     def _rewrite(self, part: Part, doom: Doom, spools: dict[bytes, RangeSet] | None = None) -> int:
         """A file without the records that meet a condition, and with their tombstones; how many they were."""

@@ -131,10 +131,11 @@ def test_all_segments_go(archive: Archive, making: "Making") -> None:
 
 
 def test_feedback_goes_with_its_calls(archive: Archive, making: "Making") -> None:
-    """By the call's id, and by its request's where no other call has that; the rest stays."""
-    archive.append(
-        [making.entry(1, path="/a", request_id="alone"), making.entry(2, path="/a", request_id="shared")], NOW
-    )
+    """By the call's id, and by its request's where no other call has that; the rest stays, and what is
+    counted before is what goes.
+    """
+    ids = {1: "alone", 2: "shared", 4: "both", 5: "both"}
+    archive.append([making.entry(n, path="/a", request_id=each) for n, each in ids.items()], NOW)
     archive.append([making.entry(3, path="/b", request_id="shared")], NOW)
     archive.attach(
         [
@@ -142,12 +143,13 @@ def test_feedback_goes_with_its_calls(archive: Archive, making: "Making") -> Non
             given(2, request_id="alone"),
             given(3, request_id="shared"),
             given(4, call_id=making.record(3).call_id),
+            given(6, request_id="both"),
         ]
     )
     matched = archive.matched(Query(path="/a"), Interrupt())
-    assert (matched.records, sequences(archive)) == (2, [1, 2, 3])
+    assert (matched.records, matched.feedback, sequences(archive)) == (4, 3, [1, 2, 3, 4, 5])
     deletion = archive.delete(Query(path="/a"), BY_REQUEST, NOW, Interrupt())
-    assert (deletion.records, deletion.feedback) == (2, 2)
+    assert (deletion.records, deletion.feedback) == (4, 3)
     left = archive.feedback("", "", None, 10).feedback
     assert [each.feedback_id for each in left] == ["f-4", "f-3"]
     assert archive.attach([given(5, request_id="shared")]) == [True]
@@ -172,6 +174,39 @@ def test_interrupted_deletion(archive: Archive, making: "Making") -> None:
     with pytest.raises(ArchiveError):
         archive.delete(Query(path="/v1/1"), BY_REQUEST, NOW, interrupt)
     assert delete(archive, path="/v1/1") == 1
+
+
+class InterruptedLater(Interrupt):
+    """Set once it was looked at so often."""
+
+    def __init__(self, looks: int) -> None:
+        super().__init__()
+        self.looks = looks
+
+    @property
+    def is_set(self) -> bool:
+        self.looks -= 1
+        return self.looks < 0
+
+
+def test_feedback_of_an_interrupted_deletion(archive: Archive, making: "Making") -> None:
+    """Wherever a deletion ends, asking again leaves no feedback of what the first had deleted."""
+    from storage.archive import ArchiveError
+
+    for looks in range(12):
+        first = 10 * looks + 1
+        for day in range(2):
+            archive.append(
+                [making.entry(first + day, path="/gone", request_id=f"r-{looks}")], NOW + day * DAY
+            )
+            archive.attach([given(first + day, call_id=making.record(first + day).call_id)])
+        archive.attach([given(first + 5, request_id=f"r-{looks}")])
+        try:
+            archive.delete(Query(path="/gone"), BY_REQUEST, NOW, InterruptedLater(looks))
+        except ArchiveError:
+            delete(archive, path="/gone")
+        assert sequences(archive) == []
+        assert archive.feedback("", "", None, 10).feedback == []
 
 
 def test_expired_by_age(reopen: Callable[[], Archive], making: "Making") -> None:
