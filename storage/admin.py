@@ -16,7 +16,7 @@ import grpc.aio
 import infertap
 from infertap import v1
 from infertap.query import InvalidArgumentError, Query, abort_invalid
-from storage.archive import BY_REQUEST, SCHEMA_VERSION, Archive, ArchiveError, Interrupt
+from storage.archive import BY_REQUEST, FILE_VERSION, Archive, ArchiveError, Interrupt
 from storage.backup import read_files
 from storage.event_log import log_event
 from storage.forgetting import Forgetting
@@ -81,8 +81,10 @@ class Admin(v1.AdminServiceServicer):
                 raise InvalidArgumentError("raw_user", "the filter says a user already")
             user = self._hashed(request.raw_user)
             query = dataclasses.replace(query, user=user)
-        if query == Query():
-            raise InvalidArgumentError("filter", "says nothing; what everything matches deletes nothing")
+        if query.leaves_out_nothing(time.time_ns()):
+            raise InvalidArgumentError(
+                "filter", "leaves out nothing; what everything matches deletes nothing"
+            )
         return query, user
 
     def _hashed(self, raw_user: str) -> str:
@@ -100,7 +102,7 @@ class Admin(v1.AdminServiceServicer):
     ) -> AsyncIterator[v1.BackupArchiveResponse]:
         """See the contract."""
         await _demand_all(context)
-        contents = v1.BackupContents(schema_version=SCHEMA_VERSION, infertap_version=infertap.__version__)
+        contents = v1.BackupContents(schema_version=FILE_VERSION, infertap_version=infertap.__version__)
         contents.time.GetCurrentTime()
         snapshot = self._archive.snapshot()
         try:

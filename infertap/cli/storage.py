@@ -49,7 +49,12 @@ def _delete(admin: AdminClient, read: argparse.Namespace) -> int:
     print(f"{found.records:,} calls{of}, {found.record_bytes:,} bytes, {found.feedback:,} pieces of feedback")
     if read.dry_run:
         return 0
-    if not read.yes and not _is_confirmed():
+    # What says a user only is kept by storage, for records that come late: it is more than what matches now.
+    is_kept = bool(found.user or asked.user) and asked == v1.RecordFilter(user=asked.user)
+    if not found.records and not is_kept:
+        print("nothing to delete")
+        return 0
+    if not read.yes and not _is_confirmed("Delete all that" if found.records else "Delete what comes late"):
         print("nothing was deleted")
         return 1
     done = admin.delete(asked, raw_user=raw_user)
@@ -62,11 +67,11 @@ def _typed_user() -> str:
     return sys.stdin.readline().rstrip("\n")
 
 
-def _is_confirmed() -> bool:
+def _is_confirmed(act: str) -> bool:
     if not sys.stdin.isatty():
-        print("infertap: --yes deletes without asking", file=sys.stderr)
+        print("infertap: nobody can be asked here; --yes deletes without asking", file=sys.stderr)
         return False
-    return input("Delete all that, for good? Type yes: ").strip() == "yes"
+    return input(f"{act}, for good? Type yes: ").strip() == "yes"
 
 
 def _back_up(admin: AdminClient, read: argparse.Namespace) -> int:

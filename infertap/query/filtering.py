@@ -1,7 +1,7 @@
 """Filtering: a RecordFilter, checked, and which records it lets through."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any, Final
 
@@ -22,6 +22,8 @@ from infertap.query.ordering import LATEST_FIRST, TOKEN_COUNTS, Order, token_cou
 
 # A call that went with its relay has failed.
 _IN_FLIGHT: Final = frozenset({v1.INFERENCING, v1.FAILED})
+# States that records are left in.
+_ENDS: Final = frozenset({v1.COMPLETED, v1.FAILED, v1.CANCELLED})
 _TEXTS: Final = (
     "model",
     "model_version",
@@ -113,6 +115,20 @@ class Query:
         """8 bytes that tell this query, its order and whose it is from others; not as of when it is."""
         values = [sorted(value) if isinstance(value, frozenset) else value for value in _values(self)]
         return sha256(repr(values).encode()).digest()[:8]
+
+    def leaves_out_nothing(self, now_ns: int) -> bool:
+        """Whether it lets through all that has begun by `now_ns`, though it may look like a filter: since
+        1970, a path `*`, every state.
+        """
+        bare = replace(
+            self,
+            start_ns=None if (self.start_ns or 0) <= 0 else self.start_ns,
+            end_ns=None if self.end_ns is None or self.end_ns > now_ns else self.end_ns,
+            path_is_prefix=self.path_is_prefix and bool(self.path),
+            error_type_is_prefix=self.error_type_is_prefix and bool(self.error_type),
+            states=frozenset() if self.states >= _ENDS else self.states,
+        )
+        return bare == Query(tenant=self.tenant, order=self.order)
 
     def matches(self, record: v1.Record) -> bool:
         """Whether `record`, its feedback joined, is asked for. The text comes last: it costs the most."""

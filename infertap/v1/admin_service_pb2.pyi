@@ -33,8 +33,8 @@ class DeleteRecordsRequest(google.protobuf.message.Message):
     """Counts what would be deleted."""
     @property
     def filter(self) -> infertap.v1.record_service_pb2.RecordFilter:
-        """Must say something: a filter that everything matches deletes nothing. One that says a user and nothing else is
-        kept: records of that user that come later, and began before, are not kept either.
+        """Must leave something out: one that everything matches, as since 1970 or a path "*" do, is refused. One that says
+        a user and nothing else is kept: records of that user that come later, and began before, are not kept either.
         """
 
     def __init__(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import grpc.aio
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from infertap import v1
 from infertap.admin import AdminClient, AdminError
@@ -84,6 +85,10 @@ async def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
     made.archive.close()
 
 
+def _at(second: int) -> Timestamp:
+    return Timestamp(seconds=second)
+
+
 class _Anyone:
     name, tenant, writes_as = "anyone", None, ""
 
@@ -108,13 +113,17 @@ async def test_deleted_by_raw_user(served: Served, making: "Making") -> None:
 @pytest.mark.parametrize(
     ("filtered", "raw_user", "says"),
     [
-        ({}, "", "filter: says nothing"),
+        ({}, "", "filter: leaves out nothing"),
+        ({"start_time": _at(0)}, "", "filter: leaves out nothing"),
+        ({"end_time": _at(250_000_000_000)}, "", "filter: leaves out nothing"),
+        ({"path": "*", "error_type": "*"}, "", "filter: leaves out nothing"),
+        ({"states": [v1.COMPLETED, v1.FAILED, v1.CANCELLED]}, "", "filter: leaves out nothing"),
         ({"user": "hmac:k:x"}, "ada", "raw_user: the filter says a user"),
         ({}, "a" * 5000, "raw_user: longer"),
     ],
 )
 async def test_what_deletes_nothing(
-    served: Served, making: "Making", filtered: dict[str, str], raw_user: str, says: str
+    served: Served, making: "Making", filtered: dict[str, Any], raw_user: str, says: str
 ) -> None:
     """It is refused, with the field that is wrong, and without what was given."""
     served.archive.append([making.entry(1)], NOW)

@@ -15,10 +15,11 @@ class Admin(v1.AdminServiceServicer):
 
     def __init__(self) -> None:
         self.asked: list[v1.DeleteRecordsRequest] = []
+        self.records = 3
 
     def DeleteRecords(self, request: v1.DeleteRecordsRequest, context: object) -> v1.DeleteRecordsResponse:  # noqa: N802
         self.asked.append(request)
-        return v1.DeleteRecordsResponse(records=3, feedback=1, record_bytes=7000)
+        return v1.DeleteRecordsResponse(records=self.records, feedback=1, record_bytes=7000)
 
 
 @pytest.fixture
@@ -68,6 +69,28 @@ def test_not_confirmed(
     monkeypatch.setattr("builtins.input", lambda _: "y")
     assert main(["storage", "delete", "--model", "iris"]) == 1
     assert all(asked.dry_run for asked in admin.asked)
+
+
+def test_nothing_matches(admin: Admin, capsys: pytest.CaptureFixture[str]) -> None:
+    """Then nobody is asked, and nothing goes wrong."""
+    admin.records = 0
+    assert main(["storage", "delete", "--model", "iris"]) == 0
+    said = capsys.readouterr()
+    assert said.out.endswith("nothing to delete\n")
+    assert said.err == ""
+    assert all(asked.dry_run for asked in admin.asked)
+
+
+def test_nothing_matches_of_a_user(admin: Admin, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user's request is about late records too, so it is asked for, and made, all the same."""
+    admin.records = 0
+    assert main(["storage", "delete", "--user", "hmac:k:1"]) == 1
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    asked: list[str] = []
+    monkeypatch.setattr("builtins.input", lambda text: asked.append(text) or "yes")
+    assert main(["storage", "delete", "--user", "hmac:k:1"]) == 0
+    assert asked == ["Delete what comes late, for good? Type yes: "]
+    assert [each.dry_run for each in admin.asked] == [True, True, False]
 
 
 def test_confirmed(admin: Admin, monkeypatch: pytest.MonkeyPatch) -> None:

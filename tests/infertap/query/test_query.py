@@ -115,6 +115,24 @@ def test_others(fields: dict[str, Any]) -> None:
     assert not Query.of(v1.RecordFilter(**fields)).matches(record())
 
 
+def test_filters_that_leave_out_nothing() -> None:
+    """What looks like a filter and is none is known for it; what leaves out anything is one."""
+    hour, year = 3600, 366 * 86_400
+    for fields in (
+        {},
+        {"start_time": Timestamp()},
+        {"end_time": Timestamp(seconds=year + 1)},
+        {"path": "*", "error_type": "*"},
+        {"states": [v1.COMPLETED, v1.FAILED, v1.CANCELLED]},
+        {"min_duration": Duration(nanos=999)},
+    ):
+        query = Query.of(v1.RecordFilter(**fields), "duration", tenant="red")  # type: ignore[arg-type]
+        assert query.leaves_out_nothing(year * 1_000_000_000), fields
+    for fields in (*OTHERS, {"start_time": Timestamp(seconds=hour)}, {"end_time": Timestamp(seconds=year)}):
+        asked = Query.of(v1.RecordFilter(**fields))  # type: ignore[arg-type]
+        assert not asked.leaves_out_nothing(year * 1_000_000_000), fields
+
+
 def test_tenants() -> None:
     """Whoever has a tenant sees that one's records, also where they are of nobody."""
     asked = v1.RecordFilter()
