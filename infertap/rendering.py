@@ -74,6 +74,11 @@ def _fit(cell: str, width: int) -> str:
     return cell.ljust(width) if len(cell) <= width else cell[: width - 1] + "…"
 
 
+def counted(number: int, what: str) -> str:
+    """So many of something, as one says it: "1 spool", "1,200 spools"."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
 def local_time(timestamp: Timestamp) -> str:
     """To the millisecond, with the zone's offset."""
     moment = datetime.fromtimestamp(timestamp.seconds).astimezone()

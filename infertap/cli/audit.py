@@ -1,6 +1,7 @@
 """Audit: keys, checkpoints, spools, findings and exports, as `infertap audit` shows and writes them."""
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Iterable
@@ -13,13 +14,14 @@ from infertap import v1
 from infertap.audit import AuditClient, AuditError, entry_of
 from infertap.cli.progress import Progress
 from infertap.cli.verify import UnusableError, connect, read_keys, tell
-from infertap.rendering import visible
+from infertap.rendering import counted, visible
 from infertap.verification import (
-    Envelope,
     Inclusion,
+    LoggedEntry,
     LogId,
     NoteError,
     PublicKey,
+    Tombstone,
     check_claim,
     make_key,
     read_private_key,
@@ -57,7 +59,7 @@ def _ask(client: AuditClient, read: argparse.Namespace) -> int:
             raise AuditError("nothing is signed: storage has no key, or had nothing to sign (--make: now)")
         print(found.note, end="")
     elif read.action == "proof":
-        _prove(client, read.call_id, read_keys(read.key))
+        prove(client, read.call_id, read_keys(read.key))
     else:
         _export(client, Path(read.directory), read.first_day, read.last_day)
     return 0
@@ -98,7 +100,7 @@ def spool_line(spool: v1.Spool) -> str:
         gone = spool.state in (v1.Spool.VANISHED, v1.Spool.QUARANTINED)
         facts.append(f"{spool.pending} {'never sent' if gone else 'to be sent'}")
     if spool.dead_lettered:
-        facts.append(f"{spool.dead_lettered} dead letters")
+        facts.append(counted(spool.dead_lettered, "dead letter"))
     if spool.missing:
         facts.append(f"{spool.missing} missing")
     if spool.quarantined:
@@ -123,7 +125,8 @@ def _export(client: AuditClient, directory: Path, first_day: str, last_day: str)
     if directory.exists():
         raise UnusableError(f"{directory} is there already")
     draft = directory.with_name(f"{directory.name}.part")
-    draft.mkdir(parents=True, exist_ok=True)
+    draft.mkdir(mode=0o700, parents=True, exist_ok=True)
+    draft.chmod(0o700)  # records are private
     checkpoint = client.checkpoint()
     (draft / "checkpoint").write_text(checkpoint.note if checkpoint else "", encoding="utf-8")
     with (draft / "heads.jsonl").open("wb") as heads:
@@ -140,12 +143,30 @@ def _export(client: AuditClient, directory: Path, first_day: str, last_day: str)
     print(f"exported to {directory}", file=sys.stderr)
 
 
-def _lineage(encoded: bytes) -> str:
-    """What the sealed record says of its call: when, what, by which model and version, where."""
+def _sealed(entry: LoggedEntry, call_id: str) -> v1.Record | None:
+    """The record that the leaf tells of; None where only a tombstone is left. Raises AuditError where it is
+    not there, or is another call's, which storage may have answered with.
+    """
+    if isinstance(entry.found, Tombstone):
+        return None
+    if entry.found is None:
+        raise AuditError("the leaf is in what was signed, but its record is gone, without a tombstone")
     try:
-        record = v1.Record.FromString(encoded)
+        record = v1.Record.FromString(entry.found.record)
     except DecodeError:
-        return "not a record"
+        record = v1.Record()
+    if _plain(record.call_id) != _plain(call_id):
+        raise AuditError(f"storage proved another record, of call {record.call_id or 'unknown'}")
+    return record
+
+
+def _plain(call_id: str) -> str:
+    """However it was spelt: a UUID is asked for in any of its forms."""
+    return call_id.lower().removeprefix("urn:uuid:").strip("{}").replace("-", "")
+
+
+def _lineage(record: v1.Record) -> str:
+    """What the sealed record says of its call: when, what, by which model and version, where."""
     model = f"{record.model.name or 'no model named'} {record.model.version}".strip()
     where = "/".join(filter(None, (record.source.namespace, record.source.pod))) or "-"
     said = (
@@ -158,20 +179,24 @@ def _lineage(encoded: bytes) -> str:
     return visible("  ".join(said))
 
 
-def _prove(client: AuditClient, call_id: str, keys: list[PublicKey]) -> None:
+def prove(client: AuditClient, call_id: str, keys: list[PublicKey]) -> None:
+    """Show that the record of a call is in what was signed, whoever `client` asks. Raises AuditError."""
     proof = client.inclusion_proof(call_id)
     try:
         claim = _claim_of(proof)
         statement = check_claim(claim, keys)
     except ValueError as error:
         raise AuditError(f"the proof does not hold: {error}") from None
+    record = _sealed(claim.entry, call_id)
     leaf = claim.entry.leaf
-    if isinstance(claim.entry.found, Envelope):
-        print(f"call      {_lineage(claim.entry.found.record)}")
+    if record is not None:
+        print(f"call      {_lineage(record)}")
     print(f"record    spool {leaf.spool_id.hex()}, sequence {leaf.first}, hash {leaf.hash.hex()}")
     print(f"leaf      {claim.entry.index} of log {claim.log}, which had {statement.size} leaves")
-    print(f"signed    {proof.checkpoint.made_at.ToJsonString()} by {claim.note.splitlines()[0]}")
-    print("it holds")
+    print(f"signed    {json.loads(statement.data)['time']} by {visible(claim.note.splitlines()[0])}")
+    print(
+        "it holds" if record is not None else "it holds; the record was deleted: whose it was can't be told"
+    )
 
 
 def _claim_of(proof: v1.InclusionProof) -> Inclusion:

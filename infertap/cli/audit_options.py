@@ -41,6 +41,11 @@ def add_verify(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="one that was kept elsewhere, or a directory of them; may be given more than once",
     )
+    parser.add_argument(
+        "--tenant",
+        metavar="NAME",
+        help="these are the logs of that tenant alone, as its readers are shown them",
+    )
     parser.add_argument("--unsigned", action="store_true", help="look at chains only, without any signature")
     _add_days(parser)
     add_common(parser)

@@ -8,6 +8,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, TextIO
 
@@ -16,7 +17,7 @@ from infertap.cli.options import access
 from infertap.cli.progress import Progress
 from infertap.client import ADDRESS_SETTING, DEFAULT_ADDRESS
 from infertap.connection import AccessError, Connection
-from infertap.rendering import visible
+from infertap.rendering import counted, visible
 from infertap.verification import (
     Ledger,
     LoggedEntry,
@@ -24,6 +25,7 @@ from infertap.verification import (
     NoteError,
     PublicKey,
     Report,
+    SignedHeads,
     Verifier,
     read_heads,
     read_line,
@@ -101,14 +103,14 @@ def _verify_export(read: argparse.Namespace, keys: list[PublicKey]) -> Report:
     export = Path(read.export)
     own = export / "checkpoint"
     notes = _notes(read.checkpoint)
-    if keys and not notes and own.exists():
-        notes = [note for note in [_read(own)] if note]
+    if keys and own.exists():
+        notes += [note for note in [_read(own)] if note]
     report = Report()
     statements = list(_statements(export / "heads.jsonl"))
-    heads = read_heads(notes, keys, statements, report)
+    heads = _heads(read, notes, keys, statements, report)
     lines = export / "logs.jsonl"
     with lines.open(encoding="utf-8", newline="\n") as file, Ledger() as ledger:
-        verifier = Verifier(heads, report, ledger, _range(read))
+        verifier = Verifier(heads, report, ledger, _range(read), read.tenant)
         with Progress("bytes", lines.stat().st_size) as progress:
             for each in _lines(file, progress):
                 _give(verifier, each)
@@ -123,16 +125,35 @@ def _verify_storage(read: argparse.Namespace, keys: list[PublicKey]) -> Report:
         latest = client.checkpoint() if keys else None
         if latest is not None:
             notes.append(latest.note)
-        heads = read_heads(notes, keys, list(client.statements()), report)
+        heads = _heads(read, notes, keys, list(client.statements()), report)
         covers = _range(read)
         total = sum(heads.size(log) for log in heads.roots if covers(log) and log not in heads.dropped)
-        verifier = Verifier(heads, report, ledger, covers)
+        verifier = Verifier(heads, report, ledger, covers, read.tenant)
         with Progress("entries", total) as progress:
             for each in client.entries(read.first_day, read.last_day):
                 _give(verifier, each)
                 progress.add()
         verifier.end()
     return report
+
+
+def _heads(
+    read: argparse.Namespace,
+    notes: Sequence[str],
+    keys: Sequence[PublicKey],
+    statements: Sequence[bytes],
+    report: Report,
+) -> SignedHeads:
+    """What was signed. Raises UnusableError where there is nothing, or it can't be said of how much."""
+    if keys and not notes:
+        raise UnusableError("there is no checkpoint, so nothing is signed (--unsigned looks at chains only)")
+    heads = read_heads(list(dict.fromkeys(notes)), keys, statements, report)
+    if heads.hidden and read.tenant is None:
+        raise UnusableError(
+            f"{heads.hidden} signed statements are shown by their hashes alone, as to readers of one tenant: "
+            "say whose with --tenant, or verify as a reader of all tenants"
+        )
+    return heads
 
 
 def _give(verifier: Verifier, each: LogId | LoggedEntry) -> None:
@@ -160,8 +181,12 @@ def _notes(given: Sequence[str] | None) -> list[str]:
     """The checkpoints in files, and in files of directories. Raises UnusableError."""
     files: list[Path] = []
     for each in map(Path, given or ()):
-        files += sorted(each.glob("checkpoint*")) if each.is_dir() else [each]
-    return [_read(each) for each in files if each.suffix != ".new"]
+        found = sorted(each.glob("checkpoint*")) if each.is_dir() else [each]
+        kept = [file for file in found if file.suffix != ".new"]
+        if not kept:  # a volume that is not mounted, say
+            raise UnusableError(f"--checkpoint {each}: no checkpoint in it")
+        files += kept
+    return [_read(each) for each in files]
 
 
 def _read(path: Path) -> str:
@@ -216,6 +241,9 @@ def as_json(report: Report) -> str:
     said = {
         "holds": report.is_good,
         "looked_at": dict(report.seen),
+        "tenants": sorted(report.tenants),
+        "days": sorted(report.days),
+        "signed_until": _until(report),
         "wrong": dict(report.wrong),
         "first_bad": {spool_id.hex(): sequence for spool_id, sequence in report.first_bad.items()},
         "findings": findings,
@@ -227,8 +255,10 @@ def as_json(report: Report) -> str:
 def show(report: Report) -> None:
     """Print what was looked at, what is wrong, and what can't be told."""
     seen = report.seen
-    looked_at = ("records", "tombstones", "gaps", "deletions", "spools", "logs", "checkpoints")
-    print("looked at: " + ", ".join(f"{seen[name]:,} {name}" for name in looked_at))
+    looked_at = ("record", "tombstone", "gap", "deletion", "spool", "log", "checkpoint")
+    print("looked at: " + ", ".join(counted(seen[f"{name}s"], name) for name in looked_at))
+    if said := ", ".join(_what_of(report)):
+        print(visible(said))
     for finding in report.findings[:_SHOWN]:
         print(f"WRONG  {visible(str(finding))}")
     more = sum(report.wrong.values()) - min(len(report.findings), _SHOWN)
@@ -239,3 +269,19 @@ def show(report: Report) -> None:
     for sentence in report.untold:
         print(f"can't be told: {sentence}")
     print("everything that is signed holds" if report.is_good else "NOT as it was signed")
+
+
+def _what_of(report: Report) -> Iterator[str]:
+    """Whose logs, of when, and how recent what is signed is: an older archive, or another's, shows there."""
+    if report.tenants - {""}:
+        yield f"of {', '.join(each or 'no tenant' for each in sorted(report.tenants))}"
+    if report.days:
+        yield f"days {min(report.days)} to {max(report.days)}"
+    if report.signed_until_ns is not None:
+        yield f"signed last at {_until(report)}"
+
+
+def _until(report: Report) -> str | None:
+    if report.signed_until_ns is None:
+        return None
+    return datetime.fromtimestamp(report.signed_until_ns // 1_000_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -16,9 +16,12 @@ class SignedHeads:
 
     roots: dict[LogId, dict[int, bytes]] = field(default_factory=dict)
     dropped: dict[LogId, Statement] = field(default_factory=dict)
-    # Statements that a checkpoint covers; time of the first one, nanoseconds since the epoch.
+    # Statements that a checkpoint covers; those of them that are shown by their hash alone.
     signed: int = 0
+    hidden: int = 0
+    # Time of the first and of the last one that can be read, nanoseconds since the epoch.
     began_ns: int | None = None
+    until_ns: int | None = None
 
     def size(self, log: LogId) -> int:
         """How many leaves of a log were signed."""
@@ -35,7 +38,8 @@ def read_heads(
     checkpoints = _open_all(notes, keys, report)
     heads = SignedHeads(signed=_signed(checkpoints, statements, report))
     for data in statements[: heads.signed]:
-        if len(data) == 32:  # another tenant's
+        if len(data) == 32:  # another tenant's, as whoever gave it says
+            heads.hidden += 1
             continue
         try:
             _take(heads, read_statement(data))
@@ -49,6 +53,7 @@ def read_heads(
 def _take(heads: SignedHeads, statement: Statement) -> None:
     if heads.began_ns is None:
         heads.began_ns = statement.time_ns
+    heads.until_ns = max(heads.until_ns or 0, statement.time_ns)
     if statement.kind == DROPPED:
         heads.dropped[statement.log] = statement
     else:

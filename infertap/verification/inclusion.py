@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from infertap.verification.checkpoints import HEAD, Statement, open_checkpoint, read_statement
 from infertap.verification.entries import Envelope, LoggedEntry
-from infertap.verification.leaves import LogId, record_hash
+from infertap.verification.leaves import RECORD, LogId, record_hash
 from infertap.verification.merkle import ProofError, check_inclusion, leaf_hash
 from infertap.verification.signed_note import PublicKey
 
@@ -37,6 +37,8 @@ def check_claim(claim: Inclusion, keys: Sequence[PublicKey]) -> Statement:
     if statement.kind != HEAD or statement.log != claim.log or claim.entry.index is None:
         raise ProofError("the statement is about another log")
     leaf, found = claim.entry.leaf, claim.entry.found
+    if leaf.kind != RECORD:
+        raise ProofError("the leaf tells of no record")
     check_inclusion(leaf.hashed(), claim.entry.index, statement.size, claim.path, statement.root)
     if isinstance(found, Envelope):
         own = record_hash(found.previous_hash, leaf.first, found.salt, found.record)

@@ -16,6 +16,7 @@ class Wrong(StrEnum):
     LOG_MISSING = "log missing"
     LOG_CUT = "log cut short"
     LOG_CHANGED = "log changed"
+    ANOTHER_TENANT = "another tenant's log"
     EDITED = "edited"
     DELETED = "deleted without tombstone"
     FORGED_TOMBSTONE = "tombstone that no log tells of"
@@ -53,6 +54,10 @@ class Report:
     wrong: Counter[Wrong] = field(default_factory=Counter)
     # What was looked at, by name: "records", "gaps", "tombstones", ...
     seen: Counter[str] = field(default_factory=Counter)
+    # Whose logs, and of which days; when the last of what is signed was, nanoseconds since the epoch.
+    tenants: set[str] = field(default_factory=set)
+    days: set[str] = field(default_factory=set)
+    signed_until_ns: int | None = None
     # The first bad sequence of each spool.
     first_bad: dict[bytes, int] = field(default_factory=dict)
     # What can't be told, in sentences.

@@ -52,12 +52,17 @@ class Verifier:
         report: Report,
         ledger: Ledger,
         covers: Callable[[LogId], bool] = lambda _: True,
+        tenant: str | None = None,
     ) -> None:
-        """`covers`: whether a log should be among what is given; the report says what is wrong."""
+        """`covers`: whether a log should be among what is given; `tenant`: whose logs alone these are, of
+        all tenants without it. The report says what is wrong.
+        """
         self._heads = heads
         self._report = report
         self._ledger = ledger
         self._covers = covers
+        self._tenant = tenant
+        report.signed_until_ns = heads.until_ns
         self._log: _Log | None = None
         self._met: set[LogId] = set()
         self._odd: list[tuple[Leaf, Envelope]] = []
@@ -72,6 +77,10 @@ class Verifier:
         if log.log:
             self._met.add(log)
             self._report.seen["logs"] += 1
+            self._report.tenants.add(log.tenant)
+            self._report.days.add(log.day)
+            if self._tenant not in (None, log.tenant):
+                self._report.add(Finding(Wrong.ANOTHER_TENANT, str(log)))
             self._log = _Log(log, Frontier())
 
     def take(self, entry: LoggedEntry) -> None:
@@ -215,15 +224,24 @@ class Verifier:
 
     def _say_what_is_untold(self) -> None:
         untold = self._report.untold
+        if self._heads.hidden:
+            said = "statements are shown by their hashes alone, as those about other tenants are"
+            untold.append(
+                f"{self._heads.hidden} signed {said}: whether one is about a log that should be here"
+            )
         if not self._heads.signed:
             untold.append("nothing is signed: whoever can write to the archive may have changed all of it")
         elif self._unsigned:
             untold.append(f"{self._unsigned} leaves are not signed yet")
         if self._heads.dropped:
             leaves = sum(statement.size for statement in self._heads.dropped.values())
-            untold.append(f"{leaves} entries in {len(self._heads.dropped)} logs were dropped by retention")
+            days = sorted(log.day for log in self._heads.dropped)
+            span = days[0] if days[0] == days[-1] else f"{days[0]} to {days[-1]}"
+            said = f"in {len(days)} logs, of {span}, were dropped by retention, as storage signed"
+            untold.append(f"{leaves} entries {said}")
         if self._unlogged:
-            untold.append(f"{self._unlogged} records were stored before the audit began, and have no leaves")
+            said = "records have no leaves: stored before the audit began, as their rows say"
+            untold.append(f"{self._unlogged} {said}")
         if missed := self._report.seen["sequences not looked at"]:
             untold.append(f"{missed} sequences may be in logs that are not looked at")
 

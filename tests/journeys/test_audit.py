@@ -83,7 +83,7 @@ def test_signed_tampered_with_and_verified(
     verify = ["verify", "--address", storage.address, "--key", public, "--checkpoint", str(kept)]
     status, said = run(capsys, *verify)
     assert status == 0, said
-    assert "looked at: 30 records, 0 tombstones, 0 gaps, 0 deletions, 1 spools" in said
+    assert "looked at: 30 records, 0 tombstones, 0 gaps, 0 deletions, 1 spool, 1 log" in said
     assert storage.stop() == 0
 
     (file,) = storage.archive.glob("records-*.duckdb")

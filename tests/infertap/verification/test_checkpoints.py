@@ -30,8 +30,9 @@ def test_a_checkpoint_is_a_signed_note() -> None:
 def test_the_published_checkpoint_is_read() -> None:
     """The example of the specification, with extension lines too, but for its key, which is not published."""
     text = "example.com/behind-the-sofa\n20852163\nCsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\n"
+    key = make_key("example.com/behind-the-sofa")
     for extended in (text, text + "extension\n"):
-        read = open_checkpoint(sign_note(extended, [KEY]), [KEY.public])
+        read = open_checkpoint(sign_note(extended, [key]), [key.public])
         assert (read.origin, read.size) == ("example.com/behind-the-sofa", 20852163)
 
 
@@ -41,8 +42,19 @@ def test_the_published_checkpoint_is_read() -> None:
 def test_a_signed_note_that_is_no_checkpoint(text: str) -> None:
     """A good signature under something else."""
     root = "CsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I="
+    key = make_key("a")
     with pytest.raises(NoteError):
-        open_checkpoint(sign_note(text.format(root), [KEY]), [read_public_key(str(KEY.public))])
+        open_checkpoint(sign_note(text.format(root), [key]), [read_public_key(str(key.public))])
+
+
+def test_a_key_signs_for_its_own_archive_only() -> None:
+    """Of two archives that are both trusted, one can't sign for the other: the origin is the key's name."""
+    other = make_key("storage.elsewhere")
+    note = sign_checkpoint(Checkpoint("storage.example", 12, b"r" * 32), [other])
+    with pytest.raises(NoteError, match="trusted here"):
+        open_checkpoint(note, [KEY.public, other.public])
+    both = sign_checkpoint(Checkpoint("storage.example", 12, b"r" * 32), [other, KEY])
+    assert open_checkpoint(both, [KEY.public, other.public]).size == 12
 
 
 def test_statements_are_read_as_they_were_written() -> None:

@@ -59,14 +59,17 @@ def verify(
     logs: dict[LogId, list[LoggedEntry]],
     statements: Sequence[Statement] = (),
     notes: Sequence[str] | None = None,
+    hidden: Sequence[Statement] = (),
+    tenant: str | None = None,
 ) -> Report:
     report = Report()
     data = [each.data for each in statements]
     checkpoint = Checkpoint("storage.example", len(data), root_of(map(leaf_hash, data)))
+    data = [leaf_hash(each.data) if each in hidden else each.data for each in statements]
     signed = [sign_checkpoint(checkpoint, [KEY])] if notes is None else list(notes)
     heads = read_heads(signed, [KEY.public], data, report)
     with Ledger() as ledger:
-        verifier = Verifier(heads, report, ledger)
+        verifier = Verifier(heads, report, ledger, tenant=tenant)
         for log, entries in logs.items():
             verifier.begin(log)
             for entry in entries:
@@ -129,7 +132,7 @@ def test_holes_where_logs_were_dropped() -> None:
     )
     assert report.is_good
     assert report.untold == [
-        "3 entries in 1 logs were dropped by retention",
+        "3 entries in 1 logs, of 2026-11-21, were dropped by retention, as storage signed",
         "3 sequences may be in logs that are not looked at",
     ]
 
@@ -147,10 +150,11 @@ def test_several_checkpoints_of_one_log_of_heads() -> None:
     statements = [head(LOG, entries[:2]), head(LOG, entries)]
     data = [each.data for each in statements]
     notes = [
-        sign_checkpoint(Checkpoint("x", size, root_of(map(leaf_hash, data[:size]))), [KEY]) for size in (1, 2)
+        sign_checkpoint(Checkpoint("storage.example", size, root_of(map(leaf_hash, data[:size]))), [KEY])
+        for size in (1, 2)
     ]
     assert verify({LOG: entries}, statements, notes).is_good
-    forged = sign_checkpoint(Checkpoint("x", 2, b"r" * 32), [KEY])
+    forged = sign_checkpoint(Checkpoint("storage.example", 2, b"r" * 32), [KEY])
     report = verify({LOG: entries}, statements, [notes[0], forged])
     assert report.wrong == {Wrong.HEADS: 1}
     assert "2 leaves are not signed yet" in report.untold
@@ -163,3 +167,35 @@ def test_findings_are_bounded() -> None:
     assert report.wrong[Wrong.DELETED] == 3000
     assert len(report.findings) == 1000
     assert report.first_bad == {SPOOL: 1}
+
+
+def test_statements_that_are_hidden_are_said() -> None:
+    """Shown by its hash alone a statement may be of a log that was taken out: so that is said."""
+    entries = chain(8)
+    first, second = entries[:4], renumbered(entries[4:])
+    statements = [head(LOG, first), head(LATER, second)]
+    report = verify({LOG: first}, statements, hidden=statements[1:], tenant="")
+    assert report.is_good
+    (said,) = report.untold
+    assert said.startswith("1 signed statements are shown by their hashes alone")
+    assert verify({LOG: first}, statements).wrong == {Wrong.LOG_MISSING: 1}
+
+
+def test_another_tenants_logs() -> None:
+    """What is said to be of one tenant, and is another's, true as it is, does not pass for it."""
+    entries, theirs = chain(3), LogId("globex", "2026-11-21", "a" * 16)
+    report = verify({theirs: entries}, [head(theirs, entries)], tenant="acme")
+    assert report.wrong == {Wrong.ANOTHER_TENANT: 1}
+    assert verify({theirs: entries}, [head(theirs, entries)], tenant="globex").is_good
+    renamed = LogId("acme", theirs.day, theirs.log)
+    report = verify({renamed: entries}, [head(theirs, entries)], tenant="acme")
+    assert report.wrong == {Wrong.LOG_MISSING: 1}
+
+
+def test_what_was_looked_at_is_told() -> None:
+    """Whose logs, of which days, and how recent what is signed is: an older state shows by that."""
+    entries, log = chain(2), LogId("acme", "2026-11-21", "a" * 16)
+    head_of = (2, root_of(each.leaf.hashed() for each in entries))
+    earlier, later = (state(HEAD, log, head_of, seconds * 10**9) for seconds in (60, 90))
+    report = verify({log: entries}, [later, earlier])
+    assert (report.tenants, report.days, report.signed_until_ns) == ({"acme"}, {"2026-11-21"}, 90 * 10**9)

@@ -5,7 +5,7 @@ import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import grpc
 import grpc.aio
@@ -14,6 +14,7 @@ import pytest
 from infertap import v1
 from infertap.audit import AuditClient, AuditError
 from infertap.cli import main
+from infertap.cli.audit import prove
 from infertap.connection import Connection
 from infertap.identity import Guard, Identity, Role, set_caller
 from infertap.verification import (
@@ -189,7 +190,8 @@ def test_verifying_a_running_storage(served: Served, capsys: pytest.CaptureFixtu
     """`infertap verify` says what it looked at, and that it holds; with another key it does not."""
     assert run(served, capsys, "verify", "--key", PUBLIC) == (
         0,
-        "looked at: 16 records, 0 tombstones, 1 gaps, 0 deletions, 2 spools, 1 logs, 1 checkpoints\n"
+        "looked at: 16 records, 0 tombstones, 1 gap, 0 deletions, 2 spools, 1 log, 1 checkpoint\n"
+        "days 2026-01-01 to 2026-01-01, signed last at 2026-01-01T00:00:06Z\n"
         "can't be told: an older state of the whole archive would hold too: "
         "give a --checkpoint that was kept elsewhere\n"
         "everything that is signed holds\n",
@@ -212,7 +214,11 @@ def test_verifying_an_export(served: Served, capsys: pytest.CaptureFixture[str],
     (tmp_path / "keys").write_text(PUBLIC + "\n")
     offline = ["verify", str(tmp_path / "export"), "--key", str(tmp_path / "keys"), "--checkpoint", str(kept)]
     assert main(offline) == 0
-    assert "2 checkpoints\neverything that is signed holds" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "2 checkpoints\n" in said
+    assert said.endswith("\neverything that is signed holds\n")
+    private = (tmp_path / "export").stat().st_mode
+    assert private & 0o077 == 0, "records are for their owner alone"
     lines = (tmp_path / "export" / "logs.jsonl").read_text().splitlines()
     seventh = json.loads(lines[7])
     seventh["salt"] = "00" * 16
@@ -253,7 +259,7 @@ def test_proof_spools_findings_and_checkpoint(served: Served, capsys: pytest.Cap
     spools.disconnected(SPOOL, NOW)
     status, said = run(served, capsys, "audit", "spools", "--wrong")
     assert "vanished" in said
-    assert "15 received, 2 never sent, 1 dead letters, 1 missing, an unreadable spool lies beside it" in said
+    assert "15 received, 2 never sent, 1 dead letter, 1 missing, an unreadable spool lies beside it" in said
     assert "\x1b" not in said
     assert json.loads(run(served, capsys, "audit", "spools", "--json")[1])["pod"] == "a\x1bpod"
     finding = v1.Finding(kind=v1.Finding.BROKEN_CHAIN, spool_id=SPOOL, first=7, last=7, detail="so")
@@ -303,8 +309,66 @@ def test_an_archive_without_a_key(vault: "Vault", capsys: pytest.CaptureFixture[
         running.stop()
     assert main(["verify", export, "--unsigned"]) == 0
     assert "can't be told: nothing is signed" in capsys.readouterr().out
-    assert main(["verify", export, "--key", PUBLIC]) == 0
-    assert "can't be told: nothing is signed" in capsys.readouterr().out
+    assert main(["verify", export, "--key", PUBLIC]) == 2
+    assert "there is no checkpoint, so nothing is signed" in capsys.readouterr().err
+
+
+def test_a_checkpoint_that_is_not_there(
+    served: Served, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """An empty directory, as where a volume is not mounted, is no checkpoint that was kept elsewhere."""
+    status, said = run(served, capsys, "verify", "--key", PUBLIC, "--checkpoint", str(tmp_path))
+    assert (status, said) == (2, f"infertap: --checkpoint {tmp_path}: no checkpoint in it\n")
+
+
+def test_statements_that_an_export_hides(
+    served: Served, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """An export that lost a log, its statement shown as another tenant's would be, is not taken for whole."""
+    export = tmp_path / "export"
+    assert run(served, capsys, "audit", "export", str(export))[0] == 0
+    hashes = [leaf_hash(line).hex() for line in (export / "heads.jsonl").read_bytes().splitlines()]
+    (export / "heads.jsonl").write_text("\n".join(hashes) + "\n")
+    (export / "logs.jsonl").write_text("")
+    assert main(["verify", str(export), "--key", PUBLIC]) == 2
+    assert "2 signed statements are shown by their hashes alone" in capsys.readouterr().err
+    assert main(["verify", str(export), "--key", PUBLIC, "--tenant", "acme"]) == 0
+    assert "can't be told: 2 signed statements" in capsys.readouterr().out
+
+
+class Liar:
+    """A storage that answers what it likes."""
+
+    def __init__(self, proof: v1.InclusionProof) -> None:
+        self.proof = proof
+
+    def inclusion_proof(self, _: str) -> v1.InclusionProof:
+        return self.proof
+
+
+def test_a_proof_of_something_else(served: Served, capsys: pytest.CaptureFixture[str]) -> None:
+    """Storage can't answer with another call's proof, with a gap's, nor with one whose record is gone; nor
+    say when it was signed.
+    """
+    keys = [KEY.public]
+    with served.client() as client:
+        proof = client.inclusion_proof(CALL)
+        stub = v1.AuditServiceStub(client._channel)
+        gap = stub.GetInclusionProof(v1.GetInclusionProofRequest(id=v1.EntryId(spool_id=SPOOL, sequence=14)))
+    liar: Any = Liar(proof)
+    with pytest.raises(AuditError, match="proved another record"):
+        prove(liar, "73737373-0000-7000-8000-000000000008", keys)
+    proof.checkpoint.made_at.FromNanoseconds(0)
+    prove(liar, CALL.replace("-", "").upper(), keys)
+    assert "signed    2026-01-01T00:00:06Z by storage.example/test" in capsys.readouterr().out
+    with pytest.raises(AuditError, match="tells of no record"):
+        prove(cast("Any", Liar(gap)), CALL, keys)
+    proof.entry.ClearField("envelope")
+    with pytest.raises(AuditError, match="its record is gone"):
+        prove(liar, CALL, keys)
+    proof.entry.tombstone.reason = "request"
+    prove(liar, CALL, keys)
+    assert "it holds; the record was deleted" in capsys.readouterr().out
 
 
 def test_statements_of_others_are_verified_by_their_hashes(served: Served) -> None:
