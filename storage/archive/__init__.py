@@ -3,10 +3,11 @@
 The door of the room. Every method may block on the disk, and is safe from any thread.
 """
 
-from storage.archive.columns import RECORD_COLUMNS, SCHEMA_VERSION, Column, Kind, record_values
+from storage.archive.columns import FILE_VERSION, RECORD_COLUMNS, Column, Kind, record_values
 from storage.archive.duckdb_archive import RESTORING
 from storage.archive.entries import (
     POSITION_BYTES,
+    Arrival,
     Entry,
     FeedbackPage,
     GapEntry,
@@ -15,7 +16,7 @@ from storage.archive.entries import (
     RecordEntry,
     Stored,
 )
-from storage.archive.interface import Archive, ArchiveError, Interrupt
+from storage.archive.interface import Archive, ArchiveError, CountRemoved, Interrupt
 from storage.archive.migrating import migrate_archive, migrates_itself, migration_statements
 from storage.archive.opening import describe_location, open_archive
 from storage.archive.ranges import Range, RangeSet
@@ -39,13 +40,15 @@ __all__ = [
     "BY_AGE",
     "BY_REQUEST",
     "BY_SIZE",
+    "FILE_VERSION",
     "POSITION_BYTES",
     "RECORD_COLUMNS",
     "RESTORING",
-    "SCHEMA_VERSION",
     "Archive",
     "ArchiveError",
+    "Arrival",
     "Column",
+    "CountRemoved",
     "Damage",
     "Deletion",
     "Entry",

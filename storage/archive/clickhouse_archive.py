@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 from infertap import v1
 from infertap.query import Query, StatsQuery
 from infertap.verification import LogId
+from storage.archive.clickhouse_arrivals import Arrivals
 from storage.archive.clickhouse_audit import AuditTables
 from storage.archive.clickhouse_connection import Connection
 from storage.archive.clickhouse_feedback import FeedbackTable, subject_of_call, subject_of_request
@@ -20,8 +21,8 @@ from storage.archive.clickhouse_pages import Reading
 from storage.archive.clickhouse_removing import Removing
 from storage.archive.clickhouse_stats import Statistics
 from storage.archive.clickhouse_writing import Writing
-from storage.archive.entries import Entry, FeedbackPage, Page, Position, RecordEntry, Stored
-from storage.archive.interface import ArchiveError, Interrupt
+from storage.archive.entries import Arrival, Entry, FeedbackPage, Page, Position, RecordEntry, Stored
+from storage.archive.interface import ArchiveError, CountRemoved, Interrupt
 from storage.archive.ranges import Range
 from storage.archive.removals import Damage, Deletion, Expired, Matched, Retention, SnapshotFile, Usage
 
@@ -36,7 +37,8 @@ class ClickhouseArchive:
         self._reading = Reading(connection)
         self._statistics = Statistics(connection)
         self._feedback = FeedbackTable(connection)
-        self._removing = Removing(connection, self._writing)
+        self._arrivals = Arrivals(connection, self._reading)
+        self._removing = Removing(connection, self._writing, self._arrivals)
         # What the audit reads and writes.
         self.audit = AuditTables(connection)
         # Called with a day's name, twice, before its records go; see storage.auditing.
@@ -91,6 +93,18 @@ class ClickhouseArchive:
         """See SharedArchive."""
         return self._reading.arrived(since_ns, known, most)
 
+    def arrivals(self, after: Arrival, most: int, most_bytes: int, interrupt: Interrupt) -> list[Stored]:
+        """See Archive."""
+        return self._arrivals.after(after, most, most_bytes, interrupt)
+
+    def latest_arrival(self) -> Arrival:
+        """See Archive."""
+        return self._arrivals.latest()
+
+    def waiting(self, after: Arrival, interrupt: Interrupt) -> int:
+        """See Archive."""
+        return self._arrivals.waiting(after, interrupt)
+
     def count(self, query: Query, interrupt: Interrupt) -> int:
         """See Archive."""
         return self._statistics.count(query, interrupt)
@@ -137,6 +151,10 @@ class ClickhouseArchive:
         self._feedback.join(records, most_bytes, interrupt)
 
     # -- removing
+
+    def on_removal(self, told: Callable[[CountRemoved], object]) -> None:
+        """See Archive. What the table's TTL removes by itself, while no storage runs, is not told."""
+        self._removing.before_removal = told
 
     def matched(self, query: Query, interrupt: Interrupt) -> Matched:
         """See Archive."""

@@ -49,6 +49,12 @@ class Conditions:
         places = {name: self.value(*each) for name, each in given.items()}
         self._clauses.append(clause.format(**places))
 
+    def include(self, other: "Conditions") -> None:
+        """Add the clauses of `other`, whose values are taken over: before any of its own."""
+        assert not self.values
+        self._clauses += other._clauses
+        self.values.update(other.values)
+
     # -- of a query
 
     def of_list(self, query: Query, after: Position | None) -> "Conditions":

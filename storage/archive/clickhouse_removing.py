@@ -16,11 +16,12 @@ from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from infertap.query import Query
+from storage.archive.clickhouse_arrivals import Arrivals, of_day, of_records
 from storage.archive.clickhouse_conditions import Conditions
 from storage.archive.clickhouse_connection import Connection
 from storage.archive.clickhouse_tables import META, REQUESTS, TOMBSTONES, beneath
 from storage.archive.clickhouse_writing import Writing, deletion_statement
-from storage.archive.interface import ArchiveError, Interrupt
+from storage.archive.interface import ArchiveError, CountRemoved, Interrupt
 from storage.archive.ranges import Range, RangeSet
 from storage.archive.removals import (
     BY_AGE,
@@ -119,9 +120,12 @@ class _Day(NamedTuple):
 class Removing:
     """Deletes and lets expire. Safe from any thread."""
 
-    def __init__(self, connection: Connection, writing: Writing) -> None:
+    def __init__(self, connection: Connection, writing: Writing, arrivals: Arrivals) -> None:
         self._connection = connection
         self._writing = writing
+        self._arrivals = arrivals
+        # See Archive.on_removal.
+        self.before_removal: Callable[[CountRemoved], object] = lambda _: None
         self._database = connection.location.database
         self._cluster = connection.location.cluster
         self._rewritten_ns = 0
@@ -186,6 +190,7 @@ class Removing:
         self._connection.insert("tombstones", TOMBSTONES, [(*row[:5], reason, now_ns) for row in rows])
         starts = [row.start_ns for row in rows]
         first, last = min(starts), max(starts)
+        self._tell_removal(of_records(self._database, [row[1:3] for row in rows], first, last))
         feedback = self._delete_feedback(now_ns, first, last) if reason == BY_REQUEST else 0
         keys = [(row.spool_id, row.sequence) for row in rows]
         self._connection.command(deletion_statement(self._beneath("records"), keys, first, last))
@@ -238,6 +243,9 @@ class Removing:
         self._connection.command(f"ALTER TABLE {self._beneath('records')} APPLY DELETED MASK")
         return True
 
+    def _tell_removal(self, going: Conditions) -> None:
+        self.before_removal(lambda after, query: self._arrivals.count_removed(going, after, query))
+
     # -- by retention
 
     def expire(self, retention: Retention, now_ns: int, on_drop: Callable[[str, str], object]) -> Expired:
@@ -273,6 +281,7 @@ class Removing:
         return int(last_ns)
 
     def _drop(self, day: _Day, on_drop: Callable[[str, str], object]) -> Expired:
+        self._tell_removal(of_day(self._database, day.partition))
         on_drop(day.name, day.name)
         for table, partition in (("records", str(day.partition)), ("leaves", f"'{day.name}'")):
             self._connection.command(f"ALTER TABLE {self._beneath(table)} DROP PARTITION {partition}")

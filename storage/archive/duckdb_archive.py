@@ -25,6 +25,7 @@ import duckdb
 from infertap import v1
 from infertap.query import Query, StatsQuery
 from infertap.verification import LogId
+from storage.archive.duckdb_arrivals import Arrivals
 from storage.archive.duckdb_audit import AuditTables
 from storage.archive.duckdb_files import claim, said
 from storage.archive.duckdb_opening import Opened, Tell, open_files
@@ -33,8 +34,8 @@ from storage.archive.duckdb_removing import Removing
 from storage.archive.duckdb_snapshot import take_snapshot
 from storage.archive.duckdb_stats import count_calls, read_stats
 from storage.archive.duckdb_usage import usage_of
-from storage.archive.entries import Entry, FeedbackPage, Page, Position, RecordEntry
-from storage.archive.interface import ArchiveError, Interrupt
+from storage.archive.entries import Arrival, Entry, FeedbackPage, Page, Position, RecordEntry, Stored
+from storage.archive.interface import ArchiveError, CountRemoved, Interrupt
 from storage.archive.ranges import Range
 from storage.archive.removals import Damage, Deletion, Expired, Matched, Retention, SnapshotFile, Usage
 
@@ -65,6 +66,7 @@ class DuckdbArchive:
         self._opened = opened
         self._reading = Reading(opened.connection, opened.parts, opened.examining.suspect)
         self._removing = Removing(opened, self._reading)
+        self._arrivals = Arrivals(opened.parts, self._reading, opened.writing)
 
     @classmethod
     def open(
@@ -166,6 +168,18 @@ class DuckdbArchive:
         """See Archive."""
         return self._reading.calls_of(request_ids, most, tenant, interrupt)
 
+    def arrivals(self, after: Arrival, most: int, most_bytes: int, interrupt: Interrupt) -> list[Stored]:
+        """See Archive."""
+        return self._arrivals.after(after, most, most_bytes, interrupt)
+
+    def latest_arrival(self) -> Arrival:
+        """See Archive."""
+        return self._arrivals.latest()
+
+    def waiting(self, after: Arrival, interrupt: Interrupt) -> int:
+        """See Archive."""
+        return self._arrivals.waiting(after, interrupt)
+
     # -- feedback
 
     def attach(self, given: Sequence[v1.Feedback]) -> list[bool]:
@@ -197,6 +211,10 @@ class DuckdbArchive:
             self._opened.feedback.join(cursor, records, most_bytes)
 
     # -- removing
+
+    def on_removal(self, told: Callable[[CountRemoved], object]) -> None:
+        """See Archive."""
+        self._removing.before_removal = told
 
     def matched(self, query: Query, interrupt: Interrupt) -> Matched:
         """See Archive."""

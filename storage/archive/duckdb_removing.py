@@ -12,7 +12,7 @@ deleted is a leaf of its own in today's file, written before.
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -20,6 +20,7 @@ import duckdb
 
 from infertap import v1
 from infertap.query import Query
+from storage.archive.duckdb_arrivals import count_removed
 from storage.archive.duckdb_damage import PREFIX
 from storage.archive.duckdb_expiry import Share, longest_age, next_share
 from storage.archive.duckdb_files import said
@@ -28,7 +29,7 @@ from storage.archive.duckdb_parts import Part
 from storage.archive.duckdb_reading import Reading
 from storage.archive.duckdb_rewriting import Doom, count_doomed, rewrite, victims
 from storage.archive.duckdb_usage import usage_of
-from storage.archive.interface import ArchiveError, Interrupt
+from storage.archive.interface import ArchiveError, CountRemoved, Interrupt
 from storage.archive.ranges import RangeSet
 from storage.archive.removals import Deletion, Expired, Matched, Retention
 from storage.audit import Deleted
@@ -64,6 +65,10 @@ class _Look:
     looked_at: float
 
 
+def _count_nothing(_: CountRemoved) -> None:
+    """Where nobody wants to know."""
+
+
 def _leave_alone(day: str, name: str) -> None:
     """Where no audit wants to know."""
 
@@ -73,6 +78,8 @@ class Removing:
 
     def __init__(self, opened: Opened, reading: Reading) -> None:
         self.on_drop: Callable[[str, str], object] = _leave_alone
+        # See Archive.on_removal.
+        self.before_removal: Callable[[CountRemoved], object] = _count_nothing
         # Held by whoever drops or rewrites files, or wants none to be.
         self.lock = threading.Lock()
         self._opened = opened
@@ -152,6 +159,7 @@ class Removing:
     def _rewrite(self, part: Part, doom: Doom, spools: dict[bytes, RangeSet] | None = None) -> int:
         """A file without the records that meet a condition, and with their tombstones; how many they were."""
         self._opened.writing.retire(part)
+        self._tell_removal(part, doom.condition, doom.values)
         count = 0
         of_part: dict[bytes, RangeSet] = {}
         for some in victims(self._opened.connection, part, doom, _LOGGED_AT_ONCE):
@@ -255,12 +263,19 @@ class Removing:
     def _drop(self, part: Part) -> int:
         """Remove a file, keeping what it had received; how many records it had."""
         self._opened.writing.retire(part)
+        self._tell_removal(part, "true", ())
         self.on_drop(part.day, part.name)
         with self._opened.connection.cursor() as cursor:
             row: Any = cursor.execute(f"SELECT count(*) FROM {part.name}.records").fetchone()  # noqa: S608
         self._opened.kept.keep_received(self._opened.writing.received_in(part))
         self._give_way(part, None)
         return int(row[0])
+
+    def _tell_removal(self, part: Part, condition: str, values: Sequence[Any]) -> None:
+        with self._opened.connection.cursor() as cursor:
+            self.before_removal(
+                lambda after, query: count_removed(cursor, part, (condition, values), after, query)
+            )
 
     def _give_way(self, part: Part, by: Part | None) -> None:
         self._opened.writing.follow(part, by)

@@ -77,6 +77,30 @@ class Position:
         return position
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Arrival:
+    """Where a record stands in order of storing. With a time alone: before all that was stored then.
+
+    Packed: when it was stored (signed, 8 bytes), spool id (16, or none), sequence (8), big-endian.
+    """
+
+    # Nanoseconds since the epoch.
+    stored_ns: int
+    spool_id: bytes = b""
+    sequence: int = 0
+
+    def pack(self) -> bytes:
+        """For a note."""
+        ends = self.stored_ns.to_bytes(8, "big", signed=True), self.sequence.to_bytes(8, "big")
+        return self.spool_id.join(ends)
+
+    @classmethod
+    def unpack(cls, packed: bytes) -> "Arrival":
+        """The inverse of `pack`."""
+        stored_ns = int.from_bytes(packed[:8], "big", signed=True)
+        return cls(stored_ns, packed[8:-8], int.from_bytes(packed[-8:], "big"))
+
+
 @dataclass(frozen=True, slots=True)
 class Stored:
     """A record as the archive has it."""
@@ -86,6 +110,11 @@ class Stored:
     # Nanoseconds since the epoch.
     stored_ns: int
     tenant: str = ""
+
+    @property
+    def arrival(self) -> Arrival:
+        """Where it stands in order of storing."""
+        return Arrival(self.stored_ns, self.position.spool_id, self.position.sequence)
 
     def served(self) -> v1.Record:
         """The record, with what only its server knows."""

@@ -3,13 +3,16 @@
 import threading
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from infertap import v1
 from infertap.query import Query, StatsQuery
-from storage.archive.entries import Entry, FeedbackPage, Page, Position, RecordEntry
+from storage.archive.entries import Arrival, Entry, FeedbackPage, Page, Position, RecordEntry, Stored
 from storage.archive.ranges import Range
 from storage.archive.removals import Damage, Deletion, Expired, Matched, Retention, SnapshotFile, Usage
+
+# Of what is about to be removed: how many were stored after a place, and match a query but for its text.
+CountRemoved: TypeAlias = Callable[[Arrival, Query], int]
 
 
 class ArchiveError(Exception):
@@ -130,6 +133,23 @@ class Archive(Protocol):
     ) -> dict[str, list[str]]:
         """Of each request id the ids of at most so many calls recorded with it, latest first. Raises
         ArchiveError.
+        """
+
+    def arrivals(self, after: Arrival, most: int, most_bytes: int, interrupt: Interrupt) -> list[Stored]:
+        """Records that were stored after `after`, in order of storing: at most so many, and so many bytes but
+        one at least; each segment of a call by itself. Nothing that another might yet come before: where
+        several processes store, what was stored just now is held back. Raises ArchiveError.
+        """
+
+    def latest_arrival(self) -> Arrival:
+        """Behind all that `arrivals` tells now, and before what it will tell. Raises ArchiveError."""
+
+    def waiting(self, after: Arrival, interrupt: Interrupt) -> int:
+        """How many records were stored after `after`. Raises ArchiveError."""
+
+    def on_removal(self, told: Callable[[CountRemoved], object]) -> None:
+        """Have `told` called before records are removed, on request or by retention, with what counts those
+        of them that were stored after a place and match a query. What it raises ends the removal.
         """
 
     def matched(self, query: Query, interrupt: Interrupt) -> Matched:

@@ -1,0 +1,107 @@
+"""What every engine tells in order of storing."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from infertap import v1
+from infertap.query import Query
+from storage.archive import BY_REQUEST, Archive, Arrival, CountRemoved, Interrupt, ModelRule, Retention
+
+if TYPE_CHECKING:
+    from tests.storage.conftest import Making
+
+SECOND = 1_000_000_000
+DAY = 86_400 * SECOND
+NOW = 1_767_225_600 * SECOND
+SPOOL, OTHER = b"s" * 16, b"t" * 16
+MUCH = 64 << 20
+
+
+def told(archive: Archive, after: Arrival = Arrival(0), most: int = 100, most_bytes: int = MUCH) -> list[int]:  # noqa: B008
+    """Sequences, from a place on to the end, read in steps."""
+    found: list[int] = []
+    while some := archive.arrivals(after, most, most_bytes, Interrupt()):
+        assert len(some) <= most
+        assert [each.arrival for each in some] == sorted(each.arrival for each in some)
+        assert some[0].arrival > after
+        found += [each.position.sequence for each in some]
+        after = some[-1].arrival
+    return found
+
+
+def test_in_order_of_storing(archive: Archive, making: "Making") -> None:
+    """However late a call began: as it was stored, over commits and days, whatever the steps."""
+    archive.append([making.entry(5), making.entry(9)], NOW)
+    archive.append([making.entry(1), making.entry(2, OTHER)], NOW + SECOND)
+    archive.append([making.entry(3)], NOW + 40 * DAY)
+    assert told(archive) == told(archive, most=1) == told(archive, most=2) == [5, 9, 1, 2, 3]
+    assert told(archive, Arrival(NOW + 1)) == [1, 2, 3]
+    assert told(archive, Arrival(NOW, SPOOL, 5)) == [9, 1, 2, 3]
+    assert archive.waiting(Arrival(NOW, SPOOL, 5), Interrupt()) == 4
+    assert archive.waiting(archive.latest_arrival(), Interrupt()) == 0
+    assert told(archive, archive.latest_arrival()) == []
+
+
+def test_what_is_told_is_the_record(archive: Archive, making: "Making") -> None:
+    """Its bytes, when and whose it was stored."""
+    archive.append([making.entry(1)], NOW)
+    (stored,) = archive.arrivals(Arrival(0), 10, MUCH, Interrupt())
+    assert (stored.record, stored.stored_ns) == (making.entry(1).record, NOW)
+    assert stored.served().sequence == 1
+    assert Arrival.unpack(stored.arrival.pack()) == stored.arrival
+    assert Arrival.unpack(Arrival(7).pack()) == Arrival(7)
+
+
+def test_steps_are_bounded_by_bytes(archive: Archive, making: "Making") -> None:
+    """As many records as fit, one at least."""
+    archive.append([making.entry(number, request__data=b"x" * 100_000) for number in (1, 2, 3)], NOW)
+    assert len(archive.arrivals(Arrival(0), 10, 250_000, Interrupt())) == 2
+    assert len(archive.arrivals(Arrival(0), 10, 1, Interrupt())) == 1
+    assert told(archive, most_bytes=1) == [1, 2, 3]
+
+
+def test_each_segment_by_itself(archive: Archive, making: "Making") -> None:
+    """A call that lasts is told as it was stored, segment after segment."""
+    for number in (1, 2, 3):
+        call = {"call_id": "c", "segment": number, "is_continued": number < 3}
+        archive.append([making.entry(number, timing__duration_us=number, **call)], NOW + number)
+    assert told(archive) == [1, 2, 3]
+
+
+def test_places_survive(reopen: Callable[[], Archive], making: "Making") -> None:
+    """A place that was told before the archive was closed goes on there, and the end is where it was."""
+    archive = reopen()
+    archive.append([making.entry(1), making.entry(2)], NOW)
+    place = archive.arrivals(Arrival(0), 1, MUCH, Interrupt())[0].arrival
+    archive.close()
+    again = reopen()
+    assert told(again, Arrival.unpack(place.pack())) == [2]
+    assert told(again, again.latest_arrival()) == []
+    again.append([making.entry(3)], again.latest_arrival().stored_ns + 1)
+    assert told(again, place)[0] == 2
+
+
+def test_removal_is_told_before(archive: Archive, making: "Making") -> None:
+    """Who counts what is removed is asked before: how much was stored after a place, and matches."""
+    archive.append([making.entry(1, caller__user="u"), making.entry(2, caller__user="u")], NOW)
+    archive.append([making.entry(3, caller__user="u", model__name="m"), making.entry(4)], NOW + SECOND)
+    counted: list[tuple[int, int, int]] = []
+
+    def count(removed: CountRemoved) -> None:
+        counted.append(
+            (
+                removed(Arrival(0), Query()),
+                removed(Arrival(NOW, SPOOL, 1), Query()),
+                removed(Arrival(0), Query(model="m")),
+            )
+        )
+
+    archive.on_removal(count)
+    archive.delete(Query.of(v1.RecordFilter(user="u")), BY_REQUEST, NOW + DAY, Interrupt())
+    assert [sum(each) for each in zip(*counted, strict=True)] == [3, 2, 1]
+    assert told(archive) == [4]
+    counted.clear()
+    while archive.expire(Retention(ages=(ModelRule("*", DAY),)), NOW + 9 * DAY).is_more:
+        pass
+    assert [sum(each) for each in zip(*counted, strict=True)] == [1, 1, 0]
+    assert told(archive) == []
