@@ -12,6 +12,7 @@ from infertap.identity.refused import RefusedCalls
 from infertap.identity.required import KNOWN, OPEN, ROLES
 from infertap.identity.roster import Evidence, Refusal, Roster, RosterError
 from infertap.identity.roster_file import open_roster
+from infertap.identity.server import make_server
 
 __all__ = [
     "ANYONE",
@@ -39,6 +40,7 @@ __all__ = [
     "caller_of",
     "decide",
     "facts_of",
+    "make_server",
     "open_roster",
     "set_caller",
     "told",

@@ -4,21 +4,25 @@
     server = grpc.aio.server(interceptors=[guard], ...)
 
 Touches the calls of its server and, by `look`, the identities file. It promises: no code of a service runs
-for a caller that lacks the method's role; a method without a role is refused; callers learn whether they are
-unknown or not allowed, and nothing else; a stream whose caller has lost its credential, or its role, ends at
-the next `look`.
+for a caller that lacks the method's role, and no message of theirs is read; a method without a role is
+refused; callers learn whether they are unknown or not allowed, and nothing else; a stream whose caller has
+lost its credential, or its role, ends at the next `look`; calls under way are bounded, in all and of one
+identity, and so is how long the one request of a call may take to come. Streams of those who ingest are not
+counted here: whoever serves them does.
 """
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+import inspect
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 import grpc
 import grpc.aio
 
-from infertap.identity.caller import ANYONE, Identity, Role, set_caller
+from infertap.identity.caller import ANYONE, NOBODY, Identity, Role, set_caller
 from infertap.identity.changing import Changing
 from infertap.identity.required import KNOWN, OPEN, ROLES
 from infertap.identity.roster import Evidence, Refusal, Roster
@@ -28,6 +32,11 @@ _NOT_ALLOWED: Final = "not allowed to this identity"
 # As grpc names them in a peer's authentication context.
 _NAMES: Final = {"peer_dns": "dns", "peer_uri": "uri", "peer_email": "email", "x509_common_name": "cn"}
 _BEARER: Final = "bearer "
+_TOO_MANY: Final = "too many calls under way; try again later"
+MOST_CALLS: Final = 1000
+# Of those that need no identity.
+_MOST_OPEN: Final = 64
+REQUEST_SECONDS: Final = 30.0
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -66,8 +75,8 @@ class Reads(Protocol):
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class _Stream:
-    """A call that lasts."""
+class _Call:
+    """A call that was let in."""
 
     method: str
     evidence: Evidence
@@ -80,13 +89,21 @@ class Guard(grpc.aio.ServerInterceptor):
     """The guard of one server. `roster` None: no identities are configured, and everybody may call."""
 
     def __init__(
-        self, roster: Changing[Roster] | None, refusals: Refusals, reads: Reads | None = None
+        self,
+        roster: Changing[Roster] | None,
+        refusals: Refusals,
+        reads: Reads | None = None,
+        *,
+        most_calls: int = MOST_CALLS,
     ) -> None:
+        """At most `most_calls` are under way at a time, and a quarter of them of one identity."""
         self._roster = roster
+        self._counts = _Counts(most_calls, most_calls if roster is None else max(most_calls // 4, 1))
+        self._open_counts = _Counts(_MOST_OPEN, _MOST_OPEN)
         self._refusals = refusals
         self._reads = reads
         self._guarded: dict[str, Any] = {}
-        self._streams: set[_Stream] = set()
+        self._streams: set[_Call] = set()
 
     async def intercept_service(
         self,
@@ -96,8 +113,8 @@ class Guard(grpc.aio.ServerInterceptor):
         """The method's handler, guarded; None where the server has no such method."""
         handler = await continuation(handler_call_details)
         method = handler_call_details.method
-        if handler is None or method in OPEN:
-            return handler
+        if handler is None:
+            return None
         guarded = self._guarded.get(method)
         if guarded is None:
             guarded = self._guarded[method] = self._guard(method, handler)
@@ -116,7 +133,7 @@ class Guard(grpc.aio.ServerInterceptor):
         """Who calls, where the call is allowed."""
         return decide(ROLES.get(method), method in KNOWN, evidence, self._roster)
 
-    async def _end(self, stream: _Stream, reason: Refusal) -> None:
+    async def _end(self, stream: _Call, reason: Refusal) -> None:
         with contextlib.suppress(Exception):  # abort always raises; the call may be over, too
             await self._refuse(stream.method, reason, stream.context, stream.identity.name)
         if stream.task is not None:
@@ -142,61 +159,74 @@ class Guard(grpc.aio.ServerInterceptor):
         found = None if self._roster is None else self._roster.current.identify(evidence)
         return found.name if isinstance(found, Identity) else ""
 
-    # -- the four kinds of methods
+    # -- the calls
 
     def _guard(self, method: str, handler: Any) -> Any:
-        coders = handler.request_deserializer, handler.response_serializer
-        if handler.unary_unary:
-            return grpc.unary_unary_rpc_method_handler(self._unary(method, handler.unary_unary), *coders)
-        if handler.stream_unary:
-            return grpc.stream_unary_rpc_method_handler(self._unary(method, handler.stream_unary), *coders)
-        if handler.unary_stream:
-            return grpc.unary_stream_rpc_method_handler(self._stream(method, handler.unary_stream), *coders)
-        return grpc.stream_stream_rpc_method_handler(self._stream(method, handler.stream_stream), *coders)
+        """All four kinds are served as streams, which on the wire they are: so nothing is read before the
+        caller is let in.
+        """
+        serve = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
+        is_open, is_counted = method in OPEN, ROLES.get(method) is not Role.INGEST
+        parse = handler.request_deserializer or bytes
+        serving = self._stream if handler.response_streaming else self._unary
 
-    def _unary(self, method: str, serve: Any) -> Any:
-        async def guarded(request: Any, context: Context) -> Any:
-            identity, _ = await self._admit(method, context)
-            reading = self._reading(identity, method, request, context)
-            if reading is None:
-                return await serve(request, context)
-            if reading.is_act:
-                await self._logged(reading.begin(), context)
+        async def guarded(received: AsyncIterator[bytes], context: Context) -> AsyncIterator[Any]:
+            identity, evidence = (NOBODY, ANY_EVIDENCE) if is_open else await self._admit(method, context)
+            counts = self._open_counts if is_open else self._counts
+            if is_counted and not counts.enter(identity.name):
+                await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, _TOO_MANY)
             try:
-                answer = await serve(request, context)
-            except BaseException:
-                reading.over(is_failed=True)
-                raise
-            reading.count(answer)
-            await self._logged(reading.end(), context)
-            return answer
+                requests = _parsed(received, parse, context)
+                request = requests if handler.request_streaming else await _only(requests, context)
+                if inspect.iscoroutinefunction(serve) and handler.response_streaming:
+                    await serve(request, context)  # it writes by itself
+                    return
+                call = _Call(method, evidence, identity, context, asyncio.current_task())
+                async with contextlib.aclosing(serving(call, serve, request)) as answers:
+                    async for answer in answers:
+                        yield answer
+            finally:
+                if is_counted:
+                    counts.leave(identity.name)
 
-        return guarded
+        return grpc.stream_stream_rpc_method_handler(guarded, None, handler.response_serializer)
 
-    def _stream(self, method: str, serve: Any) -> Any:
-        async def guarded(request: Any, context: Context) -> AsyncIterator[Any]:
-            identity, evidence = await self._admit(method, context)
-            reading = self._reading(identity, method, request, context)
-            stream = _Stream(method, evidence, identity, context, asyncio.current_task())
-            self._streams.add(stream)
-            try:
-                if reading is not None:
-                    await self._logged(reading.begin(), context)
-                async for answer in serve(request, context):
+    async def _unary(self, call: _Call, serve: Any, request: Any) -> AsyncGenerator[Any, None]:
+        reading = self._reading(call, request)
+        if reading is None:
+            yield await serve(request, call.context)
+            return
+        if reading.is_act:
+            await self._logged(reading.begin(), call.context)
+        try:
+            answer = await serve(request, call.context)
+        except BaseException:
+            reading.over(is_failed=True)
+            raise
+        reading.count(answer)
+        await self._logged(reading.end(), call.context)
+        yield answer
+
+    async def _stream(self, call: _Call, serve: Any, request: Any) -> AsyncGenerator[Any, None]:
+        reading = self._reading(call, request)
+        self._streams.add(call)
+        try:
+            if reading is not None:
+                await self._logged(reading.begin(), call.context)
+            async with contextlib.aclosing(serve(request, call.context)) as answers:
+                async for answer in answers:
                     if reading is not None:
                         reading.count(answer)
                     yield answer
-            finally:
-                self._streams.discard(stream)
-                if reading is not None:
-                    reading.over(is_failed=False)
+        finally:
+            self._streams.discard(call)
+            if reading is not None:
+                reading.over(is_failed=False)
 
-        return guarded
-
-    def _reading(self, identity: Identity, method: str, request: Any, context: Context) -> Reading | None:
+    def _reading(self, call: _Call, request: Any) -> Reading | None:
         if self._reads is None:
             return None
-        return self._reads.of(identity, method, request, context.peer())
+        return self._reads.of(call.identity, call.method, request, call.context.peer())
 
     async def _logged(self, writing: Awaitable[None], context: Context) -> None:
         """What can't be logged is not answered."""
@@ -207,6 +237,50 @@ class Guard(grpc.aio.ServerInterceptor):
 
 
 ANY_EVIDENCE: Final = Evidence()
+
+
+class _Counts:
+    """Calls under way, by identity."""
+
+    def __init__(self, most: int, most_of_one: int) -> None:
+        self._most, self._most_of_one = most, most_of_one
+        self._of: Counter[str] = Counter()
+
+    def enter(self, name: str) -> bool:
+        """Whether there is room for one more of that identity; then it is counted."""
+        if self._of.total() >= self._most or self._of[name] >= self._most_of_one:
+            return False
+        self._of[name] += 1
+        return True
+
+    def leave(self, name: str) -> None:
+        self._of[name] -= 1
+        if not self._of[name]:
+            del self._of[name]
+
+
+async def _parsed(
+    received: AsyncIterator[bytes], parse: Callable[[bytes], Any], context: Context
+) -> AsyncIterator[Any]:
+    """The messages; what is none ends the call."""
+    async for each in received:
+        try:
+            parsed = parse(each)
+        except Exception:  # whatever a codec raises; grpc would write it to stderr with its traceback
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "not a message of this method")
+        yield parsed
+
+
+async def _only(requests: AsyncIterator[Any], context: Context) -> Any:
+    """The one request of a call that has one."""
+    try:
+        async with asyncio.timeout(REQUEST_SECONDS):
+            async for request in requests:
+                return request
+    except TimeoutError:
+        await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "the request did not come in time")
+    await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "no request")
+    raise AssertionError("abort returns never")
 
 
 def decide(

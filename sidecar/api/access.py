@@ -15,6 +15,7 @@ from infertap.identity import Guard, LoggedReads, RefusedCalls, ServerCertificat
 from sidecar.event_log import log_event
 
 _WATCH_SECONDS: Final = 1.0
+_MOST_CALLS: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,8 @@ class ApiAccess:
         self.certificates = None if files.server is None else ServerCertificates(files.server, _say)
         roster = None if files.identities is None else open_roster(files.identities, _say)
         refusals = RefusedCalls(lambda _, __: None, _say, time.monotonic)
-        self.guard = Guard(roster, refusals, None if roster is None else LoggedReads(_EventLog()))
+        reads = None if roster is None else LoggedReads(_EventLog())
+        self.guard = Guard(roster, refusals, reads, most_calls=_MOST_CALLS)
 
     async def watch(self) -> None:
         """Look for changed files, until cancelled."""

@@ -9,6 +9,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from infertap import v1
+from infertap.identity import make_server
 from infertap.setting_files import UnusableFileError
 from infertap.settings import Address
 from sidecar.api.access import ApiAccess, ApiFiles
@@ -82,9 +83,7 @@ class Api:
         return access
 
     async def _start(self, access: ApiAccess) -> None:
-        server = grpc.aio.server(
-            interceptors=[access.guard], options=_OPTIONS, maximum_concurrent_rpcs=_MOST_CALLS
-        )
+        server = make_server([access.guard], _OPTIONS)
         v1.add_RecordServiceServicer_to_server(self._records, server)
         v1.add_SpoolServiceServicer_to_server(self._dead_letters, server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)

@@ -27,6 +27,7 @@ from infertap.identity import (
     caller_of,
     open_roster,
 )
+from infertap.identity import guard as guard_room
 
 WAIT_SECONDS = 20
 READER, WRITER = "reader-token", "writer-token"
@@ -122,7 +123,7 @@ class Undeclared(grpc.GenericRpcHandler):
 class Rig:
     """A guarded server on a free port."""
 
-    def __init__(self, tmp_path: Path, identities: str | None) -> None:
+    def __init__(self, tmp_path: Path, identities: str | None, most_calls: int = 1000) -> None:
         self.kept = Kept()
         self.events: list[str] = []
         self.path = tmp_path / "identities.toml"
@@ -130,7 +131,7 @@ class Rig:
         if identities is not None:
             self.path.write_text(identities)
             roster = open_roster(str(self.path), self.say)
-        self.guard = Guard(roster, self.kept, self.kept)
+        self.guard = Guard(roster, self.kept, self.kept, most_calls=most_calls)
         self.server = grpc.aio.server(interceptors=[self.guard])
         v1.add_RecordServiceServicer_to_server(Serving(), self.server)
         v1.add_IngestServiceServicer_to_server(Serving(), self.server)
@@ -414,4 +415,66 @@ async def test_certificates_that_change(tmp_path: Path) -> None:
             await get(channel)
         assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
     assert rig.events == ["certificate can't be used: keeping the last good one", "certificate read again"]
+    await rig.server.stop(0)
+
+
+# -- limits
+
+
+async def test_requests_of_strangers_are_not_read(rig: Rig) -> None:
+    """Who is not known hears so before anything was sent, and so does who sends half a request."""
+    async with rig.channel() as channel:
+        path = "/infertap.v1.RecordService/GetRecord"
+        call = channel.stream_unary(path)()  # the same on the wire, but that we say when its request comes
+        async with asyncio.timeout(WAIT_SECONDS):
+            assert await call.code() is grpc.StatusCode.UNAUTHENTICATED
+
+
+async def test_a_request_that_does_not_come(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever is let in and sends no request is not waited for very long."""
+    monkeypatch.setattr(guard_room, "REQUEST_SECONDS", 0.05)
+    async with rig.channel() as channel:
+        call = channel.stream_unary("/infertap.v1.RecordService/GetRecord")(metadata=bearer(READER))
+        health_check = channel.stream_unary("/grpc.health.v1.Health/Check")()
+        async with asyncio.timeout(WAIT_SECONDS):
+            assert await call.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+            assert await health_check.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+async def test_no_message(rig: Rig, capfd: pytest.CaptureFixture[str]) -> None:
+    """What is no message of the method is refused as that, and not written to a log."""
+    async with rig.channel() as channel:
+        get_record = channel.unary_unary("/infertap.v1.RecordService/GetRecord")
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await get_record(b"\xff\xff\xff", metadata=bearer(READER), timeout=WAIT_SECONDS)
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert capfd.readouterr().err == ""
+
+
+async def test_calls_of_one_identity_leave_room_for_others(tmp_path: Path) -> None:
+    """Calls under way are bounded, and one identity has no more than its share of them."""
+    rig = Rig(tmp_path, IDENTITIES + line("other", "read", "other-token"), most_calls=8)
+    await rig.start()
+    async with rig.channel() as channel:
+        tails = []
+        for _ in range(2):
+            tails.append(
+                v1.RecordServiceStub(channel).TailRecords(v1.TailRecordsRequest(), metadata=bearer(READER))
+            )
+            await tails[-1].read()
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await get(channel, *bearer(READER))
+        assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert (await get(channel, *bearer("other-token"))).call_id == "other"
+        call = v1.IngestServiceStub(channel).Ingest(metadata=bearer(WRITER))
+        await call.write(v1.IngestRequest())
+        assert await call.read()
+        tails[0].cancel()
+        async with asyncio.timeout(WAIT_SECONDS):
+            while True:
+                try:
+                    await get(channel, *bearer(READER))
+                    break
+                except grpc.aio.AioRpcError:
+                    await asyncio.sleep(0.01)
     await rig.server.stop(0)
