@@ -1,0 +1,162 @@
+"""The Kafka sink against librdkafka's mock cluster, in a process of its own."""
+
+import asyncio
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from confluent_kafka import Consumer, TopicPartition
+
+from storage.sinks import Batch, SinkError
+from storage.sinks.kafka import KafkaSink, read_kind
+from storage.sinks.sink_table import SinkTable
+
+TOPIC = "calls"
+
+
+@pytest.fixture
+def brokers() -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """The process of the brokers, and their addresses."""
+    script = Path(__file__).with_name("mock_brokers.py")
+    process = subprocess.Popen(
+        [sys.executable, str(script)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert process.stdout
+    assert process.stdin
+    yield process, process.stdout.readline().strip()
+    with suppress(ProcessLookupError):
+        process.send_signal(signal.SIGCONT)
+    process.stdin.close()
+    process.stdout.close()
+    process.kill()
+    process.wait(10)
+
+
+async def opened(brokers: str, **settings: object) -> KafkaSink:
+    table = SinkTable("events", {"brokers": brokers, "topic": TOPIC, "timeout": "20s", **settings})
+    sink = await read_kind(table)()
+    table.end()
+    assert isinstance(sink, KafkaSink)
+    return sink
+
+
+def consumed(brokers: str, expected: int) -> list[dict[str, bytes]]:
+    """The headers of what is in the topic, at least `expected` of them."""
+    consumer = Consumer(
+        {"bootstrap.servers": brokers, "group.id": "test", "enable.auto.commit": False},
+        logger=logging.Logger("consumer", logging.CRITICAL),
+    )
+    partitions = consumer.list_topics(TOPIC, timeout=10).topics[TOPIC].partitions
+    consumer.assign([TopicPartition(TOPIC, each, 0) for each in partitions])
+    found: list[dict[str, bytes]] = []
+    deadline = time.monotonic() + 20
+    while len(found) < expected and time.monotonic() < deadline:
+        message = consumer.poll(0.2)
+        if message is not None and not message.error():
+            found.append(dict(message.headers()))
+    consumer.close()
+    return found
+
+
+async def test_a_batch_is_delivered_once_brokers_have_it(brokers, served) -> None:
+    """Every record is in the topic when deliver returns, once, and so is the next batch's."""
+    sink = await opened(brokers[1])
+    records = [served(each) for each in range(1, 301)]
+    assert await sink.deliver(Batch(records[:200], 1)) == []
+    assert await sink.deliver(Batch(records[200:], 2)) == []
+    await sink.close()
+    await sink.close()
+    found = await asyncio.to_thread(consumed, brokers[1], 300)
+    ids = [each["infertap-record"].decode().rpartition("-")[2] for each in found]
+    assert sorted(map(int, ids)) == list(range(1, 301))
+
+
+async def test_a_record_that_is_too_large_is_refused(brokers, served) -> None:
+    """It is told with its reason, which quotes nothing of it, and all others arrive."""
+    sink = await opened(brokers[1], message_bytes="20KiB")
+    records = [served(1), served(2, request__data=os.urandom(30_000)), served(3)]
+    refused = await sink.deliver(Batch(records))
+    await sink.close()
+    assert [(each.index, each.reason) for each in refused] == [(1, "message too large")]
+    found = await asyncio.to_thread(consumed, brokers[1], 2)
+    assert len(found) == 2
+
+
+async def test_brokers_that_hang_and_come_back(brokers, served) -> None:
+    """While they hang the loop runs on and the batch fails in time; once they are back it is delivered."""
+    process, addresses = brokers
+    sink = await opened(addresses, timeout="1s")
+    assert await sink.deliver(Batch([served(1)], 1)) == []
+    process.send_signal(signal.SIGSTOP)
+    trying = asyncio.create_task(sink.deliver(Batch([served(2)], 2)))
+    with pytest.raises(SinkError, match="no broker"):
+        await trying
+    process.send_signal(signal.SIGCONT)
+    for _ in range(20):
+        with suppress(SinkError):
+            await sink.deliver(Batch([served(2)], 2))
+            break
+    await sink.close()
+    found = await asyncio.to_thread(consumed, addresses, 2)
+    # What hung may have arrived before: the record's id tells.
+    assert {each["infertap-record"].rpartition(b"-")[2] for each in found} == {b"1", b"2"}
+
+
+async def test_brokers_that_are_gone(brokers, served) -> None:
+    """A killed cluster is a SinkError that says that nobody answers."""
+    process, addresses = brokers
+    sink = await opened(addresses, timeout="1s")
+    process.kill()
+    process.wait(10)
+    with pytest.raises(SinkError, match="no broker answers"):
+        await sink.deliver(Batch([served(1)]))
+    await sink.close()
+
+
+async def test_a_delivery_can_be_cancelled(brokers, served) -> None:
+    """A batch that is given up holds up neither the next one nor the end."""
+    process, addresses = brokers
+    sink = await opened(addresses, timeout="300s")
+    process.send_signal(signal.SIGSTOP)
+    trying = asyncio.create_task(sink.deliver(Batch([served(1)], 1)))
+    while sink._producer is None:  # noqa: ASYNC110  its thread tells nobody
+        await asyncio.sleep(0.01)
+    trying.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await trying
+    process.send_signal(signal.SIGCONT)
+    assert await sink.deliver(Batch([served(1)], 1)) == []
+    await sink.close()
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"brokers": ""}, "brokers"),
+        ({"key": "prompt"}, "key"),
+        ({"security": "sasl_ssl"}, "username, password_file"),
+        ({"username": "me"}, "username, password_file"),
+        ({"ca_file": "/nowhere/ca.pem"}, "security"),
+        ({"security": "ssl", "ca_file": "/nowhere/ca.pem"}, "ca_file"),
+        ({"properties": {"sasl.password": "secret"}}, "not for you"),
+        ({"properties": {"acks": "0"}}, "not for you"),
+        ({"properties": {"no.such": "1"}}, "No such configuration property"),
+        ({"properties": {"retry.backoff.ms": "secret"}}, "not as librdkafka takes them"),
+    ],
+)
+def test_settings_that_can_not_be(settings: dict[str, object], said: str) -> None:
+    """They are told at the start, by their names and without their values."""
+    with pytest.raises(ValueError, match=said) as caught:
+        read_kind(SinkTable("events", {"brokers": "127.0.0.1:1", "topic": TOPIC, **settings}))
+    assert "secret" not in str(caught.value)
