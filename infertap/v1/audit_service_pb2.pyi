@@ -242,6 +242,8 @@ class Finding(google.protobuf.message.Message):
         """Leaves that are on disk are not those that were signed."""
         TRUNCATED: Finding._Kind.ValueType  # 6
         """A log that was signed is not on disk any more, or shorter: files were removed, or an older backup put back."""
+        DAMAGED: Finding._Kind.ValueType  # 7
+        """A file of the archive could not be read, and was set aside: what is in it is missing until somebody mends it."""
 
     class Kind(_Kind, metaclass=_KindEnumTypeWrapper): ...
     KIND_UNSPECIFIED: Finding.Kind.ValueType  # 0
@@ -257,6 +259,8 @@ class Finding(google.protobuf.message.Message):
     """Leaves that are on disk are not those that were signed."""
     TRUNCATED: Finding.Kind.ValueType  # 6
     """A log that was signed is not on disk any more, or shorter: files were removed, or an older backup put back."""
+    DAMAGED: Finding.Kind.ValueType  # 7
+    """A file of the archive could not be read, and was set aside: what is in it is missing until somebody mends it."""
 
     KIND_FIELD_NUMBER: builtins.int
     SPOOL_ID_FIELD_NUMBER: builtins.int
