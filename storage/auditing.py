@@ -6,7 +6,7 @@ from typing import Protocol, runtime_checkable
 
 from infertap import v1
 from infertap.verification import LogId
-from storage.archive import Archive, SharedArchive
+from storage.archive import Archive, Damage, SharedArchive
 from storage.audit import AuditArchive, Auditing, Signing, Sources, read_keys
 from storage.config import Settings
 from storage.event_log import log_event
@@ -47,7 +47,13 @@ def open_auditing(settings: Settings, archive: Archive, numbers: Numbers) -> Aud
 
     directory = Path(settings.checkpoint_dir) if settings.checkpoint_dir else None
     auditing = Auditing(
-        Sources(archive.audit, archive.heads, archive.received, isinstance(archive, SharedArchive)),
+        Sources(
+            archive.audit,
+            archive.heads,
+            archive.received,
+            isinstance(archive, SharedArchive),
+            lambda: [_finding(each) for each in archive.damages()],
+        ),
         Signing(keys, directory, settings.checkpoint_seconds),
         log_event,
         told,
@@ -58,6 +64,11 @@ def open_auditing(settings: Settings, archive: Archive, numbers: Numbers) -> Aud
     else:
         log_event("nothing is signed", why="INFERTAP_AUDIT_KEY_FILE is not set")
     return auditing
+
+
+def _finding(damage: Damage) -> v1.Finding:
+    detail = f"{damage.name} could not be read and was set aside as {damage.kept_as}: {damage.why}"
+    return v1.Finding(kind=v1.Finding.DAMAGED, detail=detail)
 
 
 class _Dropping:

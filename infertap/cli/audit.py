@@ -129,6 +129,8 @@ def _export(client: AuditClient, directory: Path, first_day: str, last_day: str)
     draft.chmod(0o700)  # records are private
     checkpoint = client.checkpoint()
     (draft / "checkpoint").write_text(checkpoint.note if checkpoint else "", encoding="utf-8")
+    damaged = [each.detail for each in client.findings() if each.kind == v1.Finding.DAMAGED]
+    (draft / "said.txt").write_text("".join(f"{visible(each)}\n" for each in damaged), encoding="utf-8")
     with (draft / "heads.jsonl").open("wb") as heads:
         for statement in client.statements():
             heads.write((statement if len(statement) != 32 else statement.hex().encode()) + b"\n")

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, TextIO
 
+from infertap import v1
 from infertap.audit import AuditClient, AuditError
 from infertap.cli.options import access
 from infertap.cli.progress import Progress
@@ -115,6 +116,8 @@ def _verify_export(read: argparse.Namespace, keys: list[PublicKey]) -> Report:
             for each in _lines(file, progress):
                 _give(verifier, each)
         verifier.end()
+    said = export / "said.txt"
+    report.said = _read(said).splitlines() if said.exists() else []
     return report
 
 
@@ -134,6 +137,7 @@ def _verify_storage(read: argparse.Namespace, keys: list[PublicKey]) -> Report:
                 _give(verifier, each)
                 progress.add()
         verifier.end()
+        report.said = [each.detail for each in client.findings() if each.kind == v1.Finding.DAMAGED]
     return report
 
 
@@ -248,6 +252,7 @@ def as_json(report: Report) -> str:
         "first_bad": {spool_id.hex(): sequence for spool_id, sequence in report.first_bad.items()},
         "findings": findings,
         "untold": report.untold,
+        "said": report.said,
     }
     return json.dumps(said)
 
@@ -266,6 +271,8 @@ def show(report: Report) -> None:
         print(f"WRONG  and {more:,} more")
     for spool_id, sequence in sorted(report.first_bad.items()):
         print(f"first bad sequence of spool {spool_id.hex()}: {sequence}")
+    for sentence in report.said[:_SHOWN]:
+        print(f"storage says: {visible(sentence)}")
     for sentence in report.untold:
         print(f"can't be told: {sentence}")
     print("everything that is signed holds" if report.is_good else "NOT as it was signed")

@@ -5,6 +5,7 @@ An audit export is a directory:
     checkpoint             the latest checkpoint, a signed note
     heads.jsonl            the log of heads: one statement a line, in order, exactly the bytes that are hashed
     logs.jsonl             every log, one after the other
+    said.txt               what storage says of files that it set aside, a line each: signed by nobody
 
 Each line of `logs.jsonl` is an object. A log begins with
 

@@ -60,8 +60,9 @@ class Report:
     signed_until_ns: int | None = None
     # The first bad sequence of each spool.
     first_bad: dict[bytes, int] = field(default_factory=dict)
-    # What can't be told, in sentences.
+    # What can't be told, in sentences; what storage says of itself, which nobody signed.
     untold: list[str] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
 
     @property
     def is_good(self) -> bool:

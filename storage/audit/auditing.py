@@ -33,6 +33,8 @@ class Sources:
     received: Callable[[bytes], Sequence[Range]]
     # Other processes keep the same archive: one of them signs, and `heads` is not asked.
     is_shared: bool = False
+    # A finding for each file that could not be read and was set aside; always the same ones.
+    damaged: Callable[[], Sequence[v1.Finding]] = tuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,7 @@ class Auditing:
         self.checkpointing = Checkpointing(sources.archive, heads, signing.keys, signing.directory)
         self.proofs = Proofs(sources.archive)
         self.archive = sources.archive
+        self._damaged = sources.damaged
         self._seconds = signing.seconds
         self._chain = ChainCheck(sources.archive)
         self._say = say
@@ -70,12 +73,14 @@ class Auditing:
 
     async def run(self) -> None:
         """Flush, watch and sign, until cancelled; then once more."""
+        await self._try("damaged files", self._look_for_damage)
         await self._try("logs of earlier runs", self._close_earlier)
         signing = asyncio.create_task(self._sign())
         try:
             while True:
                 await asyncio.sleep(FLUSH_SECONDS)
                 await self._try("spools", self._watch)
+                await self._try("damaged files", self._look_for_damage)
         finally:
             signing.cancel()
             await asyncio.gather(signing, return_exceptions=True)
@@ -126,6 +131,9 @@ class Auditing:
         else:  # others write too, so no log is an earlier run's: all are read as they grow
             found = self.checkpointing.check_signed()
         self.findings.keep(found, now_ns)
+
+    def _look_for_damage(self) -> None:
+        self.findings.keep(self._damaged(), time.time_ns())
 
     def _make(self) -> None:
         if self.checkpointing.can_sign:

@@ -127,3 +127,42 @@ def test_a_pod_that_vanished(
     ((state, received, _),) = spools(storage)
     assert (state, received) == ("LIVE", 5)  # for a minute it may come back
     assert "spools" in storage.get("/spools")[1]
+
+
+def test_a_file_that_can_not_be_read(
+    start_sidecar: "Callable[..., Sidecar]",
+    start_model: "Callable[..., Model]",
+    start_storage: "Callable[..., Storage]",
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """What was in it is missing, and is said to be so because storage set the file aside: among the findings,
+    by a verification of storage, and by one of an export.
+    """
+    key = str(tmp_path / "key")
+    public = run(capsys, "audit", "key", key, "--name", "storage.example/test")[1].strip()
+    storage = start_storage(audit_key_file=key)
+    sidecar = start_sidecar(start_model(answer).address, storage=storage.address)
+    ask(sidecar, 5)
+    storage.await_records(5)
+    assert sidecar.stop() == 0
+    assert storage.stop() == 0
+    (file,) = storage.archive.glob("records-*.duckdb")
+    file.write_bytes(b"no database " * 1000)
+
+    storage = start_storage(storage.archive, audit_key_file=key)
+
+    def findings() -> str:
+        return run(capsys, "audit", "findings", "--address", storage.address)[1]
+
+    said = await_true(lambda: findings() if "damaged" in findings() else None, "it is among the findings")
+    assert f"damaged: {file.name} could not be read and was set aside as damaged-" in said
+    assert 'infertap_storage_findings_total{kind="damaged"} 1.0' in storage.get("/metrics")[1]
+    status, said = run(capsys, "verify", "--address", storage.address, "--key", public)
+    assert status == 1
+    assert "WRONG  log missing" in said
+    assert f"storage says: {file.name} could not be read and was set aside as damaged-" in said
+    export = str(tmp_path / "export")
+    assert run(capsys, "audit", "export", export, "--address", storage.address)[0] == 0
+    status, said = run(capsys, "verify", export, "--key", public)
+    assert (status, f"storage says: {file.name} could not be read" in said) == (1, True)
