@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from storage.archive.interface import ArchiveError
 
@@ -49,7 +49,7 @@ def read_location(text: str, password_file: str = "") -> Location:
     """What `text` says, the password from `password_file` where one is given. Raises ValueError without
     the text, and ArchiveError where the file can't be read.
     """
-    parts = urlsplit(text)
+    parts = _split(text)
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     try:
         port = parts.port
@@ -70,6 +70,17 @@ def read_location(text: str, password_file: str = "") -> Location:
         ca_file=options.get("ca_file", ""),
         cluster=_read_name("cluster", options["cluster"], _CLUSTER) if "cluster" in options else "",
     )
+
+
+def _split(text: str) -> SplitResult:
+    """The parts of an address; what Python says of one that is none may quote its password."""
+    try:
+        return urlsplit(text)
+    except ValueError:
+        raise ValueError(
+            "expected clickhouse://user@host:port/database; write what is special in a user or a password "
+            "as %40 and the like"
+        ) from None
 
 
 def read_cluster(text: str) -> str:

@@ -69,6 +69,14 @@ def test_the_password_is_never_shown() -> None:
     assert describe_location(URL) == "clickhouse://ada@db.example:9000/infertap"
     assert describe_location("clickhouse://ada:p@s/s@db/x") == "clickhouse://ada@db/x"
     assert describe_location("/var/lib/infertap") == "/var/lib/infertap"
-    with pytest.raises(ArchiveError) as error:
-        open_archive("clickhouse://ada:s3cret@db:1/x?nope=1", 1 << 28)
-    assert "s3cret" not in str(error.value)
+    for text in (
+        "clickhouse://ada:s3cret@db:1/x?nope=1",
+        "clickhouse://ada:s3cret\u2100@db/x",
+        "clickhouse://ada:s3cret[@db/x",
+        "clickhouse://ada:s3cret/more@db/x",
+        "clickhouse://ada:s3cret#more@db/x",
+    ):
+        with pytest.raises(ArchiveError) as error:
+            open_archive(text, 1 << 28)
+        assert "s3cret" not in str(error.value)
+        assert "s3cret" not in describe_location(text)
