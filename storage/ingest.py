@@ -28,6 +28,7 @@ from storage.identity import caller_of
 from storage.in_flight import InFlight
 from storage.live import Live
 from storage.numbers import Numbers
+from storage.recalling import Recalling
 from storage.room import Room
 from storage.under_way import BYTES_OF_ONE, UnderWay
 from storage.writer import Writer
@@ -74,6 +75,7 @@ class Ingest(v1.IngestServiceServicer):
         room: Room,
         spools: Spools | None = None,
         forgetting: Forgetting | None = None,
+        recalling: Recalling | None = None,
     ) -> None:
         self._archive = archive
         self._room = room
@@ -84,12 +86,13 @@ class Ingest(v1.IngestServiceServicer):
         # Who is told of spools; None where heartbeats are not taken.
         self._spools = spools
         self._forgetting = forgetting or Forgetting()
+        self._recalling = recalling or Recalling()
 
     async def Ingest(  # noqa: N802
         self, requests: AsyncIterator[v1.IngestRequest], context: Context
     ) -> AsyncIterator[v1.IngestResponse]:
         """See the contract."""
-        with self._numbers.spools.track_inprogress():
+        with self._numbers.spools.track_inprogress(), self._recalling.listening(context):
             try:
                 hello = await _read_hello(requests)
                 spool_id, tenant = hello.spool_id, caller_of(context).writes_as

@@ -37,6 +37,7 @@ from storage.ingest import Ingest
 from storage.live import Live
 from storage.numbers import Numbers
 from storage.query import Records
+from storage.recalling import Recalling
 from storage.redaction import TextRedaction, open_redaction
 from storage.retention import Retaining
 from storage.room import Room
@@ -106,7 +107,8 @@ class Storage:
             archive, told, self._numbers, self._in_flight, check=check, pace_seconds=pace_seconds
         )
         self._forgetting = Forgetting()
-        self._retaining = Retaining(archive, settings.retention, self._numbers)
+        self._recalling = Recalling()
+        self._retaining = Retaining(archive, settings.retention, self._numbers, self._recalling.recall)
         self._admin = Admin(archive, self._forgetting, self._numbers, redaction, settings.archive_disk_bytes)
         self._health = health.aio.HealthServicer()
         self._stop = asyncio.Event()
@@ -192,6 +194,7 @@ class Storage:
                 room=Room(self._settings.ingest_bytes),
                 spools=None if self._auditing is None else self._auditing.spools,
                 forgetting=self._forgetting,
+                recalling=self._recalling,
             ),
             server,
         )

@@ -6,9 +6,10 @@ records come in; what fails is tried again.
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from typing import Final
 
-from storage.archive import Archive, ArchiveError, Retention
+from storage.archive import Archive, ArchiveError, Expired, Retention
 from storage.event_log import log_event
 from storage.numbers import Numbers
 
@@ -20,8 +21,16 @@ _STEP_SECONDS: Final = 0.01
 class Retaining:
     """The task that does it."""
 
-    def __init__(self, archive: Archive, retention: Retention, numbers: Numbers) -> None:
+    def __init__(
+        self,
+        archive: Archive,
+        retention: Retention,
+        numbers: Numbers,
+        on_forgotten: Callable[[], Awaitable[None]],
+    ) -> None:
+        """`on_forgotten` is called when the archive no longer has what it had told spools that it had."""
         self._archive = archive
+        self._on_forgotten = on_forgotten
         self._retention = retention
         self._numbers = numbers
 
@@ -30,7 +39,10 @@ class Retaining:
         while True:
             is_more = False
             try:
-                is_more = await asyncio.to_thread(self.step)
+                expired = await asyncio.to_thread(self.step)
+                is_more = expired.is_more
+                if expired.has_forgotten:
+                    await self._on_forgotten()
             except Exception as error:  # whatever it was, the next step is tried
                 self._numbers.failed_expiries.inc()
                 log_event(
@@ -39,8 +51,8 @@ class Retaining:
                 )
             await asyncio.sleep(_STEP_SECONDS if is_more else _LOOK_SECONDS)
 
-    def step(self) -> bool:
-        """One step; whether there is more to do. Raises ArchiveError."""
+    def step(self) -> Expired:
+        """One step. Raises ArchiveError."""
         expired = self._archive.expire(self._retention, time.time_ns())
         usage = self._archive.usage()
         self._numbers.archive_bytes.set(usage.disk_bytes)
@@ -48,4 +60,4 @@ class Retaining:
         if expired.records:
             self._numbers.expired.inc(expired.records)
             log_event("records expired", records=expired.records, freed_bytes=expired.freed_bytes)
-        return expired.is_more
+        return expired

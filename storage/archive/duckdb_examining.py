@@ -1,7 +1,7 @@
 """Examining: files of records that turn out to be damaged while the engine runs are set aside.
 
 Whoever meets damage says so; the file at fault is then found by reading all of each file, which takes a while
-for large ones. What it had received is forgotten with it: spools hear of that when they connect again.
+for large ones. What it had received is forgotten with it: `look` says so, for spools to be told again.
 """
 
 import threading

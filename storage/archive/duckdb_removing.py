@@ -187,7 +187,7 @@ class Removing:
             with _told():
                 self._opened.tend()
                 if self._opened.examining.look():
-                    return Expired(is_more=True)
+                    return Expired(is_more=True, has_forgotten=True)
                 self._expire_feedback(retention, now_ns)
                 return self._fit_disk(retention) or self._expire_share(retention, now_ns) or Expired()
         finally:

@@ -47,6 +47,8 @@ class Expired:
     freed_bytes: int = 0
     # Whether another step would find more to do.
     is_more: bool = False
+    # Whether less is received than before: a file that can't be read was set aside.
+    has_forgotten: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from storage.in_flight import InFlight
 from storage.ingest import RECORD_BYTES, Ingest
 from storage.live import Live
 from storage.numbers import Numbers
+from storage.recalling import Recalling
 from storage.room import Room
 from storage.under_way import MOST_WEIGHT
 from storage.writer import Writer
@@ -57,7 +58,16 @@ class Served:
     async def start(self) -> str:
         self.writing = asyncio.create_task(self.writer.run())
         self.server = grpc.aio.server()
-        ingest = Ingest(self.archive, self.writer, self.numbers, self.in_flight, self.live, room=self.room)
+        self.recalling = Recalling()
+        ingest = Ingest(
+            self.archive,
+            self.writer,
+            self.numbers,
+            self.in_flight,
+            self.live,
+            room=self.room,
+            recalling=self.recalling,
+        )
         v1.add_IngestServiceServicer_to_server(ingest, self.server)
         port = self.server.add_insecure_port("127.0.0.1:0")
         await self.server.start()
@@ -171,6 +181,21 @@ async def test_sent_again(served: Served, making: "Making") -> None:
             assert ranges((await spool.read()).ack.ranges) == [(1, 1)]
     assert b"infertap_storage_records_total 1.0" in served.numbers.exposition()
     assert b"infertap_storage_duplicates_total 1.0" in served.numbers.exposition()
+
+
+async def test_recalled(served: Served, making: "Making") -> None:
+    """Every stream ends as one that may be begun again, after which a later one is as any other."""
+    async with Spool(served.address) as one, Spool(served.address) as other:  # type: ignore[attr-defined]
+        await one.hello()
+        await other.hello(b"t" * 16)
+        await one.batch(making.sent(1))
+        assert (await one.read()).HasField("ack")
+        await served.recalling.recall()
+        for spool in (one, other):
+            assert (await spool.end())[0] is grpc.StatusCode.UNAVAILABLE
+    async with Spool(served.address) as again:  # type: ignore[attr-defined]
+        assert await again.hello() == [(1, 1)]
+    await served.recalling.recall()
 
 
 async def test_gaps(served: Served) -> None:

@@ -73,9 +73,9 @@ def test_step(tmp_path: Path, making: "Making") -> None:
     archive.append([making.entry(1)], now_ns - 3 * DAY)
     archive.append([making.entry(2)], now_ns)
     numbers = Numbers()
-    retaining = Retaining(archive, Retention(ages=(ModelRule("*", DAY),)), numbers)
-    assert retaining.step()
-    assert not retaining.step()
+    retaining = Retaining(archive, Retention(ages=(ModelRule("*", DAY),)), numbers, nobody)
+    assert retaining.step().is_more
+    assert not retaining.step().is_more
     shown = numbers.exposition().decode()
     assert "infertap_storage_expired_total 1.0" in shown
     (told,) = [line for line in shown.splitlines() if line.startswith("infertap_storage_archive_bytes ")]
@@ -83,6 +83,11 @@ def test_step(tmp_path: Path, making: "Making") -> None:
     assert archive.get(making.record(1).call_id) is None
     assert archive.get(making.record(2).call_id) is not None
     archive.close()
+
+
+async def nobody() -> None:
+    """Is told."""
+    raise AssertionError("nothing was forgotten")
 
 
 class Failing:
@@ -107,10 +112,32 @@ class Failing:
 async def test_failures_are_tried_again() -> None:
     """The task goes on."""
     archive, numbers = Failing(), Numbers()
-    task = asyncio.create_task(Retaining(archive, Retention(), numbers).run())  # type: ignore[arg-type]
+    task = asyncio.create_task(Retaining(archive, Retention(), numbers, nobody).run())  # type: ignore[arg-type]
     async with asyncio.timeout(20):
         await archive.is_done.wait()
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await task
     assert "infertap_storage_failed_expiries_total 2.0" in numbers.exposition().decode()
+
+
+class Forgetful(Failing):
+    """An archive that set a file aside."""
+
+    def expire(self, retention: Retention, now_ns: int) -> Expired:
+        return Expired(has_forgotten=True)
+
+
+async def test_what_was_forgotten_is_told() -> None:
+    """When a file was set aside whoever tells spools hears of it."""
+    told = asyncio.Event()
+
+    async def tell() -> None:
+        told.set()
+
+    task = asyncio.create_task(Retaining(Forgetful(), Retention(), Numbers(), tell).run())  # type: ignore[arg-type]
+    async with asyncio.timeout(20):
+        await told.wait()
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task

@@ -129,7 +129,8 @@ def test_damage_that_is_met_later(three_days: Path, making: "Making") -> None:
     assert told == []
     with pytest.raises(ArchiveError):
         archive.get(making.record(15).call_id)
-    assert archive.expire(Retention(), NOW).is_more
+    expired = archive.expire(Retention(), NOW)
+    assert (expired.is_more, expired.has_forgotten) == (True, True)
     assert told == ["archive file set aside"]
     page = archive.page(Query(), None, 10, Interrupt())
     assert [record.sequence for record in page.records] == [3, 1]
