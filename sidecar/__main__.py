@@ -15,7 +15,7 @@ from sidecar import config, hash_key, parent, tls
 from sidecar.event_log import log_event
 
 _USAGE = """\
-usage: python -m sidecar [--help]
+usage: infertap sidecar [--help]        (or python -m sidecar)
 
 Relays the traffic of a model and records its calls. It has no arguments; settings are environment variables:
 """

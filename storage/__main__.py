@@ -16,13 +16,14 @@ from storage.event_log import log_event
 from storage.process import StartError, run
 
 _USAGE = """\
-usage: python -m storage [--help]
-       python -m storage migrate [--cluster NAME] [--print]
-       python -m storage restore BACKUP [ARCHIVE]
+usage: infertap storage [--help]        (or python -m storage)
+       infertap storage migrate [--cluster NAME] [--print]
+       infertap storage restore BACKUP [ARCHIVE]
+       infertap storage delete | backup | status [--help]
 
 Keeps the records of sidecars and serves them; `migrate` makes the tables of a ClickHouse archive, `restore`
-an archive of a backup. `infertap storage delete | backup | status` ask one that runs. Settings are in the
-environment:
+an archive of a backup; `delete`, `backup` and `status` ask a storage that runs. Settings are environment
+variables:
 """
 
 

@@ -3,25 +3,28 @@
 import argparse
 from datetime import date
 
-from infertap.cli.options import add_common
+from infertap.cli.options import STORAGE, add_common
 
 
 def add_audit(parser: argparse.ArgumentParser) -> None:
     """Add the commands under `audit`."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     spools = actions.add_parser("spools", help="how every spool stood when it was last heard of")
-    add_common(spools)
+    add_common(spools, STORAGE, "print a JSON object for each spool")
     spools.add_argument("--wrong", action="store_true", help="only those with something wrong")
-    add_common(actions.add_parser("findings", help="what was wrong with chains as they came in"))
+    findings = actions.add_parser(
+        "findings", help="what was found wrong: chains as they came in, logs, files"
+    )
+    add_common(findings, STORAGE, "print a JSON object for each finding")
     checkpoint = actions.add_parser("checkpoint", help="print the latest checkpoint, to be kept elsewhere")
-    add_common(checkpoint)
+    add_common(checkpoint, STORAGE, "")
     checkpoint.add_argument("--make", action="store_true", help="first sign all that is there now")
     proof = actions.add_parser("proof", help="check that the record of a call is in what was signed")
-    add_common(proof)
+    add_common(proof, STORAGE, "")
     proof.add_argument("call_id", metavar="CALL_ID", help="the call's id")
     _add_keys(proof, required=True)
     exporting = actions.add_parser("export", help="write what can be verified without storage")
-    add_common(exporting)
+    add_common(exporting, STORAGE, "")
     exporting.add_argument("directory", metavar="DIRECTORY", help="a new one")
     _add_days(exporting)
     key = actions.add_parser("key", help="make a key that signs checkpoints, or show the public keys")
@@ -48,7 +51,7 @@ def add_verify(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--unsigned", action="store_true", help="look at chains only, without any signature")
     _add_days(parser)
-    add_common(parser)
+    add_common(parser, STORAGE, "print what was found as one JSON object")
 
 
 def _add_keys(parser: argparse.ArgumentParser, required: bool) -> None:

@@ -37,7 +37,7 @@ def add_records(parser: argparse.ArgumentParser) -> None:
         help='start_time, duration, input_tokens, output_tokens or total_tokens; or such as "duration desc"',
     )
     getting = actions.add_parser("get", help="one record in full")
-    add_common(getting)
+    add_common(getting, as_json="print it as JSON")
     getting.add_argument("call_id", metavar="CALL_ID", help="the call's id")
     tailing = actions.add_parser("tail", help="records as they arrive")
     add_common(tailing)
@@ -48,7 +48,7 @@ def add_records(parser: argparse.ArgumentParser) -> None:
 
 def add_stats(parser: argparse.ArgumentParser) -> None:
     """Add the options of `stats`."""
-    add_common(parser)
+    add_common(parser, as_json="print a JSON object for each row")
     parser.add_argument(
         "--by",
         type=_dimensions,
@@ -66,7 +66,7 @@ def add_feedback(parser: argparse.ArgumentParser) -> None:
     """Add the commands under `feedback`."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     adding = actions.add_parser("add", help="give feedback to a call, or to all calls of a request id")
-    add_common(adding)
+    add_common(adding, STORAGE, "print its id, and the calls that it belongs to, as JSON")
     _add_subject(adding, required=True)
     group = adding.add_argument_group("what is said of it, at least one")
     group.add_argument("--rating", type=float, metavar="NUMBER")
@@ -86,7 +86,7 @@ def add_feedback(parser: argparse.ArgumentParser) -> None:
     adding.add_argument("--source", default="", metavar="NAME", help="who or what gives it")
     adding.add_argument("--time", type=read_time, metavar="TIME", help="when it was given; else now")
     listing = actions.add_parser("list", help="what was given, latest first")
-    add_common(listing)
+    add_common(listing, STORAGE, "print a JSON object for each piece")
     _add_subject(listing, required=False)
     listing.add_argument("--limit", type=_positive, default=50, metavar="N", help="at most so many (50)")
 
@@ -98,7 +98,7 @@ def _add_subject(parser: argparse.ArgumentParser, *, required: bool) -> None:
 
 
 def _add_export(parser: argparse.ArgumentParser) -> None:
-    add_common(parser)
+    add_common(parser, as_json="print the state as JSON when it is done, instead of a sentence")
     add_filters(parser)
     parser.add_argument("--format", choices=_FORMATS, default="parquet", help="parquet, if none is given")
     parser.add_argument(
@@ -109,9 +109,9 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
     )
 
 
-_ADDRESS: Final = (
-    "storage or a sidecar's API, tls:HOST:PORT with TLS; else INFERTAP_ADDRESS, else 127.0.0.1:9903"
-)
+_ELSE: Final = "tls:HOST:PORT with TLS; else INFERTAP_ADDRESS, else 127.0.0.1:9903"
+_ANY: Final = f"storage or a sidecar's API, {_ELSE}"
+STORAGE: Final = f"storage, {_ELSE}"
 
 
 # What of `add_common` lets somebody in.
@@ -123,8 +123,14 @@ def access(read: argparse.Namespace) -> dict[str, Any]:
     return {name: getattr(read, name) for name in _ACCESS}
 
 
-def add_common(parser: argparse.ArgumentParser, address: str = _ADDRESS) -> None:
-    """Add where to ask (`address` is the help of that), how to be let in, and --json."""
+def add_common(
+    parser: argparse.ArgumentParser,
+    address: str = _ANY,
+    as_json: str = "print a JSON object for each record",
+) -> None:
+    """Add where to ask (`address` is the help of that), how to be let in, and --json (its help is `as_json`;
+    none where that is empty).
+    """
     parser.add_argument("--address", metavar="HOST:PORT", help=address)
     access = parser.add_argument_group(
         "how to be let in", "else as INFERTAP_TLS_* and INFERTAP_TOKEN_FILE say"
@@ -134,7 +140,8 @@ def add_common(parser: argparse.ArgumentParser, address: str = _ADDRESS) -> None
     access.add_argument("--key-file", metavar="FILE", help="its key")
     access.add_argument("--server-name", metavar="NAME", help="in the server's certificate, if not the host")
     access.add_argument("--token-file", metavar="FILE", help="the token that is shown")
-    parser.add_argument("--json", action="store_true", help="a JSON object for each record")
+    if as_json:
+        parser.add_argument("--json", action="store_true", help=as_json)
 
 
 def _size(text: str) -> int:

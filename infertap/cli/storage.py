@@ -10,7 +10,7 @@ from pathlib import Path
 from infertap import v1
 from infertap.admin import AdminClient, AdminError
 from infertap.cli.filter_options import add_filters, conditions
-from infertap.cli.options import access, add_common
+from infertap.cli.options import STORAGE, access, add_common
 from infertap.cli.progress import Progress
 from infertap.client import ADDRESS_SETTING, DEFAULT_ADDRESS, InvalidRequestError, make_filter
 from infertap.connection import AccessError, Connection
@@ -105,7 +105,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Counts what matches, asks, and deletes it everywhere: records and feedback, in storage "
         "and in the spools of sidecars. Backups made before still have it.",
     )
-    add_common(deleting)
+    add_common(deleting, STORAGE, "")
     deleting.add_argument(
         "--raw-user",
         metavar="USER",
@@ -115,7 +115,8 @@ def _parser() -> argparse.ArgumentParser:
     deleting.add_argument("--dry-run", action="store_true", help="only count")
     deleting.add_argument("--yes", action="store_true", help="don't ask")
     backup = actions.add_parser("backup", help="write a copy of the archive, while it goes on")
-    add_common(backup)
+    add_common(backup, STORAGE, "")
     backup.add_argument("directory", metavar="DIR", help="a new or empty one")
-    add_common(actions.add_parser("status", help="what the archive takes on disk, and what is damaged"))
+    status = actions.add_parser("status", help="what the archive takes on disk, and what is damaged")
+    add_common(status, STORAGE, "")
     return parser

@@ -56,7 +56,8 @@ _SAID: Final[dict[grpc.StatusCode, tuple[type[ClientError], str]]] = {
     grpc.StatusCode.INVALID_ARGUMENT: (InvalidRequestError, "{details}"),
     grpc.StatusCode.UNIMPLEMENTED: (
         ClientError,
-        "{address}: {details}; feedback is kept by storage (port 9903)",
+        "{address} does not do that. Feedback goes to central storage, a sidecar keeps none:"
+        " give the address of storage (port 9903), by INFERTAP_ADDRESS or --address",
     ),
     grpc.StatusCode.UNAUTHENTICATED: (
         NotAllowedError,

@@ -89,8 +89,13 @@ def test_history_page_by_page(server: "RecordsServer") -> None:
 def test_where_there_is_no_feedback(server: "RecordsServer") -> None:
     """A server that has no such service is told from a fault: it is a sidecar."""
     server.fails_with = (grpc.StatusCode.UNIMPLEMENTED, "Method not found!")
-    with Client(server.address) as client, pytest.raises(ClientError, match="kept by storage"):
+    with (
+        Client(server.address) as client,
+        pytest.raises(ClientError, match="goes to central storage") as raised,
+    ):
         client.feedback(call_id="c", rating=1)
+    assert "INFERTAP_ADDRESS" in str(raised.value)
+    assert "not found" not in str(raised.value)
 
 
 def test_filter() -> None:
