@@ -116,8 +116,15 @@ class Connection:
             return
         if interrupt.is_set:
             raise ArchiveError("the query was ended")
-        ended = threading.Event()
-        interrupt.during(lambda: threading.Thread(target=self._kill, args=(query_id, ended)).start())
+        ended, begun = threading.Event(), threading.Event()
+
+        def kill_once() -> None:
+            # Whoever interrupts does so again and again; one that kills is enough.
+            if not begun.is_set():
+                begun.set()
+                threading.Thread(target=self._kill, args=(query_id, ended), daemon=True).start()
+
+        interrupt.during(kill_once)
         try:
             yield query_id
         finally:

@@ -20,13 +20,21 @@ makes the primary index pass over rows that are there.
 
 With a cluster, records, received, tombstones and leaves lie on the shard of their spool, replicated, each as
 `NAME_local` beneath a Distributed table NAME; feedback, requests, audit and meta are whole on every server.
+
+Version 3 has the columns of version 2, the indexes by_deleted and by_place, and a time to live that is told
+without rewriting what is there. Older tables are brought forward by adding what is not there.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from storage.archive.columns import RECORD_COLUMNS, SCHEMA_VERSION, Column, Kind
+from storage.archive.columns import RECORD_COLUMNS, Column, Kind
+
+# Of these tables, whatever the embedded engine's files have. A newer one is refused.
+TABLES_VERSION: Final = 3
+# Sequences that share a place: what is near a record in its chain is found in one or two of them.
+PLACE_SEQUENCES: Final = 4096
 
 _KINDS: Final = {
     Kind.TEXT: "String",
@@ -39,6 +47,8 @@ _KINDS: Final = {
     Kind.BYTES: "String",
 }
 _FIXED: Final = {"spool_id": 16, "previous_hash": 32, "hash": 32, "salt": 16}
+# Where in its chain a leaf stands.
+PLACE: Final = f"sipHash64(spool_id, intDiv(last, {PLACE_SEQUENCES}))"
 # Texts of which there are few.
 _FEW: Final = frozenset(
     [
@@ -134,6 +144,8 @@ class Table:
     partition: str = ""
     indexes: tuple[str, ...] = ()
     settings: str = _DURABLE
+    # Rows that are read at least to find one; None for ClickHouse's own default.
+    granule: int | None = None
     # On the shard of its spool, rather than whole on every server.
     is_sharded: bool = False
 
@@ -152,13 +164,27 @@ TABLES: Final = (
             "by_stored stored_ns TYPE minmax GRANULARITY 1",
         ),
         # A row is some KiB: to read one, at most so many are read.
-        settings=f"{_DURABLE}, index_granularity = 1024, ttl_only_drop_parts = 0",
+        settings=f"{_DURABLE}, ttl_only_drop_parts = 0, materialize_ttl_recalculate_only = 1",
+        granule=1024,
         is_sharded=True,
     ),
     Table("received", RECEIVED, "(spool_id, is_gap, first)", version="last", is_sharded=True),
-    Table("tombstones", TOMBSTONES, "(spool_id, sequence)", is_sharded=True),
+    Table(
+        "tombstones",
+        TOMBSTONES,
+        "(spool_id, sequence)",
+        indexes=("by_deleted deleted_ns TYPE minmax GRANULARITY 1",),
+        is_sharded=True,
+    ),
     Table("requests", REQUESTS, "(caller, tenant, is_everyone)", version="before_ns"),
-    Table("leaves", LEAVES, "(day, tenant, log, leaf_index)", partition="day", is_sharded=True),
+    Table(
+        "leaves",
+        LEAVES,
+        "(day, tenant, log, leaf_index)",
+        partition="day",
+        indexes=(f"by_place {PLACE} TYPE bloom_filter(0.01) GRANULARITY 1",),
+        is_sharded=True,
+    ),
     Table("audit", AUDIT, "(kind, key)", version="written_ns"),
     Table(
         "feedback",
@@ -185,6 +211,21 @@ def create_statements(database: str, cluster: str = "") -> list[str]:
     return statements
 
 
+def forward_statements(database: str, cluster: str = "") -> list[str]:
+    """What brings older tables to this version, after what makes those that are not there; harmless again."""
+    statements = []
+    for table in TABLES:
+        name = f"{database}.{beneath(table.name, cluster)}"
+        columns = [f"ADD COLUMN IF NOT EXISTS {column} {kind}" for column, kind in table.columns.items()]
+        statements.append(f"ALTER TABLE {name} {', '.join(columns)}")
+        if cluster and table.is_sharded:
+            above = f"{database}.{table.name} ON CLUSTER '{cluster}'"
+            statements.append(f"ALTER TABLE {above} {', '.join(columns)}")
+        statements += [f"ALTER TABLE {name} ADD INDEX IF NOT EXISTS {index}" for index in table.indexes]
+        statements.append(f"ALTER TABLE {name} MODIFY SETTING {table.settings}")
+    return statements
+
+
 def beneath(table: str, cluster: str) -> str:
     """What a table is called where it is altered or mutated: with a cluster, on which servers too."""
     if not cluster:
@@ -194,7 +235,7 @@ def beneath(table: str, cluster: str) -> str:
 
 def version_row(written_ns: int) -> list[object]:
     """The row of `meta` that says that all tables are there."""
-    return ["version", str(SCHEMA_VERSION), written_ns]
+    return ["version", str(TABLES_VERSION), written_ns]
 
 
 def _create(table: Table, database: str, cluster: str) -> Iterator[str]:
@@ -204,10 +245,11 @@ def _create(table: Table, database: str, cluster: str) -> Iterator[str]:
     on_cluster = f" ON CLUSTER '{cluster}'" if cluster else ""
     partition = f"PARTITION BY {table.partition}\n" if table.partition else ""
     body = ",\n    ".join(lines)
+    granule = "" if table.granule is None else f", index_granularity = {table.granule}"
     yield (
         f"CREATE TABLE IF NOT EXISTS {database}.{inner}{on_cluster} (\n    {body}\n)\n"
         f"ENGINE = {_engine(table, database, inner, cluster)}\n{partition}ORDER BY {table.order}\n"
-        f"SETTINGS {table.settings}"
+        f"SETTINGS {table.settings}{granule}"
     )
     if cluster and table.is_sharded:
         yield (

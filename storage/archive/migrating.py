@@ -4,8 +4,7 @@ import contextlib
 import dataclasses
 
 from storage.archive.clickhouse_location import SCHEME, Location, read_cluster, read_location
-from storage.archive.clickhouse_tables import create_statements
-from storage.archive.columns import SCHEMA_VERSION
+from storage.archive.clickhouse_tables import TABLES_VERSION, create_statements
 
 
 def migrates_itself(location: str) -> bool:
@@ -29,7 +28,7 @@ def migrate_archive(location: str, password_file: str, memory_bytes: int, cluste
     with contextlib.closing(Connection(place, memory_bytes)) as connection:
         before = migrate(connection)
     was = "there were none" if before is None else f"they had version {before}"
-    return f"{place}: the tables have version {SCHEMA_VERSION}; {was}"
+    return f"{place}: the tables have version {TABLES_VERSION}; {was}"
 
 
 def _read(location: str, password_file: str, cluster: str) -> Location:

@@ -25,7 +25,7 @@ from storage.archive.clickhouse_archive import ClickhouseArchive
 from storage.archive.clickhouse_connection import Connection
 from storage.archive.clickhouse_location import read_location
 from storage.archive.clickhouse_migration import migrate
-from storage.archive.clickhouse_tables import RECEIVED
+from storage.archive.clickhouse_tables import RECEIVED, TABLES_VERSION
 
 if TYPE_CHECKING:
     from tests.storage.archive.clickhouse_process import ClickhouseServer
@@ -103,6 +103,40 @@ def test_of_another_version(connection: Connection, url: str) -> None:
     open_archive(url, MEMORY).close()
 
 
+def test_half_made_tables(connection: Connection, url: str, making: "Making") -> None:
+    """Storage does not start with tables or columns that are not there; migration makes them whole."""
+    database = connection.location.database
+    for broken, named in (
+        ("DROP TABLE {}.tombstones", "tombstones is not there"),
+        ("ALTER TABLE {}.records DROP COLUMN cohort", "records.cohort is not there"),
+        ("DROP TABLE {}.meta", "the tables are not there"),
+    ):
+        connection.command(broken.format(database))
+        with pytest.raises(ArchiveError, match=named):
+            open_archive(url, MEMORY)
+        migrate(connection)
+        with contextlib.closing(open_archive(url, MEMORY)) as archive:
+            archive.append([making.entry(1)], NOW)
+            assert listed(archive) == [1]
+
+
+def test_brought_forward(connection: Connection, url: str, making: "Making") -> None:
+    """Tables of version 2 get what version 3 added, and keep what they hold, whatever the clock says."""
+    database = connection.location.database
+    with contextlib.closing(open_archive(url, MEMORY)) as archive:
+        archive.append([making.entry(1)], NOW)
+    for table, index in (("tombstones", "by_deleted"), ("leaves", "by_place")):
+        connection.command(f"ALTER TABLE {database}.{table} DROP INDEX {index}")
+    ahead = time.time_ns() + 3600 * 10**9
+    connection.command(f"INSERT INTO {database}.meta VALUES ('version', '2', {ahead})")
+    assert migrate(connection) == 2
+    assert migrate(connection) == TABLES_VERSION
+    rows = connection.rows(f"SELECT name FROM system.data_skipping_indices WHERE database = '{database}'")
+    assert {"by_deleted", "by_place"} <= {name for (name,) in rows}
+    with contextlib.closing(open_archive(url, MEMORY)) as archive:
+        assert listed(archive) == [1]
+
+
 def test_wrong_password(clickhouse_server: "ClickhouseServer", url: str) -> None:
     """Who may not come in hears that, without what was tried."""
     wrong = url.replace("s3cret", "guessed")
@@ -121,7 +155,7 @@ def test_migrated_again(connection: Connection, url: str, making: "Making") -> N
     """Nothing is lost, nothing is told twice."""
     with contextlib.closing(open_archive(url, MEMORY)) as archive:
         archive.append([making.entry(1)], NOW)
-        assert migrate(connection) == 2
+        assert migrate(connection) == TABLES_VERSION
         assert listed(archive) == [1]
 
 
@@ -328,6 +362,33 @@ def test_interrupted_in_the_server(connection: Connection) -> None:
         connection.rows(slow, None, interrupt)
     running = connection.rows("SELECT count() FROM system.processes WHERE query LIKE '%sleepEach' || 'Row%'")
     assert running == [(0,)]
+
+
+def test_interrupted_again_and_again(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often somebody insists, one thread ends the query: a server that hangs costs no more."""
+    killers: list[str] = []
+    kill = connection._kill
+
+    def count_and_kill(query_id: str, ended: threading.Event) -> None:
+        killers.append(query_id)
+        kill(query_id, ended)
+
+    monkeypatch.setattr(connection, "_kill", count_and_kill)
+    interrupt = Interrupt()
+    stopped = threading.Event()
+
+    def insist() -> None:
+        while not stopped.wait(0.005):
+            interrupt.set()
+
+    insisting = threading.Timer(0.3, insist)
+    insisting.start()
+    slow = "SELECT sum(sleepEachRow(0.01)) FROM numbers(3000) SETTINGS max_block_size = 10"
+    with pytest.raises(ArchiveError, match="the query was ended"):
+        connection.rows(slow, None, interrupt)
+    stopped.set()
+    insisting.join()
+    assert len(killers) == 1
 
 
 def test_too_slow(connection: Connection) -> None:
