@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from infertap.query import Query
 from storage import config
-from storage.archive import RESTORING, SCHEMA_VERSION, ArchiveError, Interrupt, open_archive
+from storage.archive import FILE_VERSION, RESTORING, ArchiveError, Interrupt, open_archive
 
 _CONTENTS: Final = "backup.json"
 _FORMAT: Final = 1
@@ -88,10 +88,8 @@ def _read_contents(backup: Path) -> list[dict[str, Any]]:
         is_known, version, files = False, 0, []
     if not is_known:
         raise RestoreError(f"{backup / _CONTENTS}: not of a backup that this infertap knows")
-    if version > SCHEMA_VERSION:
-        raise RestoreError(
-            f"{backup}: of a newer infertap (schema {version}, this one knows {SCHEMA_VERSION})"
-        )
+    if version > FILE_VERSION:
+        raise RestoreError(f"{backup}: of a newer infertap (schema {version}, this one knows {FILE_VERSION})")
     return files
 
 

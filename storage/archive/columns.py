@@ -17,8 +17,10 @@ from infertap import v1
 from infertap.query import is_segment
 from storage.archive.entries import RecordEntry
 
-# Of everything that an archive keeps. A newer one is refused, an older one is brought forward at the start.
+# Of the columns. A newer one is refused, an older one is brought forward.
 SCHEMA_VERSION: Final = 2
+# Of the embedded engine's files: 3 has the columns of 2, and records packed (duckdb_packing).
+FILE_VERSION: Final = 3
 
 Value: TypeAlias = str | int | float | bool | bytes | list[str] | None
 

@@ -22,6 +22,7 @@ import duckdb
 
 from infertap.verification import DELETION, RECORD, Envelope, Leaf, LoggedEntry, LogId, Tombstone
 from storage.archive.duckdb_files import make_file, quoted
+from storage.archive.duckdb_packing import unpacked
 from storage.archive.interface import ArchiveError
 from storage.audit import LogSize, Place
 
@@ -151,7 +152,7 @@ class AuditTables:
                     found.setdefault(_key(row), []).append(Tombstone(bytes(row[2]), row[3], row[4]))
                 rows = [row for (row,) in cursor.execute(_ROWS.format(part=part), wanted).fetchall()]
                 for row in cursor.execute(_RECORDS.format(part=part), [rows]).fetchall():
-                    found.setdefault(_key(row), []).append(Envelope(*map(bytes, row[2:])))
+                    found.setdefault(_key(row), []).append(_envelope(*row[2:]))
         return [each for index, leaf in leaves for each in _entries(index, leaf, found)]
 
     def unlogged(self, after: tuple[bytes, int], most: int) -> list[tuple[str, LoggedEntry]]:
@@ -235,8 +236,16 @@ def _entries(
 def _unlogged(row: tuple[Any, ...]) -> tuple[str, LoggedEntry]:
     tenant, spool_id, sequence, hashed, previous, salt, record, stored_ns = row
     leaf = Leaf(RECORD, bytes(spool_id), sequence, sequence, bytes(hashed))
-    envelope = Envelope(bytes(previous), bytes(salt), bytes(record))
+    envelope = _envelope(previous, salt, record)
     return tenant, LoggedEntry(None, leaf, envelope, stored_ns)
+
+
+def _envelope(previous: Any, salt: Any, held: Any) -> Envelope:
+    """What a row says; a record that can't be unpacked is what it is held as, which no hash is of."""
+    record = bytes(held)
+    with contextlib.suppress(ArchiveError):
+        record = unpacked(record)
+    return Envelope(bytes(previous), bytes(salt), record)
 
 
 def _leaf(row: Sequence[Any]) -> Leaf:

@@ -1,8 +1,8 @@
 """Migration: a file of an earlier schema is brought to this one, at the start.
 
-The new file is made beside the old one and gets its name once it is whole; a kill in between leaves the old
-one to be begun with again. Version 1 lacks columns that stored records tell of, tables that are new and
-empty, and tenants: what it has belongs to nobody ("").
+Version 1 lacks columns that stored records tell of, tables that are new and empty, and tenants: what it has
+belongs to nobody (""). The new file is made beside the old one and gets its name once it is whole; a kill in
+between leaves the old one to be begun with again. Version 2 may hold what 3 does, and gets but its number.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -11,13 +11,15 @@ from typing import Any, Final
 import duckdb
 
 from infertap import v1
-from storage.archive.columns import record_values
+from storage.archive.columns import FILE_VERSION, record_values
 from storage.archive.duckdb_files import REWRITTEN, make_file
 from storage.archive.duckdb_inserting import insert_rows
+from storage.archive.duckdb_packing import packed
 from storage.archive.duckdb_parts import Part
 from storage.archive.duckdb_schema import CREATE, TABLES
 from storage.archive.entries import RecordEntry
 
+_SAME_TABLES: Final = 2
 _STEP_ROWS: Final = 500
 # Rows after which what was written is worked into the new file, so that memory stays bounded.
 _CHECKPOINT_ROWS: Final = 20_000
@@ -34,10 +36,13 @@ _OLD_RECEIVED: Final = (
 def migrate_part(
     connection: "duckdb.DuckDBPyConnection", part: Part, version: int, moved: Callable[..., object]
 ) -> Part:
-    """The same records in a file of this schema, made and not attached; `part` is attached, of `version`, and
-    stays. `moved` is told now and then how many `records` have been taken over. Raises duckdb.Error and
-    OSError.
+    """The same records in a file of this schema, which is `part` itself, or made and not attached; `part` is
+    attached, of `version`, and stays. `moved` is told now and then how many `records` have been taken over.
+    Raises duckdb.Error and OSError.
     """
+    if version == _SAME_TABLES:
+        connection.execute(f"UPDATE {part.name}.schema SET version = {FILE_VERSION}")  # noqa: S608
+        return part
     if version != 1:
         raise AssertionError(f"no way from version {version}")
     made = part.next_generation()
@@ -75,4 +80,5 @@ def _row(old: Sequence[Any]) -> Sequence[Any]:
         record=bytes(record),
         parsed=v1.Record.FromString(bytes(record)),
     )
-    return record_values(entry, stored_ns)
+    *values, _ = record_values(entry, stored_ns)
+    return [*values, *packed([entry.record])]

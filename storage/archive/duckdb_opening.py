@@ -14,7 +14,7 @@ from typing import Final
 
 import duckdb
 
-from storage.archive.columns import SCHEMA_VERSION
+from storage.archive.columns import FILE_VERSION
 from storage.archive.duckdb_audit import AuditTables
 from storage.archive.duckdb_checkpoints import Checkpoints
 from storage.archive.duckdb_damage import DamagedError, damaged, set_aside
@@ -136,7 +136,7 @@ def _attach_parts(connection: "duckdb.DuckDBPyConnection", parts: Parts, tell: T
     for part in latest:
         with _looking_at(part.path):
             version = _take_up(connection, part)
-            if version == SCHEMA_VERSION:
+            if version == FILE_VERSION:
                 _look_over(connection, part)
                 parts.attach(part)
             else:
@@ -146,8 +146,11 @@ def _attach_parts(connection: "duckdb.DuckDBPyConnection", parts: Parts, tell: T
         under_way = functools.partial(tell, "archive file under way", name=part.path.name)
         with _looking_at(part.path):
             made = migrate_part(connection, part, version, under_way)
-        connection.execute(f"DETACH {part.name}")
-        remove(part.path)
+            if made == part:
+                _look_over(connection, part)
+            else:
+                connection.execute(f"DETACH {part.name}")
+                remove(part.path)
         parts.attach(made)
 
 

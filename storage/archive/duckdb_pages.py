@@ -16,6 +16,7 @@ import duckdb
 from infertap import v1
 from infertap.query import Query, is_segment, join_segments, may_hold
 from storage.archive.duckdb_conditions import behind, candidates, order_clause, order_value
+from storage.archive.duckdb_packing import unpacked
 from storage.archive.duckdb_segments import CallSegments
 from storage.archive.entries import Page, Position, Stored
 from storage.archive.interface import ArchiveError, Interrupt
@@ -171,7 +172,7 @@ class _Reading:
                 [list(of_part)],
             )
             for row, stored_ns, tenant, record in read.fetchall():
-                stored = Stored(of_part[row].position, bytes(record), stored_ns, tenant)
+                stored = Stored(of_part[row].position, unpacked(bytes(record)), stored_ns, tenant)
                 found[number, row] = stored
         return found
 

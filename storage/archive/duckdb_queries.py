@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
+from storage.archive.duckdb_packing import unpacked
 from storage.archive.entries import Position, Stored
 
 # What makes a Stored, in its order.
@@ -33,4 +34,6 @@ def of_call_id(parts: Sequence[str]) -> str:
 def stored_of(row: tuple[Any, ...]) -> Stored:
     """What a row of COLUMNS says."""
     start_ns, spool_id, sequence, stored_ns, record, tenant = row
-    return Stored(Position(start_ns, start_ns, bytes(spool_id), sequence), bytes(record), stored_ns, tenant)
+    return Stored(
+        Position(start_ns, start_ns, bytes(spool_id), sequence), unpacked(bytes(record)), stored_ns, tenant
+    )

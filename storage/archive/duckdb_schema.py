@@ -1,12 +1,14 @@
 """Schema of the DuckDB engine's files of records: their tables, and which version a file is of. Pure SQL.
 
     schema      version     one row; version 1 had no such table
-    records     one row each: the columns of storage.archive.columns, in their order
+    records     one row each: the columns of storage.archive.columns, in their order; `record` as
+                duckdb_packing holds it
     received    spool_id, first, last, is_gap, reason, last_hash, stored_ns, tenant
                 what these records and the gaps cover, in the transaction in which they came
     leaves      tenant, log, leaf_index, kind, spool_id, first, last, hash, reason      see storage.audit
     tombstones  tenant, spool_id, sequence, previous_hash, hash, reason, deleted_ns     what was deleted here
 
+Version 3 differs from 2 in nothing but what `record` may hold: a file of version 2 becomes one by its number.
 A record whose row is gone stays in `received`, so no spool sends it again.
 """
 
@@ -14,7 +16,7 @@ from typing import Any, Final
 
 import duckdb
 
-from storage.archive.columns import RECORD_COLUMNS, SCHEMA_VERSION, Kind
+from storage.archive.columns import FILE_VERSION, RECORD_COLUMNS, Kind
 from storage.archive.interface import ArchiveError
 
 _KINDS: Final = {
@@ -62,12 +64,9 @@ TABLES: Final[dict[str, dict[str, str]]] = {
 }
 
 
-# Hashes get no smaller by anything, and records most by what is also quickest. Left to choose, the engine
-# takes three times as long for a checkpoint.
-_COMPRESSION: Final = {
-    "record": "zstd",
-    **dict.fromkeys(("previous_hash", "hash", "salt", "last_hash"), "uncompressed"),
-}
+# Hashes get no smaller by anything, and records have been packed. Left to choose, the engine takes three
+# times as long for a checkpoint.
+_COMPRESSION: Final = dict.fromkeys(("record", "previous_hash", "hash", "salt", "last_hash"), "uncompressed")
 
 
 def create_table(name: str, columns: dict[str, str]) -> str:
@@ -82,7 +81,7 @@ def create_table(name: str, columns: dict[str, str]) -> str:
 # With {file} for the attached file. Every file that the engine makes has the first of them.
 CREATE_VERSION: Final = (
     "CREATE TABLE {file}.schema (version INTEGER)",
-    f"INSERT INTO {{file}}.schema VALUES ({SCHEMA_VERSION})",  # noqa: S608
+    f"INSERT INTO {{file}}.schema VALUES ({FILE_VERSION})",  # noqa: S608
 )
 CREATE: Final = (*CREATE_VERSION, *(create_table(name, columns) for name, columns in TABLES.items()))
 
@@ -96,7 +95,7 @@ def version_of(connection: "duckdb.DuckDBPyConnection", file: str) -> int:
         return 1
     row: Any = connection.execute(f"SELECT max(version) FROM {file}.schema").fetchone()  # noqa: S608
     version = int(row[0] or 0)
-    if version > SCHEMA_VERSION:
+    if version > FILE_VERSION:
         raise NewerSchemaError(version)
     return version
 
@@ -106,6 +105,6 @@ class NewerSchemaError(ArchiveError):
 
     def __init__(self, version: int) -> None:
         super().__init__(
-            f"written by a newer infertap (schema {version}, this one knows up to {SCHEMA_VERSION}); "
+            f"written by a newer infertap (schema {version}, this one knows up to {FILE_VERSION}); "
             "start that one, or restore a backup made before"
         )

@@ -7,6 +7,7 @@ from typing import Any
 import duckdb
 
 from infertap import v1
+from storage.archive.duckdb_packing import unpacked
 from storage.archive.entries import Position, Stored
 
 
@@ -39,7 +40,7 @@ class CallSegments:
         start_ns, spool_id = self.position.start_ns, self.position.spool_id
         for stored_ns, tenant, record in rows:
             position = Position(start_ns, start_ns, spool_id, sequence)
-            yield Stored(position, bytes(record), stored_ns, tenant).served()
+            yield Stored(position, unpacked(bytes(record)), stored_ns, tenant).served()
 
     def _keys(
         self, cursor: "duckdb.DuckDBPyConnection", such: str, values: list[Any], then: str

@@ -19,6 +19,7 @@ from storage.archive.columns import record_columns
 from storage.archive.duckdb_files import said
 from storage.archive.duckdb_inserting import insert_columns, insert_rows
 from storage.archive.duckdb_kept import Kept, Received
+from storage.archive.duckdb_packing import packed
 from storage.archive.duckdb_parts import Part, Parts
 from storage.archive.duckdb_schema import TABLES
 from storage.archive.entries import Entry, GapEntry, RecordEntry
@@ -48,6 +49,8 @@ class Writing:
         self._kept = kept
         self._lock = threading.Lock()
         self._spools: dict[bytes, Received] = {}
+        # When what this run committed last was stored: whatever is committed later is stored later.
+        self.last_ns = 0
         # Of the files that this run has written to.
         self._logs: dict[Part, _Logs] = {}
 
@@ -105,6 +108,7 @@ class Writing:
             dead = self._unwanted(fresh)
             try:
                 self._insert(fresh, dead, stored_ns)
+                self.last_ns = max(self.last_ns, stored_ns)
                 for entry in fresh:
                     received = self._spools.setdefault(entry.spool_id, Received())
                     received.add(entry.first, entry.last, isinstance(entry, GapEntry))
@@ -159,9 +163,9 @@ class Writing:
         grown = logs.entries.extend(fresh, day)
         buried = logs.deletions.extend_deletions(map(_deleted, dead.values()), day)
         alive = [each for each in fresh if isinstance(each, RecordEntry) and _key(each) not in dead]
+        columns = _columns(alive, stored_ns)
         with transaction(self._connection):
             if alive:
-                columns = record_columns(alive, stored_ns)
                 insert_columns(self._connection, f"{part.name}.records", TABLES["records"], columns)
             self._put(part, "received", _ranges(fresh, stored_ns))
             self._put(part, "leaves", [*grown.rows, *buried.rows])
@@ -232,6 +236,12 @@ def day_of(stored_ns: int) -> str:
     """The day (UTC) of a time: "2026-11-21"."""
     day = datetime.date(1970, 1, 1) + datetime.timedelta(days=stored_ns // _DAY_NS)
     return day.isoformat()
+
+
+def _columns(entries: Sequence[RecordEntry], stored_ns: int) -> list[list[Any]]:
+    """The columns of `records`: as all engines have them, but the last, which is packed."""
+    columns: list[list[Any]] = record_columns(entries, stored_ns)[:-1]
+    return [*columns, packed(entry.record for entry in entries)]
 
 
 def _key(entry: Entry) -> tuple[bytes, int]:

@@ -106,3 +106,48 @@ def test_newer_schema(tmp_path: Path, making: "Making", name: str) -> None:
     assert "\n" not in str(refused.value)
     assert path.read_bytes() == before
     assert not list(tmp_path.glob("damaged-*"))
+
+
+@pytest.fixture
+def second(tmp_path: Path, making: "Making") -> Path:
+    """Version 2, which held records as they are: 1 to 3, compressible."""
+    entries = [making.entry(n, request__data=b"say it again, " * 50) for n in range(1, 4)]
+    archive = open_archive(str(tmp_path / "archive"), MEMORY)
+    archive.append(entries, NOW)
+    archive.close()
+    (path,) = (tmp_path / "archive").glob("records-*.duckdb")
+    with duckdb.connect(str(path)) as connection:
+        connection.execute("UPDATE schema SET version = 2")
+        for entry in entries:
+            held = [entry.record, entry.sequence]
+            connection.execute("UPDATE records SET record = ? WHERE sequence = ?", held)
+    return tmp_path / "archive"
+
+
+def test_version_2_stays_where_it_is(second: Path, making: "Making") -> None:
+    """Its records are read beside those that come into the same file, which is neither copied nor renamed."""
+    names = {path.name for path in second.glob("records-*")}
+    told: list[str] = []
+    for start in range(2):
+        archive = open_archive(str(second), MEMORY, tell=lambda event, **_: told.append(event))
+        archive.append([making.entry(4, request__data=b"say it again, " * 50)], NOW)
+        page = archive.page(Query(text="say it"), None, 10, Interrupt())
+        assert [record.sequence for record in page.records] == [4, 3, 2, 1], start
+        assert {record.request.data for record in page.records} == {b"say it again, " * 50}
+        archive.close()
+    assert {path.name for path in second.glob("records-*")} == names
+    assert told == ["archive file brought to a newer schema"]
+
+
+def test_records_are_held_packed(second: Path, making: "Making") -> None:
+    """What this version writes is packed, which version 2 could not read: so the file is not of version 2."""
+    archive = open_archive(str(second), MEMORY)
+    archive.append([making.entry(4, request__data=b"say it again, " * 50)], NOW)
+    archive.close()
+    (path,) = second.glob("records-*.duckdb")
+    with duckdb.connect(str(path)) as connection:
+        held = connection.execute(
+            "SELECT sequence, octet_length(record) < record_bytes FROM records"
+        ).fetchall()
+        assert sorted(held) == [(1, False), (2, False), (3, False), (4, True)]
+        assert connection.execute("SELECT version FROM schema").fetchall() == [(3,)]
