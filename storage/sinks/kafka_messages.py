@@ -6,7 +6,7 @@
              infertap-record        its id for ever: consumers drop repeats by it
              infertap-call-id, -request-id, -tenant, -model, -state     where it has them
 
-With `cloudevents` the headers are those of CloudEvents' Kafka binding in binary mode (version 1.0.2, section
+As CloudEvents the headers are those of CloudEvents' Kafka binding in binary mode (version 1.0.2, section
 3.2) instead: content-type, and each attribute as `ce_NAME`.
 """
 
@@ -14,10 +14,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from google.protobuf.json_format import MessageToJson
-
 from infertap import v1
 from infertap.names import name_of
+from storage.sinks.events import event_attributes, json_record
 from storage.sinks.interface import record_id
 
 KEYS: Final[dict[str, Callable[[v1.Record], str]]] = {
@@ -28,16 +27,15 @@ KEYS: Final[dict[str, Callable[[v1.Record], str]]] = {
     "tenant": lambda record: record.tenant,
 }
 _MESSAGE: Final = "infertap.v1.Record"
-Attributes = Callable[[v1.Record], dict[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """How records are written: `key` is one of KEYS, and `attributes` those of CloudEvents, where wanted."""
+    """How records are written: `key` is one of KEYS, `source` that of CloudEvents; empty: they are none."""
 
     key: str = "call_id"
     is_protobuf: bool = False
-    attributes: Attributes | None = None
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +50,7 @@ class Message:
 def to_message(record: v1.Record, form: Form) -> Message:
     """The record as a message. Where it lacks what the key is made of, the key is its call's id."""
     key = KEYS[form.key](record) or record.call_id
-    headers = _events_headers(record, form.attributes) if form.attributes else _headers(record)
+    headers = _events_headers(record, form.source) if form.source else _headers(record)
     told = (("content-type", _content_type(form)), *headers)
     return Message(key.encode(), _value(record, form), tuple((name, text.encode()) for name, text in told))
 
@@ -64,7 +62,7 @@ def _content_type(form: Form) -> str:
 def _value(record: v1.Record, form: Form) -> bytes:
     if form.is_protobuf:
         return record.SerializeToString()
-    return MessageToJson(record, preserving_proto_field_name=True, indent=None, ensure_ascii=False).encode()
+    return json_record(record)
 
 
 def _headers(record: v1.Record) -> Iterator[tuple[str, str]]:
@@ -79,7 +77,6 @@ def _headers(record: v1.Record) -> Iterator[tuple[str, str]]:
     yield from ((name, text) for name, text in told.items() if text)
 
 
-def _events_headers(record: v1.Record, attributes: Attributes) -> Iterator[tuple[str, str]]:
-    # The content type is a header of its own, not an attribute among the others (section 3.2.1).
-    told = {name: text for name, text in attributes(record).items() if name != "datacontenttype"}
-    yield from ((f"ce_{name}", text) for name, text in told.items())
+def _events_headers(record: v1.Record, source: str) -> Iterator[tuple[str, str]]:
+    # The content type, which is no attribute here, is a header of its own (section 3.2.1).
+    yield from ((f"ce_{name}", text) for name, text in event_attributes(record, source).items())

@@ -83,7 +83,9 @@ def take_form(table: SinkTable) -> Form:
     """How records are written; raises ValueError."""
     key = table.choice("key", *KEYS)
     is_protobuf = table.choice("value", "json", "protobuf") == "protobuf"
-    return Form(key, is_protobuf)
+    return Form(
+        key, is_protobuf, table.text("source", "infertap") if table.switch("cloudevents", False) else ""
+    )
 
 
 def _security(table: SinkTable) -> tuple[dict[str, Any], Callable[[], str] | None]:

@@ -43,12 +43,14 @@ def test_the_key_is_what_was_asked_for(served, key: str, expected: bytes | None)
 
 def test_cloudevents_have_their_attributes_as_headers(served) -> None:
     """Binary mode: ce_ before each attribute, and the content type as a header of its own."""
-
-    def attributes(record: v1.Record) -> dict[str, str]:
-        return {"id": "1", "specversion": "1.0", "datacontenttype": "application/json"}
-
-    headers = to_message(served(7), Form(attributes=attributes)).headers
-    assert headers == (("content-type", b"application/json"), ("ce_id", b"1"), ("ce_specversion", b"1.0"))
+    record = served(7)
+    headers = dict(to_message(record, Form(source="//models")).headers)
+    assert headers["content-type"] == b"application/json"
+    assert headers["ce_specversion"] == b"1.0"
+    assert headers["ce_source"] == b"//models"
+    assert headers["ce_id"] == record.spool_id.hex().encode() + b"-7"
+    assert headers["ce_subject"] == record.call_id.encode()
+    assert "ce_datacontenttype" not in headers
 
 
 def test_text_beyond_ascii_stays(served) -> None:

@@ -1,0 +1,37 @@
+"""Halving: finds the records for which an endpoint refuses a whole request, as it doesn't say which. Pure.
+
+What is refused whole is sent again in halves, and so on until the guilty one stands alone: everything else
+arrives. Where nothing passes at all it is not the records' fault, but for their size.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
+
+from storage.sinks.endpoint import NotTaken
+from storage.sinks.interface import Refused, SinkError
+
+_TOO_LARGE: Final = 413
+# So many in a row, with nothing that passed, are no coincidence.
+_MOST_ALONE: Final = 8
+
+
+async def send_in_halves(
+    indexes: Sequence[int], send: Callable[[Sequence[int]], Awaitable[None]]
+) -> Sequence[Refused]:
+    """Send all of them: `send` raises NotTaken for records of which the endpoint kept none. Returns those
+    that are refused alone. Raises SinkError where nothing passes, and what else `send` does.
+    """
+    waiting, refused, has_passed = [indexes], [], False
+    while waiting:
+        part = waiting.pop()
+        try:
+            await send(part)
+            has_passed = True
+        except NotTaken as refusal:
+            if len(part) > 1:
+                waiting += [part[len(part) // 2 :], part[: len(part) // 2]]
+                continue
+            refused.append(Refused(part[0], str(refusal)))
+            if len(refused) == _MOST_ALONE and not (has_passed or refusal.status == _TOO_LARGE):
+                raise SinkError(str(refusal)) from None
+    return refused
