@@ -22,37 +22,58 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from infertap.v1 import record_service_pb2 as infertap_dot_v1_dot_record__service__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1finfertap/v1/admin_service.proto\x12\x0binfertap.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a infertap/v1/record_service.proto\"d\n\x14\x44\x65leteRecordsRequest\x12)\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x19.infertap.v1.RecordFilter\x12\x10\n\x08raw_user\x18\x02 \x01(\t\x12\x0f\n\x07\x64ry_run\x18\x03 \x01(\x08\"^\n\x15\x44\x65leteRecordsResponse\x12\x0f\n\x07records\x18\x01 \x01(\x03\x12\x10\n\x08\x66\x65\x65\x64\x62\x61\x63k\x18\x02 \x01(\x03\x12\x14\n\x0crecord_bytes\x18\x03 \x01(\x03\x12\x0c\n\x04user\x18\x04 \x01(\t\"\x16\n\x14\x42\x61\x63kupArchiveRequest\"~\n\x15\x42\x61\x63kupArchiveResponse\x12/\n\x08\x63ontents\x18\x01 \x01(\x0b\x32\x1b.infertap.v1.BackupContentsH\x00\x12)\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x18.infertap.v1.BackupChunkH\x00\x42\t\n\x07message\"\x94\x01\n\x0e\x42\x61\x63kupContents\x12(\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0eschema_version\x18\x02 \x01(\x05\x12\x18\n\x10infertap_version\x18\x03 \x01(\t\x12&\n\x05\x66iles\x18\x04 \x03(\x0b\x32\x17.infertap.v1.BackupFile\".\n\nBackupFile\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\"9\n\x0b\x42\x61\x63kupChunk\x12\x0c\n\x04\x66ile\x18\x01 \x01(\x05\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\x0e\n\x06sha256\x18\x03 \x01(\x0c\"\x13\n\x11GetArchiveRequest\"l\n\x07\x41rchive\x12\x12\n\ndisk_bytes\x18\x01 \x01(\x03\x12\x13\n\x0blimit_bytes\x18\x02 \x01(\x03\x12\r\n\x05\x66iles\x18\x03 \x01(\x05\x12)\n\x07\x64\x61maged\x18\x04 \x03(\x0b\x32\x18.infertap.v1.DamagedFile\"g\n\x0b\x44\x61magedFile\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07kept_as\x18\x02 \x01(\t\x12,\n\x08\x66ound_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0b\n\x03why\x18\x04 \x01(\t2\x84\x02\n\x0c\x41\x64minService\x12V\n\rDeleteRecords\x12!.infertap.v1.DeleteRecordsRequest\x1a\".infertap.v1.DeleteRecordsResponse\x12X\n\rBackupArchive\x12!.infertap.v1.BackupArchiveRequest\x1a\".infertap.v1.BackupArchiveResponse0\x01\x12\x42\n\nGetArchive\x12\x1e.infertap.v1.GetArchiveRequest\x1a\x14.infertap.v1.Archiveb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1finfertap/v1/admin_service.proto\x12\x0binfertap.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a infertap/v1/record_service.proto\"d\n\x14\x44\x65leteRecordsRequest\x12)\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x19.infertap.v1.RecordFilter\x12\x10\n\x08raw_user\x18\x02 \x01(\t\x12\x0f\n\x07\x64ry_run\x18\x03 \x01(\x08\"^\n\x15\x44\x65leteRecordsResponse\x12\x0f\n\x07records\x18\x01 \x01(\x03\x12\x10\n\x08\x66\x65\x65\x64\x62\x61\x63k\x18\x02 \x01(\x03\x12\x14\n\x0crecord_bytes\x18\x03 \x01(\x03\x12\x0c\n\x04user\x18\x04 \x01(\t\"\x16\n\x14\x42\x61\x63kupArchiveRequest\"~\n\x15\x42\x61\x63kupArchiveResponse\x12/\n\x08\x63ontents\x18\x01 \x01(\x0b\x32\x1b.infertap.v1.BackupContentsH\x00\x12)\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x18.infertap.v1.BackupChunkH\x00\x42\t\n\x07message\"\x94\x01\n\x0e\x42\x61\x63kupContents\x12(\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0eschema_version\x18\x02 \x01(\x05\x12\x18\n\x10infertap_version\x18\x03 \x01(\t\x12&\n\x05\x66iles\x18\x04 \x03(\x0b\x32\x17.infertap.v1.BackupFile\".\n\nBackupFile\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\"9\n\x0b\x42\x61\x63kupChunk\x12\x0c\n\x04\x66ile\x18\x01 \x01(\x05\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\x0e\n\x06sha256\x18\x03 \x01(\x0c\"\x13\n\x11GetArchiveRequest\"l\n\x07\x41rchive\x12\x12\n\ndisk_bytes\x18\x01 \x01(\x03\x12\x13\n\x0blimit_bytes\x18\x02 \x01(\x03\x12\r\n\x05\x66iles\x18\x03 \x01(\x05\x12)\n\x07\x64\x61maged\x18\x04 \x03(\x0b\x32\x18.infertap.v1.DamagedFile\"g\n\x0b\x44\x61magedFile\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07kept_as\x18\x02 \x01(\t\x12,\n\x08\x66ound_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0b\n\x03why\x18\x04 \x01(\t\"\x12\n\x10ListSinksRequest\"5\n\x11ListSinksResponse\x12 \n\x05sinks\x18\x01 \x03(\x0b\x32\x11.infertap.v1.Sink\"\xfd\x01\n\x04Sink\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x11\n\tdelivered\x18\x03 \x01(\x03\x12\x13\n\x0bpassed_over\x18\x04 \x01(\x03\x12\x0f\n\x07refused\x18\x05 \x01(\x03\x12\x0f\n\x07\x64ropped\x18\x06 \x01(\x03\x12\x0c\n\x04lost\x18\x07 \x01(\x03\x12\x0f\n\x07waiting\x18\x08 \x01(\x03\x12)\n\x06\x62\x65hind\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nlast_error\x18\n \x01(\t\x12\x31\n\rlast_error_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"P\n\x19ListRefusedRecordsRequest\x12\x0c\n\x04sink\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"b\n\x1aListRefusedRecordsResponse\x12+\n\x07records\x18\x01 \x03(\x0b\x32\x1a.infertap.v1.RefusedRecord\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"l\n\rRefusedRecord\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07\x63\x61ll_id\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12.\n\nrefused_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"+\n\x1bResendRefusedRecordsRequest\x12\x0c\n\x04sink\x18\x01 \x01(\t\"/\n\x1cResendRefusedRecordsResponse\x12\x0f\n\x07records\x18\x01 \x01(\x03\")\n\x19\x44ropRefusedRecordsRequest\x12\x0c\n\x04sink\x18\x01 \x01(\t\"-\n\x1a\x44ropRefusedRecordsResponse\x12\x0f\n\x07records\x18\x01 \x01(\x03\x32\x8b\x05\n\x0c\x41\x64minService\x12V\n\rDeleteRecords\x12!.infertap.v1.DeleteRecordsRequest\x1a\".infertap.v1.DeleteRecordsResponse\x12X\n\rBackupArchive\x12!.infertap.v1.BackupArchiveRequest\x1a\".infertap.v1.BackupArchiveResponse0\x01\x12\x42\n\nGetArchive\x12\x1e.infertap.v1.GetArchiveRequest\x1a\x14.infertap.v1.Archive\x12J\n\tListSinks\x12\x1d.infertap.v1.ListSinksRequest\x1a\x1e.infertap.v1.ListSinksResponse\x12\x65\n\x12ListRefusedRecords\x12&.infertap.v1.ListRefusedRecordsRequest\x1a\'.infertap.v1.ListRefusedRecordsResponse\x12k\n\x14ResendRefusedRecords\x12(.infertap.v1.ResendRefusedRecordsRequest\x1a).infertap.v1.ResendRefusedRecordsResponse\x12\x65\n\x12\x44ropRefusedRecords\x12&.infertap.v1.DropRefusedRecordsRequest\x1a\'.infertap.v1.DropRefusedRecordsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'infertap.v1.admin_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_DELETERECORDSREQUEST']._serialized_start=115
-  _globals['_DELETERECORDSREQUEST']._serialized_end=215
-  _globals['_DELETERECORDSRESPONSE']._serialized_start=217
-  _globals['_DELETERECORDSRESPONSE']._serialized_end=311
-  _globals['_BACKUPARCHIVEREQUEST']._serialized_start=313
-  _globals['_BACKUPARCHIVEREQUEST']._serialized_end=335
-  _globals['_BACKUPARCHIVERESPONSE']._serialized_start=337
-  _globals['_BACKUPARCHIVERESPONSE']._serialized_end=463
-  _globals['_BACKUPCONTENTS']._serialized_start=466
-  _globals['_BACKUPCONTENTS']._serialized_end=614
-  _globals['_BACKUPFILE']._serialized_start=616
-  _globals['_BACKUPFILE']._serialized_end=662
-  _globals['_BACKUPCHUNK']._serialized_start=664
-  _globals['_BACKUPCHUNK']._serialized_end=721
-  _globals['_GETARCHIVEREQUEST']._serialized_start=723
-  _globals['_GETARCHIVEREQUEST']._serialized_end=742
-  _globals['_ARCHIVE']._serialized_start=744
-  _globals['_ARCHIVE']._serialized_end=852
-  _globals['_DAMAGEDFILE']._serialized_start=854
-  _globals['_DAMAGEDFILE']._serialized_end=957
-  _globals['_ADMINSERVICE']._serialized_start=960
-  _globals['_ADMINSERVICE']._serialized_end=1220
+  _globals['_DELETERECORDSREQUEST']._serialized_start=147
+  _globals['_DELETERECORDSREQUEST']._serialized_end=247
+  _globals['_DELETERECORDSRESPONSE']._serialized_start=249
+  _globals['_DELETERECORDSRESPONSE']._serialized_end=343
+  _globals['_BACKUPARCHIVEREQUEST']._serialized_start=345
+  _globals['_BACKUPARCHIVEREQUEST']._serialized_end=367
+  _globals['_BACKUPARCHIVERESPONSE']._serialized_start=369
+  _globals['_BACKUPARCHIVERESPONSE']._serialized_end=495
+  _globals['_BACKUPCONTENTS']._serialized_start=498
+  _globals['_BACKUPCONTENTS']._serialized_end=646
+  _globals['_BACKUPFILE']._serialized_start=648
+  _globals['_BACKUPFILE']._serialized_end=694
+  _globals['_BACKUPCHUNK']._serialized_start=696
+  _globals['_BACKUPCHUNK']._serialized_end=753
+  _globals['_GETARCHIVEREQUEST']._serialized_start=755
+  _globals['_GETARCHIVEREQUEST']._serialized_end=774
+  _globals['_ARCHIVE']._serialized_start=776
+  _globals['_ARCHIVE']._serialized_end=884
+  _globals['_DAMAGEDFILE']._serialized_start=886
+  _globals['_DAMAGEDFILE']._serialized_end=989
+  _globals['_LISTSINKSREQUEST']._serialized_start=991
+  _globals['_LISTSINKSREQUEST']._serialized_end=1009
+  _globals['_LISTSINKSRESPONSE']._serialized_start=1011
+  _globals['_LISTSINKSRESPONSE']._serialized_end=1064
+  _globals['_SINK']._serialized_start=1067
+  _globals['_SINK']._serialized_end=1320
+  _globals['_LISTREFUSEDRECORDSREQUEST']._serialized_start=1322
+  _globals['_LISTREFUSEDRECORDSREQUEST']._serialized_end=1402
+  _globals['_LISTREFUSEDRECORDSRESPONSE']._serialized_start=1404
+  _globals['_LISTREFUSEDRECORDSRESPONSE']._serialized_end=1502
+  _globals['_REFUSEDRECORD']._serialized_start=1504
+  _globals['_REFUSEDRECORD']._serialized_end=1612
+  _globals['_RESENDREFUSEDRECORDSREQUEST']._serialized_start=1614
+  _globals['_RESENDREFUSEDRECORDSREQUEST']._serialized_end=1657
+  _globals['_RESENDREFUSEDRECORDSRESPONSE']._serialized_start=1659
+  _globals['_RESENDREFUSEDRECORDSRESPONSE']._serialized_end=1706
+  _globals['_DROPREFUSEDRECORDSREQUEST']._serialized_start=1708
+  _globals['_DROPREFUSEDRECORDSREQUEST']._serialized_end=1749
+  _globals['_DROPREFUSEDRECORDSRESPONSE']._serialized_start=1751
+  _globals['_DROPREFUSEDRECORDSRESPONSE']._serialized_end=1796
+  _globals['_ADMINSERVICE']._serialized_start=1799
+  _globals['_ADMINSERVICE']._serialized_end=2450
 # @@protoc_insertion_point(module_scope)

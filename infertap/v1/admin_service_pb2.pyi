@@ -6,6 +6,7 @@ What only administrators do: delete on request, back up, see what the archive ta
 import builtins
 import collections.abc
 import google.protobuf.descriptor
+import google.protobuf.duration_pb2
 import google.protobuf.internal.containers
 import google.protobuf.message
 import google.protobuf.timestamp_pb2
@@ -246,3 +247,223 @@ class DamagedFile(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["found_at", b"found_at", "kept_as", b"kept_as", "name", b"name", "why", b"why"]) -> None: ...
 
 Global___DamagedFile: typing_extensions.TypeAlias = DamagedFile
+
+@typing.final
+class ListSinksRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+
+Global___ListSinksRequest: typing_extensions.TypeAlias = ListSinksRequest
+
+@typing.final
+class ListSinksResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    SINKS_FIELD_NUMBER: builtins.int
+    @property
+    def sinks(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Sink]:
+        """As they are configured."""
+
+    def __init__(
+        self,
+        *,
+        sinks: collections.abc.Iterable[Global___Sink] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["sinks", b"sinks"]) -> None: ...
+
+Global___ListSinksResponse: typing_extensions.TypeAlias = ListSinksResponse
+
+@typing.final
+class Sink(google.protobuf.message.Message):
+    """Every record that was stored since the sink began is in exactly one of these counts, but for a batch under way."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    KIND_FIELD_NUMBER: builtins.int
+    DELIVERED_FIELD_NUMBER: builtins.int
+    PASSED_OVER_FIELD_NUMBER: builtins.int
+    REFUSED_FIELD_NUMBER: builtins.int
+    DROPPED_FIELD_NUMBER: builtins.int
+    LOST_FIELD_NUMBER: builtins.int
+    WAITING_FIELD_NUMBER: builtins.int
+    BEHIND_FIELD_NUMBER: builtins.int
+    LAST_ERROR_FIELD_NUMBER: builtins.int
+    LAST_ERROR_AT_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    kind: builtins.str
+    delivered: builtins.int
+    """What it took; a record that was sent again counts once."""
+    passed_over: builtins.int
+    """What its filter leaves out."""
+    refused: builtins.int
+    """What it refused, and is set aside."""
+    dropped: builtins.int
+    """What was set aside and then given up."""
+    lost: builtins.int
+    """What was deleted, or expired, before it went on."""
+    waiting: builtins.int
+    """What has not gone on yet."""
+    last_error: builtins.str
+    """What went wrong last, in a few words; empty since something was delivered."""
+    @property
+    def behind(self) -> google.protobuf.duration_pb2.Duration:
+        """How old the first of these is; zero where there is none."""
+
+    @property
+    def last_error_at(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        kind: builtins.str = ...,
+        delivered: builtins.int = ...,
+        passed_over: builtins.int = ...,
+        refused: builtins.int = ...,
+        dropped: builtins.int = ...,
+        lost: builtins.int = ...,
+        waiting: builtins.int = ...,
+        behind: google.protobuf.duration_pb2.Duration | None = ...,
+        last_error: builtins.str = ...,
+        last_error_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["behind", b"behind", "last_error_at", b"last_error_at"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["behind", b"behind", "delivered", b"delivered", "dropped", b"dropped", "kind", b"kind", "last_error", b"last_error", "last_error_at", b"last_error_at", "lost", b"lost", "name", b"name", "passed_over", b"passed_over", "refused", b"refused", "waiting", b"waiting"]) -> None: ...
+
+Global___Sink: typing_extensions.TypeAlias = Sink
+
+@typing.final
+class ListRefusedRecordsRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    SINK_FIELD_NUMBER: builtins.int
+    PAGE_SIZE_FIELD_NUMBER: builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    sink: builtins.str
+    page_size: builtins.int
+    """At most this many; 0 means 50, more than 1000 means 1000."""
+    page_token: builtins.str
+    """From the previous page."""
+    def __init__(
+        self,
+        *,
+        sink: builtins.str = ...,
+        page_size: builtins.int = ...,
+        page_token: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["page_size", b"page_size", "page_token", b"page_token", "sink", b"sink"]) -> None: ...
+
+Global___ListRefusedRecordsRequest: typing_extensions.TypeAlias = ListRefusedRecordsRequest
+
+@typing.final
+class ListRefusedRecordsResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    RECORDS_FIELD_NUMBER: builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    next_page_token: builtins.str
+    """Empty on the last page."""
+    @property
+    def records(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___RefusedRecord]: ...
+    def __init__(
+        self,
+        *,
+        records: collections.abc.Iterable[Global___RefusedRecord] | None = ...,
+        next_page_token: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["next_page_token", b"next_page_token", "records", b"records"]) -> None: ...
+
+Global___ListRefusedRecordsResponse: typing_extensions.TypeAlias = ListRefusedRecordsResponse
+
+@typing.final
+class RefusedRecord(google.protobuf.message.Message):
+    """A record that a sink refused: never its payload."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ID_FIELD_NUMBER: builtins.int
+    CALL_ID_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    REFUSED_AT_FIELD_NUMBER: builtins.int
+    id: builtins.str
+    """As the sink was told: spool id in hex, a dash, the sequence."""
+    call_id: builtins.str
+    reason: builtins.str
+    @property
+    def refused_at(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        id: builtins.str = ...,
+        call_id: builtins.str = ...,
+        reason: builtins.str = ...,
+        refused_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["refused_at", b"refused_at"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["call_id", b"call_id", "id", b"id", "reason", b"reason", "refused_at", b"refused_at"]) -> None: ...
+
+Global___RefusedRecord: typing_extensions.TypeAlias = RefusedRecord
+
+@typing.final
+class ResendRefusedRecordsRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    SINK_FIELD_NUMBER: builtins.int
+    sink: builtins.str
+    def __init__(
+        self,
+        *,
+        sink: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["sink", b"sink"]) -> None: ...
+
+Global___ResendRefusedRecordsRequest: typing_extensions.TypeAlias = ResendRefusedRecordsRequest
+
+@typing.final
+class ResendRefusedRecordsResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    RECORDS_FIELD_NUMBER: builtins.int
+    records: builtins.int
+    """How many are set aside."""
+    def __init__(
+        self,
+        *,
+        records: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["records", b"records"]) -> None: ...
+
+Global___ResendRefusedRecordsResponse: typing_extensions.TypeAlias = ResendRefusedRecordsResponse
+
+@typing.final
+class DropRefusedRecordsRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    SINK_FIELD_NUMBER: builtins.int
+    sink: builtins.str
+    def __init__(
+        self,
+        *,
+        sink: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["sink", b"sink"]) -> None: ...
+
+Global___DropRefusedRecordsRequest: typing_extensions.TypeAlias = DropRefusedRecordsRequest
+
+@typing.final
+class DropRefusedRecordsResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    RECORDS_FIELD_NUMBER: builtins.int
+    records: builtins.int
+    def __init__(
+        self,
+        *,
+        records: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["records", b"records"]) -> None: ...
+
+Global___DropRefusedRecordsResponse: typing_extensions.TypeAlias = DropRefusedRecordsResponse

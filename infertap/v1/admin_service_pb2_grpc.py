@@ -49,6 +49,26 @@ class AdminServiceStub:
                 request_serializer=infertap_dot_v1_dot_admin__service__pb2.GetArchiveRequest.SerializeToString,
                 response_deserializer=infertap_dot_v1_dot_admin__service__pb2.Archive.FromString,
                 _registered_method=True)
+        self.ListSinks = channel.unary_unary(
+                '/infertap.v1.AdminService/ListSinks',
+                request_serializer=infertap_dot_v1_dot_admin__service__pb2.ListSinksRequest.SerializeToString,
+                response_deserializer=infertap_dot_v1_dot_admin__service__pb2.ListSinksResponse.FromString,
+                _registered_method=True)
+        self.ListRefusedRecords = channel.unary_unary(
+                '/infertap.v1.AdminService/ListRefusedRecords',
+                request_serializer=infertap_dot_v1_dot_admin__service__pb2.ListRefusedRecordsRequest.SerializeToString,
+                response_deserializer=infertap_dot_v1_dot_admin__service__pb2.ListRefusedRecordsResponse.FromString,
+                _registered_method=True)
+        self.ResendRefusedRecords = channel.unary_unary(
+                '/infertap.v1.AdminService/ResendRefusedRecords',
+                request_serializer=infertap_dot_v1_dot_admin__service__pb2.ResendRefusedRecordsRequest.SerializeToString,
+                response_deserializer=infertap_dot_v1_dot_admin__service__pb2.ResendRefusedRecordsResponse.FromString,
+                _registered_method=True)
+        self.DropRefusedRecords = channel.unary_unary(
+                '/infertap.v1.AdminService/DropRefusedRecords',
+                request_serializer=infertap_dot_v1_dot_admin__service__pb2.DropRefusedRecordsRequest.SerializeToString,
+                response_deserializer=infertap_dot_v1_dot_admin__service__pb2.DropRefusedRecordsResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServiceServicer:
@@ -78,6 +98,36 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListSinks(self, request, context):
+        """The systems to which storage forwards records, and how far each came. These are only for whoever may see all
+        tenants.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListRefusedRecords(self, request, context):
+        """The records that a sink will never take as they are, which are set aside. NOT_FOUND for a sink that is not
+        configured.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResendRefusedRecords(self, request, context):
+        """Has what is set aside sent again, soon; what is refused again stays set aside.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DropRefusedRecords(self, request, context):
+        """Gives up what is set aside; the records stay in the archive.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -95,6 +145,26 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.GetArchive,
                     request_deserializer=infertap_dot_v1_dot_admin__service__pb2.GetArchiveRequest.FromString,
                     response_serializer=infertap_dot_v1_dot_admin__service__pb2.Archive.SerializeToString,
+            ),
+            'ListSinks': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSinks,
+                    request_deserializer=infertap_dot_v1_dot_admin__service__pb2.ListSinksRequest.FromString,
+                    response_serializer=infertap_dot_v1_dot_admin__service__pb2.ListSinksResponse.SerializeToString,
+            ),
+            'ListRefusedRecords': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRefusedRecords,
+                    request_deserializer=infertap_dot_v1_dot_admin__service__pb2.ListRefusedRecordsRequest.FromString,
+                    response_serializer=infertap_dot_v1_dot_admin__service__pb2.ListRefusedRecordsResponse.SerializeToString,
+            ),
+            'ResendRefusedRecords': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResendRefusedRecords,
+                    request_deserializer=infertap_dot_v1_dot_admin__service__pb2.ResendRefusedRecordsRequest.FromString,
+                    response_serializer=infertap_dot_v1_dot_admin__service__pb2.ResendRefusedRecordsResponse.SerializeToString,
+            ),
+            'DropRefusedRecords': grpc.unary_unary_rpc_method_handler(
+                    servicer.DropRefusedRecords,
+                    request_deserializer=infertap_dot_v1_dot_admin__service__pb2.DropRefusedRecordsRequest.FromString,
+                    response_serializer=infertap_dot_v1_dot_admin__service__pb2.DropRefusedRecordsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -178,6 +248,114 @@ class AdminService:
             '/infertap.v1.AdminService/GetArchive',
             infertap_dot_v1_dot_admin__service__pb2.GetArchiveRequest.SerializeToString,
             infertap_dot_v1_dot_admin__service__pb2.Archive.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSinks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/infertap.v1.AdminService/ListSinks',
+            infertap_dot_v1_dot_admin__service__pb2.ListSinksRequest.SerializeToString,
+            infertap_dot_v1_dot_admin__service__pb2.ListSinksResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRefusedRecords(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/infertap.v1.AdminService/ListRefusedRecords',
+            infertap_dot_v1_dot_admin__service__pb2.ListRefusedRecordsRequest.SerializeToString,
+            infertap_dot_v1_dot_admin__service__pb2.ListRefusedRecordsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResendRefusedRecords(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/infertap.v1.AdminService/ResendRefusedRecords',
+            infertap_dot_v1_dot_admin__service__pb2.ResendRefusedRecordsRequest.SerializeToString,
+            infertap_dot_v1_dot_admin__service__pb2.ResendRefusedRecordsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DropRefusedRecords(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/infertap.v1.AdminService/DropRefusedRecords',
+            infertap_dot_v1_dot_admin__service__pb2.DropRefusedRecordsRequest.SerializeToString,
+            infertap_dot_v1_dot_admin__service__pb2.DropRefusedRecordsResponse.FromString,
             options,
             channel_credentials,
             insecure,

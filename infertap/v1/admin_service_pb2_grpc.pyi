@@ -73,7 +73,71 @@ _AdminServiceGetArchiveType = typing_extensions.TypeVar(
     ],
 )
 
-class AdminServiceStub(typing.Generic[_AdminServiceDeleteRecordsType, _AdminServiceBackupArchiveType, _AdminServiceGetArchiveType]):
+_AdminServiceListSinksType = typing_extensions.TypeVar(
+    '_AdminServiceListSinksType',
+    grpc.UnaryUnaryMultiCallable[
+        infertap.v1.admin_service_pb2.ListSinksRequest,
+        infertap.v1.admin_service_pb2.ListSinksResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        infertap.v1.admin_service_pb2.ListSinksRequest,
+        infertap.v1.admin_service_pb2.ListSinksResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        infertap.v1.admin_service_pb2.ListSinksRequest,
+        infertap.v1.admin_service_pb2.ListSinksResponse,
+    ],
+)
+
+_AdminServiceListRefusedRecordsType = typing_extensions.TypeVar(
+    '_AdminServiceListRefusedRecordsType',
+    grpc.UnaryUnaryMultiCallable[
+        infertap.v1.admin_service_pb2.ListRefusedRecordsRequest,
+        infertap.v1.admin_service_pb2.ListRefusedRecordsResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        infertap.v1.admin_service_pb2.ListRefusedRecordsRequest,
+        infertap.v1.admin_service_pb2.ListRefusedRecordsResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        infertap.v1.admin_service_pb2.ListRefusedRecordsRequest,
+        infertap.v1.admin_service_pb2.ListRefusedRecordsResponse,
+    ],
+)
+
+_AdminServiceResendRefusedRecordsType = typing_extensions.TypeVar(
+    '_AdminServiceResendRefusedRecordsType',
+    grpc.UnaryUnaryMultiCallable[
+        infertap.v1.admin_service_pb2.ResendRefusedRecordsRequest,
+        infertap.v1.admin_service_pb2.ResendRefusedRecordsResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        infertap.v1.admin_service_pb2.ResendRefusedRecordsRequest,
+        infertap.v1.admin_service_pb2.ResendRefusedRecordsResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        infertap.v1.admin_service_pb2.ResendRefusedRecordsRequest,
+        infertap.v1.admin_service_pb2.ResendRefusedRecordsResponse,
+    ],
+)
+
+_AdminServiceDropRefusedRecordsType = typing_extensions.TypeVar(
+    '_AdminServiceDropRefusedRecordsType',
+    grpc.UnaryUnaryMultiCallable[
+        infertap.v1.admin_service_pb2.DropRefusedRecordsRequest,
+        infertap.v1.admin_service_pb2.DropRefusedRecordsResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        infertap.v1.admin_service_pb2.DropRefusedRecordsRequest,
+        infertap.v1.admin_service_pb2.DropRefusedRecordsResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        infertap.v1.admin_service_pb2.DropRefusedRecordsRequest,
+        infertap.v1.admin_service_pb2.DropRefusedRecordsResponse,
+    ],
+)
+
+class AdminServiceStub(typing.Generic[_AdminServiceDeleteRecordsType, _AdminServiceBackupArchiveType, _AdminServiceGetArchiveType, _AdminServiceListSinksType, _AdminServiceListRefusedRecordsType, _AdminServiceResendRefusedRecordsType, _AdminServiceDropRefusedRecordsType]):
     @typing.overload
     def __init__(self: AdminServiceStub[
         grpc.UnaryUnaryMultiCallable[
@@ -87,6 +151,22 @@ class AdminServiceStub(typing.Generic[_AdminServiceDeleteRecordsType, _AdminServ
         grpc.UnaryUnaryMultiCallable[
             infertap.v1.admin_service_pb2.GetArchiveRequest,
             infertap.v1.admin_service_pb2.Archive,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            infertap.v1.admin_service_pb2.ListSinksRequest,
+            infertap.v1.admin_service_pb2.ListSinksResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            infertap.v1.admin_service_pb2.ListRefusedRecordsRequest,
+            infertap.v1.admin_service_pb2.ListRefusedRecordsResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            infertap.v1.admin_service_pb2.ResendRefusedRecordsRequest,
+            infertap.v1.admin_service_pb2.ResendRefusedRecordsResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            infertap.v1.admin_service_pb2.DropRefusedRecordsRequest,
+            infertap.v1.admin_service_pb2.DropRefusedRecordsResponse,
         ],
     ], channel: grpc.Channel) -> None: ...
 
@@ -104,6 +184,22 @@ class AdminServiceStub(typing.Generic[_AdminServiceDeleteRecordsType, _AdminServ
             infertap.v1.admin_service_pb2.GetArchiveRequest,
             infertap.v1.admin_service_pb2.Archive,
         ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            infertap.v1.admin_service_pb2.ListSinksRequest,
+            infertap.v1.admin_service_pb2.ListSinksResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            infertap.v1.admin_service_pb2.ListRefusedRecordsRequest,
+            infertap.v1.admin_service_pb2.ListRefusedRecordsResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            infertap.v1.admin_service_pb2.ResendRefusedRecordsRequest,
+            infertap.v1.admin_service_pb2.ResendRefusedRecordsResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            infertap.v1.admin_service_pb2.DropRefusedRecordsRequest,
+            infertap.v1.admin_service_pb2.DropRefusedRecordsResponse,
+        ],
     ], channel: grpc.aio.Channel) -> None: ...
 
     DeleteRecords: _AdminServiceDeleteRecordsType
@@ -120,6 +216,22 @@ class AdminServiceStub(typing.Generic[_AdminServiceDeleteRecordsType, _AdminServ
     GetArchive: _AdminServiceGetArchiveType
     """What the archive takes on disk, and what is damaged of it. Only for whoever may see all tenants."""
 
+    ListSinks: _AdminServiceListSinksType
+    """The systems to which storage forwards records, and how far each came. These are only for whoever may see all
+    tenants.
+    """
+
+    ListRefusedRecords: _AdminServiceListRefusedRecordsType
+    """The records that a sink will never take as they are, which are set aside. NOT_FOUND for a sink that is not
+    configured.
+    """
+
+    ResendRefusedRecords: _AdminServiceResendRefusedRecordsType
+    """Has what is set aside sent again, soon; what is refused again stays set aside."""
+
+    DropRefusedRecords: _AdminServiceDropRefusedRecordsType
+    """Gives up what is set aside; the records stay in the archive."""
+
 AdminServiceAsyncStub: typing_extensions.TypeAlias = AdminServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
         infertap.v1.admin_service_pb2.DeleteRecordsRequest,
@@ -132,6 +244,22 @@ AdminServiceAsyncStub: typing_extensions.TypeAlias = AdminServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
         infertap.v1.admin_service_pb2.GetArchiveRequest,
         infertap.v1.admin_service_pb2.Archive,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        infertap.v1.admin_service_pb2.ListSinksRequest,
+        infertap.v1.admin_service_pb2.ListSinksResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        infertap.v1.admin_service_pb2.ListRefusedRecordsRequest,
+        infertap.v1.admin_service_pb2.ListRefusedRecordsResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        infertap.v1.admin_service_pb2.ResendRefusedRecordsRequest,
+        infertap.v1.admin_service_pb2.ResendRefusedRecordsResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        infertap.v1.admin_service_pb2.DropRefusedRecordsRequest,
+        infertap.v1.admin_service_pb2.DropRefusedRecordsResponse,
     ],
 ]
 
@@ -164,5 +292,41 @@ class AdminServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[infertap.v1.admin_service_pb2.Archive, collections.abc.Awaitable[infertap.v1.admin_service_pb2.Archive]]:
         """What the archive takes on disk, and what is damaged of it. Only for whoever may see all tenants."""
+
+    @abc.abstractmethod
+    def ListSinks(
+        self,
+        request: infertap.v1.admin_service_pb2.ListSinksRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[infertap.v1.admin_service_pb2.ListSinksResponse, collections.abc.Awaitable[infertap.v1.admin_service_pb2.ListSinksResponse]]:
+        """The systems to which storage forwards records, and how far each came. These are only for whoever may see all
+        tenants.
+        """
+
+    @abc.abstractmethod
+    def ListRefusedRecords(
+        self,
+        request: infertap.v1.admin_service_pb2.ListRefusedRecordsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[infertap.v1.admin_service_pb2.ListRefusedRecordsResponse, collections.abc.Awaitable[infertap.v1.admin_service_pb2.ListRefusedRecordsResponse]]:
+        """The records that a sink will never take as they are, which are set aside. NOT_FOUND for a sink that is not
+        configured.
+        """
+
+    @abc.abstractmethod
+    def ResendRefusedRecords(
+        self,
+        request: infertap.v1.admin_service_pb2.ResendRefusedRecordsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[infertap.v1.admin_service_pb2.ResendRefusedRecordsResponse, collections.abc.Awaitable[infertap.v1.admin_service_pb2.ResendRefusedRecordsResponse]]:
+        """Has what is set aside sent again, soon; what is refused again stays set aside."""
+
+    @abc.abstractmethod
+    def DropRefusedRecords(
+        self,
+        request: infertap.v1.admin_service_pb2.DropRefusedRecordsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[infertap.v1.admin_service_pb2.DropRefusedRecordsResponse, collections.abc.Awaitable[infertap.v1.admin_service_pb2.DropRefusedRecordsResponse]]:
+        """Gives up what is set aside; the records stay in the archive."""
 
 def add_AdminServiceServicer_to_server(servicer: AdminServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...
