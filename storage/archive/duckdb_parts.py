@@ -17,7 +17,7 @@ import re
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import duckdb
 
@@ -159,9 +159,20 @@ class Parts:
         held = {part for sight in self._earlier for part in sight.parts}
         for part, afterwards in [each for each in self._dropped if each[0] not in held]:
             self._dropped.remove((part, afterwards))
-            with self._connection.cursor() as cursor:
-                cursor.execute(f"DETACH DATABASE IF EXISTS {part.name}")
+            self._detach(part)
             afterwards()
+
+    def _detach(self, part: Part) -> None:
+        """Raises duckdb.Error where it is still attached."""
+        with self._connection.cursor() as cursor:
+            try:
+                cursor.execute(f"DETACH DATABASE IF EXISTS {part.name}")
+            except duckdb.Error:
+                # Its log could not be worked into a damaged file; the engine lets it go all the same.
+                there = "SELECT count(*) FROM duckdb_databases() WHERE database_name = ?"
+                row: Any = cursor.execute(there, [part.name]).fetchone()
+                if row[0]:
+                    raise
 
     # -- which is written to
 

@@ -1,5 +1,6 @@
 """File damage: bits that flip, a file that is cut while it is in use, one of another version."""
 
+import contextlib
 import gzip
 import random
 import shutil
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from infertap.client import ClientError
 from sidecar.spool import Spool
 from sidecar.spool.tables import DATA_FILE
 from tests.faults import spool_writer
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.faults
 
 DAMAGES = 60
+# Of an engine's file: after three headers, blocks of one size.
+_FIRST_BLOCK, _BLOCK_BYTES = 3 * 4096, 1 << 18
 # A damaged page may kill who looks at it; after so many unclean ends the file is checked before it is opened.
 STARTS = 6
 _CHECK = """
@@ -102,6 +106,46 @@ def test_file_cut_while_it_is_used_costs_a_recorder_and_no_call(
     account = settle(sidecar, storage, calls, is_set_aside=True)
     assert account["calls"]["seen"] == len(calls.answered)
     assert account["spool"]["acked"] > 0
+
+
+def spoil_records(archive: Path) -> None:
+    """Flip a bit where the engine has put its records, which no start reads."""
+    import duckdb
+
+    for file in archive.glob("records-*.duckdb"):
+        with duckdb.connect(str(file), read_only=True) as connection:
+            query = "SELECT block_id FROM pragma_storage_info('records') WHERE column_name = 'record'"
+            blocks = [block for (block,) in connection.execute(query).fetchall() if block >= 0]
+        content = bytearray(file.read_bytes())
+        for block in blocks:
+            content[_FIRST_BLOCK + block * _BLOCK_BYTES + 2000] ^= 1
+        file.write_bytes(content)
+
+
+def test_file_of_storage_that_proves_damaged_is_filled_by_the_sidecars_that_are_connected(
+    start_sidecar: "StartSidecar", start_storage: "StartStorage", calls: "Calls"
+) -> None:
+    """Records rot on storage's disk; once a query has met that, sidecars send what they retain, unasked."""
+    storage = start_storage()
+    sidecar = start_sidecar(calls.model, storage=storage.address)
+    calls.make(sidecar, 100)
+    sidecar.await_account(lambda each: each["spool"]["acked"] == 100)
+    assert storage.stop() == 0
+    spoil_records(storage.archive)
+    storage = start_storage(storage.archive, storage_listen=storage.address)
+    calls.make(sidecar, 20)
+    sidecar.await_account(lambda each: each["spool"]["acked"] == 120, 60)
+    assert "archive file set aside" not in storage.log_path.read_text()
+
+    def is_whole() -> bool:
+        with contextlib.suppress(ClientError):
+            return len(storage.records()) == 120
+        return False
+
+    assert not is_whole()
+    await_true(is_whole, "what was lost is there again")
+    assert "archive file set aside" in storage.log_path.read_text()
+    settle(sidecar, storage, calls)
 
 
 @pytest.mark.parametrize("version", [0, 2])

@@ -111,8 +111,11 @@ def test_all_files_damaged(three_days: Path, making: "Making") -> None:
     archive.close()
 
 
-def test_damage_that_is_met_later(three_days: Path, making: "Making") -> None:
-    """A file whose records turn out to be unreadable is set aside once a query has met it."""
+@pytest.mark.parametrize("is_written_to", [False, True])
+def test_damage_that_is_met_later(three_days: Path, making: "Making", is_written_to: bool) -> None:
+    """A file whose records turn out to be unreadable is set aside once a query has met it, with the log that
+    it has where it is written to.
+    """
     archive = open_archive(str(three_days), MEMORY)
     noise = random.Random(15).randbytes(100_000)
     archive.append([making.entry(n, request__data=b"%d" % n + noise) for n in range(10, 20)], NOW + DAY)
@@ -127,6 +130,8 @@ def test_damage_that_is_met_later(three_days: Path, making: "Making") -> None:
     told: list[str] = []
     archive = open_archive(str(three_days), MEMORY, tell=lambda event, **_: told.append(event))
     assert told == []
+    if is_written_to:
+        archive.append([making.entry(2), making.entry(30)], NOW + DAY)
     with pytest.raises(ArchiveError):
         archive.get(making.record(15).call_id)
     expired = archive.expire(Retention(), NOW)
