@@ -11,7 +11,7 @@ from infertap.cli.progress import Progress
 from infertap.cli.records import with_client
 from infertap.client import Client, make_filter
 from infertap.export import DEFAULT_PART_BYTES, ExportError, State, export_records
-from infertap.rendering import visible
+from infertap.rendering import counted, visible
 
 
 def run_export(read: argparse.Namespace) -> int:
@@ -55,7 +55,7 @@ def _asked(read: argparse.Namespace) -> dict[str, Any]:
 
 
 def _told(state: State, out: str) -> list[str]:
-    parts = "1 part" if len(state.parts) == 1 else f"{len(state.parts):,} parts"
-    lines = [f"{state.rows:,} rows in {parts} at {visible(out.partition('?')[0])}"]
+    written = f"{counted(state.rows, 'row')} in {counted(len(state.parts), 'part')}"
+    lines = [f"{written} at {visible(out.partition('?')[0])}"]
     lines += [f"{count:,} passed over: {reason}" for reason, count in sorted(state.skipped.items())]
     return lines

@@ -1,7 +1,8 @@
 """An export writes each row once, whatever ends it in between."""
 
 import json
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -220,3 +221,48 @@ def test_a_refusal_leaves_no_part(server: "RecordsServer", tmp_path: Path) -> No
     with pytest.raises(InvalidRequestError):
         run(server, tmp_path, "jsonl")
     assert [path.name for path in tmp_path.iterdir()] == [STATE_NAME]
+
+
+class Plenty:
+    """A client with more than memory should hold: batches of three MiB, made when they are asked for."""
+
+    BATCHES = 50
+
+    def __init__(self) -> None:
+        chat = {"messages": [{"role": "user", "content": "?"}]}
+        answer = {"choices": [{"message": {"role": "assistant", "content": "x" * (256 << 10)}}]}
+        self._record = v1.Record(call_id="call", state=v1.COMPLETED, model=v1.Model(api="openai"))
+        self._record.model.operation = "chat"
+        self._record.request.data = json.dumps(chat).encode()
+        self._record.response.data = json.dumps(answer).encode()
+        self._record.feedback.add(thumb=v1.THUMB_UP)
+
+    def export(self, *_: object, **__: object) -> Iterator[v1.ExportRecordsResponse]:
+        for number in range(self.BATCHES):
+            answer = v1.ExportRecordsResponse(records=[self._record] * 8, resume_token=str(number))
+            for place, each in enumerate(answer.records):
+                each.request.data = b'{"messages": [{"role": "user", "content": "%d.%d"}]}' % (number, place)
+                each.request_id = os.urandom(64 << 10).hex()
+            yield answer
+
+
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.parametrize("format", ["jsonl", "parquet", "delta", "openai-jsonl", "preference-jsonl"])
+def test_memory_is_constant(tmp_path: Path, format: str) -> None:
+    """What is held does not grow with what is exported: the later half needs no more than the first."""
+    held: list[int] = []
+    client: Any = Plenty()
+    state = export_records(
+        client,
+        str(tmp_path / "out"),
+        format,
+        part_bytes=32 << 20,
+        tell=lambda *_: held.append(resident_bytes()),
+    )
+    assert state.records == Plenty.BATCHES * 8
+    half = len(held) // 2
+    grown = max(held[half:]) - max(held[:half])
+    assert grown < 40 << 20, f"{grown >> 20} MiB more"
