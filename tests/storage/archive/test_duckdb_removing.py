@@ -1,22 +1,33 @@
 """What removing does to the DuckDB engine's files, and to whoever writes and reads meanwhile."""
 
 import contextlib
+import itertools
 import random
 import shutil
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import zstandard
 
 from infertap import v1
 from infertap.query import Query
-from storage.archive import BY_REQUEST, Archive, Interrupt, ModelRule, Retention, open_archive
+from storage.archive import (
+    BY_REQUEST,
+    Archive,
+    Interrupt,
+    ModelRule,
+    Retention,
+    duckdb_removing,
+    open_archive,
+)
+from storage.archive.duckdb_kept import Kept
+from storage.archive.duckdb_parts import Parts
+from storage.archive.duckdb_writing import Writing
 
 if TYPE_CHECKING:
     from tests.storage.conftest import Making
@@ -27,6 +38,7 @@ DAY = 86_400 * SECOND
 NOW = 1_767_225_600 * SECOND
 SPOOL = b"s" * 16
 LIMIT = 64 << 20
+WAIT_SECONDS = 20
 
 
 @pytest.fixture
@@ -132,42 +144,68 @@ def test_limit_on_disk_through_turnovers(
     assert [record.sequence for record in page.records][:3] == [sequence, sequence - 1, sequence - 2]
 
 
-def test_acks_while_deleting(archive: Archive, making: "Making") -> None:
-    """While files are rewritten and dropped no append waits for more than a second, and none is lost."""
-    noise = random.Random(7)
-    data = [noise.randbytes(2048) for _ in range(500)]
+def test_acks_while_deleting(archive: Archive, making: "Making", monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the midst of whatever a deletion or retention does that takes long, a batch is taken and durable."""
+    sequences = itertools.count(20_001)
+    during: set[str] = set()
 
-    def entries(first: int, user: str) -> list[object]:
-        return [
-            making.entry(first + n, caller__user=user, request__data=data[n], request_id=f"{first}")
-            for n in range(500)
-        ]
+    def append_during(act: str) -> None:
+        entries = [making.entry(next(sequences), caller__user="u2")]
+        taking = threading.Thread(target=archive.append, args=(entries, NOW + DAY), daemon=True)
+        taking.start()
+        taking.join(WAIT_SECONDS)
+        assert not taking.is_alive(), f"an append waits for {act}"
+        during.add(act)
 
-    for batch in range(20):
-        archive.append(entries(1 + 500 * batch, f"u{batch % 2}"), NOW)  # type: ignore[arg-type]
-    longest, first, ended = 0.0, 20_001, threading.Event()
+    def amidst(owner: Any, name: str) -> None:
+        does = getattr(owner, name)
 
-    def write() -> None:
-        nonlocal longest, first
-        while not ended.is_set():
-            began = time.monotonic()
-            archive.append(entries(first, "u2"), NOW + DAY)  # type: ignore[arg-type]
-            longest = max(longest, time.monotonic() - began)
-            first += 500
-            time.sleep(0.02)
+        def with_an_append(*args: Any, **options: Any) -> Any:
+            append_during(f"{name}, begun")
+            done = does(*args, **options)
+            append_during(f"{name}, done")
+            return done
 
-    writing = threading.Thread(target=write)
-    writing.start()
-    try:
-        assert archive.delete(Query(user="u0"), BY_REQUEST, NOW, Interrupt()).records == 5000
-        for _ in range(20):
-            if not archive.expire(Retention(ages=(ModelRule("*", DAY),)), NOW + DAY + SECOND).is_more:
-                break
-    finally:
-        ended.set()
-        writing.join()
-    assert archive.received(SPOOL) == [(1, 10_000), (20_001, first - 1)]
-    assert longest < 5  # a law of a second, on a machine that does ten things at once
+        monkeypatch.setattr(owner, name, with_an_append)
+
+    for batch in range(4):
+        users = [f"u{batch % 2}"] * 50
+        entries = [making.entry(1 + 50 * batch + n, caller__user=user) for n, user in enumerate(users)]
+        archive.append(entries, NOW)
+    for owner, name in (
+        (duckdb_removing, "rewrite"),
+        (Parts, "settle"),
+        (Parts, "replace"),
+        (Kept, "forget"),
+    ):
+        amidst(owner, name)
+    amidst(Kept, "keep_received")
+    assert archive.delete(Query(user="u0"), BY_REQUEST, NOW, Interrupt()).records == 100
+    assert {each.partition(",")[0] for each in during} == {"rewrite", "settle", "replace", "forget"}
+    ages = Retention(ages=(ModelRule("*", DAY),))
+    while archive.expire(ages, NOW + DAY + SECOND).is_more:
+        pass
+    assert "keep_received, done" in during
+    assert archive.received(SPOOL) == [(1, 200), (20_001, next(sequences) - 1)]
+
+
+def test_deletions_are_logged_few_at_a_time(
+    archive: Archive, making: "Making", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What appends do wait for, telling the audit's log of what goes, is bounded however much goes."""
+    told: list[int] = []
+    log_deletions = Writing.log_deletions
+
+    def counted(self: Writing, deleted: Sequence[Any], now_ns: int) -> None:
+        told.append(len(deleted))
+        log_deletions(self, deleted, now_ns)
+
+    monkeypatch.setattr(Writing, "log_deletions", counted)
+    monkeypatch.setattr(duckdb_removing, "_LOGGED_AT_ONCE", 30)
+    archive.append([making.entry(n) for n in range(1, 101)], NOW)
+    assert archive.delete(Query(method="POST"), BY_REQUEST, NOW, Interrupt()).records == 100
+    assert sum(told) == 100
+    assert max(told) <= 30
 
 
 def test_reading_while_files_go(archive: Archive, making: "Making") -> None:
