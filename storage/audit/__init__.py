@@ -8,9 +8,11 @@ from storage.audit.interface import AuditArchive, LogSize, Place
 from storage.audit.keys import KeyFileError, read_keys
 from storage.audit.logs import Deleted, Extension, LeafRow, TreeLogs
 from storage.audit.serving import Audit
+from storage.audit.sharing import LEASE_SECONDS, Lease
 from storage.audit.spools import Spools
 
 __all__ = [
+    "LEASE_SECONDS",
     "Audit",
     "AuditArchive",
     "Auditing",
@@ -18,6 +20,7 @@ __all__ = [
     "Extension",
     "KeyFileError",
     "LeafRow",
+    "Lease",
     "LogSize",
     "Place",
     "Signing",

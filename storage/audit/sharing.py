@@ -1,11 +1,11 @@
 """Sharing: one signer where several storage processes keep one archive.
 
 The log of heads has one writer, by a lease: in the archive's notes, kind "lease", key "signer", value =
-owner, 8 bytes ‖ nanoseconds since the epoch until which it holds, 8 bytes. Who finds no lease that holds
-writes its own, waits, and reads what stands there then. It promises: while clocks agree within half of
-LEASE_SECONDS, and what was written last is read, there is one signer. An archive that delays a write for
-longer than SETTLE_SECONDS can have two for a moment; their statements don't fit each other, which
-verification shows.
+owner, 8 bytes ‖ nanoseconds since the epoch until which it holds, 8 bytes. Each sink (storage.sinks) has one
+under a key of its own. Who finds no lease that holds writes its own, waits, and reads what stands there then.
+It promises: while clocks agree within half of LEASE_SECONDS, and what was written last is read, there is one
+signer. An archive that delays a write for longer than SETTLE_SECONDS can have two for a moment; their
+statements don't fit each other, which verification shows.
 """
 
 import secrets
@@ -19,16 +19,19 @@ from storage.audit.interface import AuditArchive
 LEASE_SECONDS: Final = 60
 SETTLE_SECONDS: Final = 2.0
 _KIND: Final = "lease"
-_KEY: Final = b"signer"
+SIGNER: Final = b"signer"
 _LEAVES: Final = 10_000
 
 
 class Lease:
-    """One process's claim to be the signer."""
+    """One process's claim to be the signer, or what else `key` stands for."""
 
-    def __init__(self, archive: AuditArchive, wait: Callable[[float], None] = time.sleep) -> None:
+    def __init__(
+        self, archive: AuditArchive, wait: Callable[[float], None] = time.sleep, key: bytes = SIGNER
+    ) -> None:
         """Holds nothing yet; `wait` sleeps."""
         self._archive = archive
+        self._key = key
         self._owner = secrets.token_bytes(8)
         self._wait = wait
         self.is_held = False
@@ -40,14 +43,21 @@ class Lease:
         if owner != self._owner and until_ns > now_ns:
             return False
         value = self._owner + (now_ns + LEASE_SECONDS * 1_000_000_000).to_bytes(8, "big")
-        self._archive.put(_KIND, {_KEY: value})
+        self._archive.put(_KIND, {self._key: value})
         if not self.is_held:
             self._wait(SETTLE_SECONDS)
             self.is_held = self._read()[0] == self._owner
         return self.is_held
 
+    def release(self) -> None:
+        """Let another take it at once. Raises ArchiveError."""
+        if self.is_held:
+            self.is_held = False
+            self._archive.put(_KIND, {self._key: self._owner + bytes(8)})
+
     def _read(self) -> tuple[bytes, int]:
-        notes = self._archive.notes(_KIND, b"", 1)
+        notes = self._archive.notes(_KIND, self._key[:-1], 100)
+        notes = [(key, value) for key, value in notes if key == self._key]
         if not notes:
             return b"", 0
         value = notes[0][1]

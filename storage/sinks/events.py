@@ -73,6 +73,41 @@ def binary_headers(record: v1.Record, source: str) -> dict[str, str]:
     return {"content-type": "application/json", **told}
 
 
+def kserve_events(record: v1.Record, source: str) -> list[tuple[dict[str, str], bytes]]:
+    """Headers and body of the two events that KServe's logger sends of a call, in binary mode: of the request
+    and, where there was one, of the response; of one id, the call's, by which what reads them joins them.
+    """
+    told = {
+        "specversion": "1.0",
+        "id": record.call_id,
+        "source": source,
+        "inferenceservicename": record.model.name,
+        "namespace": record.source.namespace,
+        "component": "predictor",
+        "endpoint": record.model.endpoint,
+        "time": _time(record.timing.start),
+        "recordedtime": _time(record.timing.recorded_at),
+    }
+    sides = [("request", record.request)]
+    if record.http_status or record.HasField("grpc_status"):
+        sides.append(("response", record.response))
+    return [(_kserve_headers(told, side, payload), payload.data) for side, payload in sides]
+
+
+def _kserve_headers(told: dict[str, str], side: str, payload: v1.Payload) -> dict[str, str]:
+    attributes = {**told, "type": f"org.kubeflow.serving.inference.{side}"}
+    headers = {f"ce-{name}": _header(text) for name, value in attributes.items() if (text := _sound(value))}
+    headers["content-type"] = _header_text(payload.content_type) or "application/octet-stream"
+    if encoding := _header_text(payload.content_encoding):
+        headers["content-encoding"] = encoding
+    return headers
+
+
+def _header_text(text: str) -> str:
+    """What a caller sent as a header, without what no header may hold (RFC 9110, section 5.5)."""
+    return "".join(char for char in text if " " <= char <= "~")
+
+
 def _time(timestamp: Timestamp) -> str:
     """RFC 3339; empty where it is not known."""
     try:

@@ -45,9 +45,9 @@ class Refused:
 class Batch:
     """Records in order of arrival, one at least, each as the query service serves it, without feedback.
 
-    A batch that is tried again has the same number, also after a crash, and the same records, but for those
-    that were deleted meanwhile. Numbers begin at 1 for each sink and are never used for two batches, but
-    where the archive was put back from a backup: `digest` tells.
+    A batch that is tried again has the same number and the same records, but for those that were deleted
+    meanwhile; of kinds that repeat exactly (kinds.py) also after a crash. Numbers begin at 1 for each sink,
+    and are never used for two batches, but where the archive was put back from a backup: `digest` tells.
     """
 
     records: Sequence[v1.Record]

@@ -18,13 +18,19 @@ class Kind:
 
     module: str
     extra: str = "storage"
+    # Where settings say nothing else: how large a batch gets, and how long it is waited for more.
+    batch_records: int = 500
+    batch_bytes: str = "4MiB"
+    linger: str = "250ms"
+    # A batch is the same after a crash too: where it ends is kept before it is delivered.
+    repeats_exactly: bool = False
 
 
 KINDS: Final = {
     "jsonl": Kind("storage.sinks.jsonl"),
     "cloudevents": Kind("storage.sinks.cloudevents"),
-    "objects": Kind("storage.sinks.objects", "export"),
-    "delta": Kind("storage.sinks.delta", "delta"),
+    "objects": Kind("storage.sinks.objects", "export", 100_000, "32MiB", "5m", repeats_exactly=True),
+    "delta": Kind("storage.sinks.delta", "delta", 100_000, "32MiB", "5m", repeats_exactly=True),
     "kafka": Kind("storage.sinks.kafka", "kafka"),
     "otlp": Kind("storage.sinks.otlp"),
     "elasticsearch": Kind("storage.sinks.elasticsearch"),
