@@ -14,6 +14,7 @@ from infertap.verification import LogId
 from storage.archive.clickhouse_arrivals import Arrivals
 from storage.archive.clickhouse_audit import AuditTables
 from storage.archive.clickhouse_connection import Connection
+from storage.archive.clickhouse_expiry import Expiring
 from storage.archive.clickhouse_feedback import FeedbackTable, subject_of_call, subject_of_request
 from storage.archive.clickhouse_location import Location
 from storage.archive.clickhouse_migration import check_version
@@ -39,6 +40,7 @@ class ClickhouseArchive:
         self._feedback = FeedbackTable(connection)
         self._arrivals = Arrivals(connection, self._reading)
         self._removing = Removing(connection, self._writing, self._arrivals)
+        self._expiring = Expiring(connection, self._writing, self._removing)
         # What the audit reads and writes.
         self.audit = AuditTables(connection)
         # Called with a day's name, twice, before its records go; see storage.auditing.
@@ -164,13 +166,17 @@ class ClickhouseArchive:
         """See Archive. Files that held what was deleted are removed by the server within a minute."""
         return self._removing.delete(query, reason, now_ns, interrupt)
 
+    def deleted_since(self, since_ns: int, spool_ids: Collection[bytes]) -> dict[bytes, list[Range]]:
+        """See SharedArchive."""
+        return self._removing.deleted_since(since_ns, spool_ids)
+
     def forgotten(self, spool_id: bytes) -> list[Range]:
         """See Archive."""
         return self._removing.forgotten(spool_id)
 
     def expire(self, retention: Retention, now_ns: int) -> Expired:
         """See Archive. Ages are the table's TTL, which the server follows by itself: they are not counted."""
-        return self._removing.expire(retention, now_ns, self.on_drop)
+        return self._expiring.expire(retention, now_ns, self.on_drop)
 
     def usage(self) -> Usage:
         """See Archive. In place of files: parts."""

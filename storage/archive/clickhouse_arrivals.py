@@ -23,7 +23,7 @@ _PARTITION: Final = "toYYYYMMDD(fromUnixTimestamp64Nano(stored_ns, 'UTC'))"
 # A row that was inserted twice, with two times, is one row once its parts are merged, and may be told twice
 # before: each row's own time counts.
 _KEYS: Final = """
-SELECT stored_ns, spool_id, sequence, start_ns, length(record) FROM {database}.records
+SELECT stored_ns, spool_id, sequence, start_ns, record_bytes FROM {database}.records
 WHERE {such} AND stored_ns <= {{last:Int64}}
 ORDER BY stored_ns, spool_id, sequence LIMIT 1 BY stored_ns, spool_id, sequence LIMIT {most:d}
 """

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from infertap.verification import DELETION, RECORD, Envelope, Leaf, LoggedEntry, LogId, Tombstone
 from storage.archive.clickhouse_connection import Connection
-from storage.archive.clickhouse_tables import AUDIT
+from storage.archive.clickhouse_tables import AUDIT, PLACE, PLACE_SEQUENCES
 from storage.audit import LogSize, Place
 
 _BEYOND: Final = b"\xff" * 33
@@ -38,8 +38,14 @@ WHERE spool_id = toFixedString(unhex({{{{spool:String}}}}), 16)
 _HASHES: Final = """
 SELECT last, hash FROM {database}.leaves
 WHERE spool_id = toFixedString(unhex({{spool:String}}), 16) AND kind <> {deletion}
-    AND last BETWEEN {{first:UInt64}} AND {{last:UInt64}}
+    AND last BETWEEN {{first:UInt64}} AND {{last:UInt64}} {places}
 """
+# What the index finds leaves by; where there are too many places the index is no help.
+_PLACES_OF: Final = f"""
+AND {PLACE} IN (SELECT sipHash64(toFixedString(unhex({{spool:String}}), 16), arrayJoin(
+    range(intDiv({{first:UInt64}}, {PLACE_SEQUENCES}), intDiv({{last:UInt64}}, {PLACE_SEQUENCES}) + 1))))
+"""
+_MOST_PLACES: Final = 64
 _SPAN: Final = """
 WHERE (spool_id, sequence) IN (SELECT key.1, key.2 FROM (
     SELECT arrayJoin(arrayMap(
@@ -132,7 +138,10 @@ class AuditTables:
 
     def hashes(self, spool_id: bytes, first: int, last: int) -> dict[int, bytes]:
         """See AuditArchive."""
-        statement = _HASHES.format(database=self._database, deletion=DELETION)
+        is_near = (last - first) // PLACE_SEQUENCES < _MOST_PLACES
+        statement = _HASHES.format(
+            database=self._database, deletion=DELETION, places=_PLACES_OF if is_near else ""
+        )
         values = {"spool": spool_id.hex(), "first": first, "last": last}
         return dict(self._connection.rows(statement, values))
 

@@ -17,7 +17,7 @@ import datetime
 import secrets
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -70,6 +70,12 @@ WHERE spool_id IN (SELECT toFixedString(unhex(arrayJoin({{spools:Array(String)}}
 _REQUESTED: Final = """
 SELECT caller, tenant, is_everyone, before_ns FROM {database}.requests
 WHERE caller IN {{callers:Array(String)}}
+"""
+_HERE: Final = """
+SELECT count() FROM {database}.records
+WHERE start_ns >= {{first:Int64}} AND start_ns <= {{last:Int64}} AND (spool_id, sequence) IN (
+    SELECT toFixedString(unhex(key.1), 16), key.2
+    FROM (SELECT arrayJoin({{keys:Array(Tuple(String, UInt64))}}) AS key))
 """
 _DELETE: Final = """
 DELETE FROM {table} WHERE (spool_id, sequence) IN ({keys}) AND start_ns >= {first} AND start_ns <= {last}
@@ -204,6 +210,7 @@ class Writing:
         self._connection.insert("leaves", LEAVES, [(day, *row) for row in extension.rows])
         extension.keep()
         self._bury_with_leaves(forgotten, stored_ns)
+        self._delete_if_here(forgotten)
 
     def _bury_with_leaves(self, records: Sequence[RecordEntry], stored_ns: int) -> None:
         if not records:
@@ -223,11 +230,7 @@ class Writing:
         callers = sorted({entry.parsed.caller.user for entry in records} - {""})
         if not callers:
             return set()
-        statement = _REQUESTED.format(database=self._database)
-        before: dict[tuple[str, str | None], int] = {}
-        for caller, tenant, is_everyone, before_ns in self._connection.rows(statement, {"callers": callers}):
-            key = (caller, None if is_everyone else tenant)
-            before[key] = max(before.get(key, 0), before_ns)
+        before = self.forgotten_users(callers)
         return {_key(entry) for entry in records if before and _is_before(entry, before)}
 
     def _deleted_meanwhile(self, kept: Sequence[RecordEntry], stored_ns: int) -> set[tuple[bytes, int]]:
@@ -238,14 +241,45 @@ class Writing:
             return set()
         forgotten = self._of_forgotten_users(kept)
         self._bury_with_leaves([entry for entry in kept if _key(entry) in forgotten], stored_ns)
-        span = _Span.of(kept)
-        rows = self._connection.rows(_BURIED.format(database=self._database), span.values)
-        buried = {(spool_id, sequence) for spool_id, sequence in rows} & set(map(_key, kept))
+        buried = self.buried({_key(entry) for entry in kept})
         if buried:
-            starts = [entry.parsed.timing.start.ToNanoseconds() for entry in kept]
-            table = f"{self._database}.{beneath('records', self._cluster)}"
-            self._connection.command(deletion_statement(table, buried, min(starts), max(starts)))
+            self._delete(kept, buried)
         return buried
+
+    def _delete_if_here(self, entries: Sequence[RecordEntry]) -> None:
+        """Who was killed after it inserted these may have left them behind."""
+        if not entries:
+            return
+        keys = [(entry.spool_id.hex(), entry.sequence) for entry in entries]
+        first, last = _starts(entries)
+        values = {"keys": keys, "first": first, "last": last}
+        if self._connection.rows(_HERE.format(database=self._database), values)[0][0]:
+            self._delete(entries, {_key(entry) for entry in entries})
+
+    def _delete(self, entries: Sequence[RecordEntry], keys: Iterable[tuple[bytes, int]]) -> None:
+        table = f"{self._database}.{beneath('records', self._cluster)}"
+        self._connection.command(deletion_statement(table, keys, *_starts(entries)))
+
+    def buried(self, keys: set[tuple[bytes, int]]) -> set[tuple[bytes, int]]:
+        """Those (spool id, sequence) of which there are tombstones."""
+        values = {
+            "spools": sorted({spool_id.hex() for spool_id, _ in keys}),
+            "first": min(sequence for _, sequence in keys),
+            "last": max(sequence for _, sequence in keys),
+        }
+        rows = self._connection.rows(_BURIED.format(database=self._database), values)
+        return {(spool_id, sequence) for spool_id, sequence in rows} & keys
+
+    def forgotten_users(self, callers: Sequence[str]) -> dict[tuple[str, str | None], int]:
+        """Of these the users whose records were deleted on request: by (user, tenant, None for every), what
+        began before when.
+        """
+        statement = _REQUESTED.format(database=self._database)
+        before: dict[tuple[str, str | None], int] = {}
+        for caller, tenant, is_everyone, before_ns in self._connection.rows(statement, {"callers": callers}):
+            key = (caller, None if is_everyone else tenant)
+            before[key] = max(before.get(key, 0), before_ns)
+        return before
 
     # -- ranges
 
@@ -293,10 +327,22 @@ def _key(entry: RecordEntry) -> tuple[bytes, int]:
     return (entry.spool_id, entry.sequence)
 
 
-def _is_before(entry: RecordEntry, before: dict[tuple[str, str | None], int]) -> bool:
-    caller = entry.parsed.caller.user
-    limit = max(before.get((caller, None), 0), before.get((caller, entry.tenant), 0))
-    return entry.parsed.timing.start.ToNanoseconds() < limit
+def _starts(entries: Sequence[RecordEntry]) -> tuple[int, int]:
+    """When the first of them started, and the last."""
+    starts = [entry.parsed.timing.start.ToNanoseconds() for entry in entries]
+    return min(starts), max(starts)
+
+
+def _is_before(entry: RecordEntry, before: Mapping[tuple[str, str | None], int]) -> bool:
+    start_ns = entry.parsed.timing.start.ToNanoseconds()
+    return is_forgotten(entry.parsed.caller.user, entry.tenant, start_ns, before)
+
+
+def is_forgotten(
+    caller: str, tenant: str, start_ns: int, before: Mapping[tuple[str, str | None], int]
+) -> bool:
+    """Whether a record is of a user who had such deleted; see Writing.forgotten_users."""
+    return start_ns < max(before.get((caller, None), 0), before.get((caller, tenant), 0))
 
 
 def _ranges(fresh: Sequence[Entry], stored_ns: int) -> list[tuple[Any, ...]]:

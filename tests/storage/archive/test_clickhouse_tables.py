@@ -5,7 +5,7 @@ import re
 import pytest
 
 from storage.archive import ModelRule, Retention
-from storage.archive.clickhouse_removing import time_to_live
+from storage.archive.clickhouse_expiry import time_to_live
 from storage.archive.clickhouse_tables import TABLES, beneath, create_statements
 
 DAY = 86_400_000_000_000
