@@ -15,14 +15,15 @@ import grpc.aio
 
 import infertap
 from infertap import v1
-from infertap.query import InvalidArgumentError, Query, abort_invalid
-from storage.archive import BY_REQUEST, FILE_VERSION, Archive, ArchiveError, Interrupt
+from infertap.query import InvalidArgumentError, Query, abort_invalid, read_page_size
+from storage.archive import BY_REQUEST, FILE_VERSION, Archive, ArchiveError, Arrival, Interrupt
 from storage.backup import read_files
 from storage.event_log import log_event
 from storage.forgetting import Forgetting
 from storage.identity import caller_of
 from storage.numbers import Numbers
 from storage.redaction import TextRedaction
+from storage.sinks import Sinks, UnknownSinkError
 
 _LONGEST_USER: Final = 4096
 Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
@@ -39,6 +40,8 @@ class Admin(v1.AdminServiceServicer):
         numbers: Numbers,
         redaction: TextRedaction | None,
         limit_bytes: int | None,
+        *,
+        sinks: Sinks,
     ) -> None:
         """`limit_bytes`: what the archive is kept under on disk."""
         self._archive = archive
@@ -46,6 +49,7 @@ class Admin(v1.AdminServiceServicer):
         self._numbers = numbers
         self._redaction = redaction
         self._limit_bytes = limit_bytes
+        self._sinks = sinks
 
     async def DeleteRecords(  # noqa: N802
         self, request: v1.DeleteRecordsRequest, context: Context
@@ -134,6 +138,69 @@ class Admin(v1.AdminServiceServicer):
             damaged = answer.damaged.add(name=each.name, kept_as=each.kept_as, why=each.why)
             damaged.found_at.FromNanoseconds(each.found_ns)
         return answer
+
+    # -- sinks
+
+    async def ListSinks(  # noqa: N802
+        self,
+        request: v1.ListSinksRequest,  # noqa: ARG002
+        context: Context,
+    ) -> v1.ListSinksResponse:
+        """See the contract."""
+        await _demand_all(context)
+        return v1.ListSinksResponse(sinks=await _while_asked(context, lambda _: self._sinks.stands()))
+
+    async def ListRefusedRecords(  # noqa: N802
+        self, request: v1.ListRefusedRecordsRequest, context: Context
+    ) -> v1.ListRefusedRecordsResponse:
+        """See the contract."""
+        await _demand_all(context)
+        try:
+            size, after = read_page_size(request.page_size), _arrival(request.page_token)
+        except InvalidArgumentError as error:
+            await abort_invalid(context, error)
+        found = await self._of_sink(context, lambda: self._sinks.refused(request.sink, after, size + 1))
+        answer = v1.ListRefusedRecordsResponse()
+        for each in found[:size]:
+            told = answer.records.add(id=each.record_id, call_id=each.call_id, reason=each.reason)
+            told.refused_at.FromNanoseconds(each.refused_ns)
+        if len(found) > size:
+            answer.next_page_token = found[size - 1].arrival.pack().hex()
+        return answer
+
+    async def ResendRefusedRecords(  # noqa: N802
+        self, request: v1.ResendRefusedRecordsRequest, context: Context
+    ) -> v1.ResendRefusedRecordsResponse:
+        """See the contract."""
+        await _demand_all(context)
+        records = await self._of_sink(context, lambda: self._sinks.resend(request.sink))
+        self._sinks.wake(request.sink)
+        log_event("refused records sent again", sink=request.sink, records=records, by=_who(context))
+        return v1.ResendRefusedRecordsResponse(records=records)
+
+    async def DropRefusedRecords(  # noqa: N802
+        self, request: v1.DropRefusedRecordsRequest, context: Context
+    ) -> v1.DropRefusedRecordsResponse:
+        """See the contract."""
+        await _demand_all(context)
+        records = await self._of_sink(context, lambda: self._sinks.drop(request.sink))
+        log_event("refused records dropped", sink=request.sink, records=records, by=_who(context))
+        return v1.DropRefusedRecordsResponse(records=records)
+
+    async def _of_sink(self, context: Context, act: Callable[[], R]) -> R:
+        try:
+            return await _while_asked(context, lambda _: act())
+        except UnknownSinkError:
+            await context.abort(grpc.StatusCode.NOT_FOUND, "no sink of that name is configured")
+            raise AssertionError("abort returns never") from None
+
+
+def _arrival(page_token: str) -> Arrival | None:
+    """Where a page goes on. Raises InvalidArgumentError."""
+    try:
+        return Arrival.unpack(bytes.fromhex(page_token)) if page_token else None
+    except ValueError:
+        raise InvalidArgumentError("page_token", "not a token of this service") from None
 
 
 async def _while_asked(context: Context, act: Callable[[Interrupt], R]) -> R:

@@ -83,6 +83,24 @@ class Settings:
         size_bytes(8 * _MIB, 1 << 40),
         "Batches of records that are being written at a time, over all sidecars; others wait their turn.",
     )
+    ingest_streams: int = setting(
+        "INFERTAP_INGEST_STREAMS",
+        "10000",
+        integer(1, 1_000_000),
+        "Sidecars that may be connected at a time; beyond, who has the most streams loses some to others.",
+    )
+    ingest_streams_per_identity: int = setting(
+        "INFERTAP_INGEST_STREAMS_PER_IDENTITY",
+        "6000",
+        integer(1, 1_000_000),
+        "The same for one identity.",
+    )
+    new_spools_per_day: int | None = setting(
+        "INFERTAP_NEW_SPOOLS_PER_DAY",
+        "20000",
+        off_or(integer(1, 1_000_000_000)),
+        "Spools that an identity may begin, as many at once; each pod with a volume of its own begins one.",
+    )
     listen: Address = setting(
         "INFERTAP_STORAGE_LISTEN",
         "127.0.0.1:9903",
@@ -136,6 +154,12 @@ class Settings:
         "3600",
         number(1, 86_400),
         "Between checkpoints; one is also made at start, at the end, and by `infertap audit checkpoint`.",
+    )
+    sinks_file: str | None = setting(
+        "INFERTAP_SINKS_FILE",
+        "",
+        optional_text,
+        "Systems that records are forwarded to (TOML; docs/sinks.md). Read at the start.",
     )
     insecure: bool = setting(
         "INFERTAP_INSECURE",

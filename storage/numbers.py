@@ -10,6 +10,7 @@ from prometheus_client.registry import Collector
 
 from infertap import v1
 from storage.in_flight import InFlight
+from storage.sinks import SinkNumbers
 
 _PREFIX = "infertap_storage_"
 _COMMIT_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
@@ -42,11 +43,18 @@ class Numbers:
         )
         self.queries = self._counter("queries", "Calls of the RecordService and FeedbackService.", "method")
         self.spools = self._gauge("spools_connected", "Spools that are connected.")
+        self.ended_streams = self._counter(
+            "streams_ended", "Streams of sidecars that storage ended, or had no room for.", "reason"
+        )
+        self.refused_spools = self._counter(
+            "spools_refused", "New spools beyond what an identity may begin in a day."
+        )
         self.tails = self._gauge("tails", "Live tails that are open.")
         self._in_flight = self._gauge("in_flight", "Calls that sidecars have open for long.")
         self._in_flight_dropped = self._gauge(
             "in_flight_dropped", "Calls in flight that there was no room for, since the start."
         )
+        self.sinks = SinkNumbers(self._registry)
         self.commit_seconds = Histogram(
             f"{_PREFIX}commit_seconds",
             "How long commits took.",

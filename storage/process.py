@@ -25,7 +25,7 @@ from storage.admin import Admin
 from storage.archive import Archive, ArchiveError, SharedArchive, describe_location, open_archive
 from storage.asking import Asking
 from storage.audit import Audit, Auditing, KeyFileError
-from storage.auditing import open_auditing
+from storage.auditing import Audited, open_auditing
 from storage.config import Settings
 from storage.event_log import log_event
 from storage.feedback import Attaching, Feedback
@@ -41,6 +41,8 @@ from storage.recalling import Recalling
 from storage.redaction import TextRedaction, open_redaction
 from storage.retention import Retaining
 from storage.room import Room
+from storage.sinks import Around, Sinks, read_sinks
+from storage.streams import Streams
 from storage.web import CannotListenError, Pages, PostedFeedback, listen_web, make_app
 from storage.writer import Writer, take_all
 
@@ -94,6 +96,7 @@ class Storage:
         self._numbers.watch_questions(lambda: self._asking.under_way)
         self._live = Live()
         self._in_flight = InFlight()
+        self._streams = Streams(settings.ingest_streams, settings.ingest_streams_per_identity)
         self._numbers.watch(self._in_flight)
         self._following: Following | None = None
         told, pace_seconds = self._live, 0.0
@@ -106,10 +109,18 @@ class Storage:
         self._writer = Writer(
             archive, told, self._numbers, self._in_flight, check=check, pace_seconds=pace_seconds
         )
+        self._sinks = _open_sinks(settings, archive, self._numbers)
         self._forgetting = Forgetting()
         self._recalling = Recalling()
         self._retaining = Retaining(archive, settings.retention, self._numbers, self._recalling.recall)
-        self._admin = Admin(archive, self._forgetting, self._numbers, redaction, settings.archive_disk_bytes)
+        self._admin = Admin(
+            archive,
+            self._forgetting,
+            self._numbers,
+            redaction,
+            settings.archive_disk_bytes,
+            sinks=self._sinks,
+        )
         self._health = health.aio.HealthServicer()
         self._stop = asyncio.Event()
 
@@ -118,7 +129,13 @@ class Storage:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
-        acts = (self._writer.run(), self._sweep(), self._access.watch(), self._retaining.run())
+        acts = (
+            self._writer.run(),
+            self._sweep(),
+            self._access.watch(),
+            self._retaining.run(),
+            self._sinks.run(),
+        )
         working = [asyncio.create_task(act) for act in acts]
         if self._following is not None:
             working.append(asyncio.create_task(self._following.run()))
@@ -164,6 +181,7 @@ class Storage:
             await asyncio.sleep(_SWEEP_SECONDS)
             now = time.monotonic_ns()
             self._live.tell_in_flight(self._in_flight.sweep(now), now)
+            self._streams.sweep(time.monotonic())
 
     async def _serve_grpc(self) -> tuple[grpc.aio.Server, int]:
         server = make_server([self._access.guard], _OPTIONS)
@@ -192,6 +210,7 @@ class Storage:
                 self._in_flight,
                 self._live,
                 room=Room(self._settings.ingest_bytes),
+                streams=self._streams,
                 spools=None if self._auditing is None else self._auditing.spools,
                 forgetting=self._forgetting,
                 recalling=self._recalling,
@@ -283,6 +302,16 @@ def _open_auditing(settings: Settings, archive: Archive, numbers: Numbers) -> Au
         return open_auditing(settings, archive, numbers)
     except KeyFileError as error:
         raise StartError(f"INFERTAP_AUDIT_KEY_FILE: {error}") from None
+
+
+def _open_sinks(settings: Settings, archive: Archive, numbers: Numbers) -> Sinks:
+    try:
+        found = read_sinks(settings.sinks_file) if settings.sinks_file else []
+    except UnusableFileError as error:
+        raise StartError(f"INFERTAP_SINKS_FILE: {error}") from None
+    assert isinstance(archive, Audited)  # as every engine is: it keeps how far a sink came
+    around = Around(archive, archive.audit, log_event)
+    return Sinks(found, around, numbers.sinks, is_shared=isinstance(archive, SharedArchive))
 
 
 def _open_redaction(environ: Mapping[str, str]) -> TextRedaction | None:
