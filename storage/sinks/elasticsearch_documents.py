@@ -159,6 +159,10 @@ def _pairs(record: v1.Record) -> list[dict[str, str]]:
     return [{"name": name, "value": record.context[name]} for name in sorted(record.context)]
 
 
+def _sampling_fraction(record: v1.Record) -> float | None:
+    return record.sampling.fraction if 0 < record.sampling.fraction <= 1 else None
+
+
 def _sides() -> Iterator[tuple[str, Read]]:
     for side in ("request", "response"):
         names = ("content_type", "content_encoding", "size_bytes", "captured_bytes", "truncated")
@@ -200,7 +204,7 @@ def _all() -> Iterable[tuple[str, Read]]:
     yield from _listed("", "tags", "logging_error_codes")
     yield "context", _pairs
     yield from _sides()
-    yield "sampling_fraction", lambda record: record.sampling.fraction or None
+    yield "sampling_fraction", _sampling_fraction
     yield "sampling_reason", _enum(v1.Sampling.Reason, attrgetter("sampling.reason"))
     yield from _plain("source", "pod", "namespace", "node", "container", "infertap_version", "policy_version")
     yield from _plain("", "segment", "is_continued")

@@ -21,7 +21,9 @@ async def send_in_halves(
     """Send all of them: `send` raises NotTaken for records of which the endpoint kept none. Returns those
     that are refused alone. Raises SinkError where nothing passes, and what else `send` does.
     """
-    waiting, refused, has_passed = [indexes], [], False
+    waiting = [indexes] if indexes else []
+    refused: list[Refused] = []
+    has_passed = False
     while waiting:
         part = waiting.pop()
         try:
