@@ -112,6 +112,7 @@ class Checkpointing:
         growing = self._heads()
         there = {each.log: each for each in self._archive.logs() if each.log not in growing}
         findings = [_truncated(each) for each in self._missing({*there, *growing})]
+        findings += self._never_dropped({*there, *growing})
         found: list[Statement] = []
         for log in there.values():
             stated = self._stated.get(log.log)
@@ -146,6 +147,20 @@ class Checkpointing:
         """Heads that were stated of logs that aren't here, and were not dropped."""
         stated = [each.statement for each in self._stated.values()]
         return [each for each in stated if each.kind == HEAD and each.log not in there and each.size]
+
+    def _never_dropped(self, there: set[LogId]) -> list[v1.Finding]:
+        """Logs that are gone as if retention had dropped them, which would have been signed before they went.
+
+        Whoever adds such a statement to the disk is told of here; it is signed with the rest from now on.
+        """
+        latest = self.latest()
+        if latest is None or _ours([latest.note], self._keys) is None:  # nothing was signed when they went
+            return []
+        return [
+            _finding(v1.Finding.TAMPERED, log, "is gone as if retention had dropped it, which nobody signed")
+            for log, stated in self._stated.items()
+            if stated.index >= latest.size and stated.statement.kind == DROPPED and log not in there
+        ]
 
     def _close(
         self, log: LogSize, stated: Stated | None, found: list[Statement], now_ns: int
@@ -182,7 +197,9 @@ class Checkpointing:
         return [each for each in found if each.log not in stated]
 
     def drop(self, logs: Sequence[LogSize], now_ns: int) -> None:
-        """These logs are about to be deleted with their records; durable on return. Raises ArchiveError."""
+        """These logs are about to be deleted with their records: stated and signed on return, so that what is
+        only stated at the next start was stated by somebody else. Raises ArchiveError.
+        """
         growing = self._heads()
         found = []
         for each in logs:
@@ -195,6 +212,9 @@ class Checkpointing:
                 head = self._head_of(each)
             found.append(state(DROPPED, each.log, head, now_ns, "retention"))
         self._state(found)
+        if self.can_sign:
+            with contextlib.suppress(OSError):  # the archive has it; the directory gets the next one
+                self.make(now_ns)
 
     def _head_of(self, log: LogSize) -> tuple[int, bytes]:
         tree = Frontier()
