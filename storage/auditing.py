@@ -1,5 +1,6 @@
 """Auditing: the audit over the archive that storage opened, as its settings say."""
 
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -11,6 +12,7 @@ from storage.audit import AuditArchive, Auditing, Signing, Sources, read_keys
 from storage.config import Settings
 from storage.event_log import log_event
 from storage.numbers import Numbers
+from storage.sparing import SparingLog
 
 
 @runtime_checkable
@@ -33,13 +35,16 @@ def open_auditing(settings: Settings, archive: Archive, numbers: Numbers) -> Aud
     if not isinstance(archive, Audited):
         return None
 
+    log = SparingLog(log_event, "audit finding", time.monotonic)
+
     def told(finding: v1.Finding) -> None:
         kind = v1.Finding.Kind.Name(finding.kind).lower()
         numbers.findings.labels(kind).inc()
-        log_event(
-            "audit finding",
+        spool_id = finding.spool_id.hex()
+        log.tell(
+            spool_id,
             kind=kind,
-            spool_id=finding.spool_id.hex(),
+            spool_id=spool_id,
             first=finding.first,
             last=finding.last,
             detail=finding.detail,
@@ -53,10 +58,12 @@ def open_auditing(settings: Settings, archive: Archive, numbers: Numbers) -> Aud
             archive.received,
             isinstance(archive, SharedArchive),
             lambda: [_finding(each) for each in archive.damages()],
+            new_spools_a_day=settings.new_spools_per_day,
         ),
         Signing(keys, directory, settings.checkpoint_seconds),
         log_event,
         told,
+        tick=log.flush,
     )
     numbers.watch_spools(lambda: auditing.spools.latest)
     if keys:

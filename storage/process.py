@@ -41,6 +41,7 @@ from storage.recalling import Recalling
 from storage.redaction import TextRedaction, open_redaction
 from storage.retention import Retaining
 from storage.room import Room
+from storage.streams import Streams
 from storage.sinks import Around, Sinks, read_sinks
 from storage.streams import Streams
 from storage.web import CannotListenError, Pages, PostedFeedback, listen_web, make_app
@@ -96,6 +97,7 @@ class Storage:
         self._numbers.watch_questions(lambda: self._asking.under_way)
         self._live = Live()
         self._in_flight = InFlight()
+        self._streams = Streams(settings.ingest_streams, settings.ingest_streams_per_identity)
         self._streams = Streams(settings.ingest_streams, settings.ingest_streams_per_identity)
         self._numbers.watch(self._in_flight)
         self._following: Following | None = None
@@ -182,6 +184,7 @@ class Storage:
             now = time.monotonic_ns()
             self._live.tell_in_flight(self._in_flight.sweep(now), now)
             self._streams.sweep(time.monotonic())
+            self._streams.sweep(time.monotonic())
 
     async def _serve_grpc(self) -> tuple[grpc.aio.Server, int]:
         server = make_server([self._access.guard], _OPTIONS)
@@ -210,6 +213,7 @@ class Storage:
                 self._in_flight,
                 self._live,
                 room=Room(self._settings.ingest_bytes),
+                streams=self._streams,
                 streams=self._streams,
                 spools=None if self._auditing is None else self._auditing.spools,
                 forgetting=self._forgetting,

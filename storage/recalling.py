@@ -12,6 +12,8 @@ from typing import Any, Final, TypeAlias
 import grpc
 import grpc.aio
 
+from infertap.identity import end_call
+
 Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 _WHY: Final = "storage no longer has all that it had: connect again"
 
@@ -21,6 +23,7 @@ class Recalling:
 
     def __init__(self) -> None:
         self._streams: dict[asyncio.Task[Any], Context] = {}
+        self._endings: set[asyncio.Task[None]] = set()
 
     @contextlib.contextmanager
     def listening(self, context: Context) -> Iterator[None]:
@@ -36,8 +39,8 @@ class Recalling:
             self._streams.pop(task, None)
 
     async def recall(self) -> None:
-        """End all streams."""
+        """End all streams; those that take no answers are not waited for."""
         for task, context in list(self._streams.items()):
-            with contextlib.suppress(Exception):  # abort always raises; the stream may be over, too
-                await context.abort(grpc.StatusCode.UNAVAILABLE, _WHY)
-            task.cancel()
+            ending = asyncio.create_task(end_call(context, task, grpc.StatusCode.UNAVAILABLE, _WHY))
+            self._endings.add(ending)
+            ending.add_done_callback(self._endings.discard)

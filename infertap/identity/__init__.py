@@ -6,6 +6,7 @@ The door of the room.
 from infertap.identity.caller import ANYONE, NOBODY, Identity, Role, caller_of, set_caller
 from infertap.identity.certificates import ServerCertificates, ServerFiles
 from infertap.identity.changing import Changing, Say
+from infertap.identity.ending import end_call
 from infertap.identity.guard import Guard, Reading, Reads, Refusals, decide
 from infertap.identity.reads import AccessJournal, LoggedReads, facts_of, told
 from infertap.identity.refused import RefusedCalls
@@ -39,6 +40,7 @@ __all__ = [
     "ServerFiles",
     "caller_of",
     "decide",
+    "end_call",
     "facts_of",
     "make_server",
     "open_roster",

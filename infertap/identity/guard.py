@@ -24,11 +24,19 @@ import grpc.aio
 
 from infertap.identity.caller import ANYONE, NOBODY, Identity, Role, set_caller
 from infertap.identity.changing import Changing
+from infertap.identity.ending import end_call
 from infertap.identity.required import KNOWN, OPEN, ROLES
 from infertap.identity.roster import Evidence, Refusal, Roster
 
-_UNKNOWN: Final = "no token or certificate that is known here"
-_NOT_ALLOWED: Final = "not allowed to this identity"
+_UNKNOWN: Final = (grpc.StatusCode.UNAUTHENTICATED, "no token or certificate that is known here")
+_NOT_ALLOWED: Final = (grpc.StatusCode.PERMISSION_DENIED, "not allowed to this identity")
+_STATUS: Final = {
+    Refusal.NO_CREDENTIALS: _UNKNOWN,
+    Refusal.UNKNOWN_TOKEN: _UNKNOWN,
+    Refusal.UNKNOWN_CERTIFICATE: _UNKNOWN,
+    Refusal.ROLE: _NOT_ALLOWED,
+    Refusal.METHOD: _NOT_ALLOWED,
+}
 # As grpc names them in a peer's authentication context.
 _NAMES: Final = {"peer_dns": "dns", "peer_uri": "uri", "peer_email": "email", "x509_common_name": "cn"}
 _BEARER: Final = "bearer "
@@ -104,6 +112,7 @@ class Guard(grpc.aio.ServerInterceptor):
         self._reads = reads
         self._guarded: dict[str, Any] = {}
         self._streams: set[_Call] = set()
+        self._endings: set[asyncio.Task[None]] = set()
 
     async def intercept_service(
         self,
@@ -127,17 +136,18 @@ class Guard(grpc.aio.ServerInterceptor):
         for stream in list(self._streams):
             found = self.decide(stream.method, stream.evidence)
             if found != stream.identity:
-                await self._end(stream, found if isinstance(found, Refusal) else Refusal.ROLE)
+                self._end(stream, found if isinstance(found, Refusal) else Refusal.ROLE)
 
     def decide(self, method: str, evidence: Evidence) -> Identity | Refusal:
         """Who calls, where the call is allowed."""
         return decide(ROLES.get(method), method in KNOWN, evidence, self._roster)
 
-    async def _end(self, stream: _Call, reason: Refusal) -> None:
-        with contextlib.suppress(Exception):  # abort always raises; the call may be over, too
-            await self._refuse(stream.method, reason, stream.context, stream.identity.name)
-        if stream.task is not None:
-            stream.task.cancel()
+    def _end(self, call: _Call, reason: Refusal) -> None:
+        """End it; nobody waits for callers that take no answers."""
+        self._refusals.refused(call.method, reason, call.context.peer(), call.identity.name)
+        ending = asyncio.create_task(end_call(call.context, call.task, *_STATUS[reason]))
+        self._endings.add(ending)
+        ending.add_done_callback(self._endings.discard)
 
     async def _admit(self, method: str, context: Context) -> tuple[Identity, Evidence]:
         """Let the call in, or end it."""
@@ -151,9 +161,7 @@ class Guard(grpc.aio.ServerInterceptor):
 
     async def _refuse(self, method: str, reason: Refusal, context: Context, name: str) -> None:
         self._refusals.refused(method, reason, context.peer(), name)
-        if reason in (Refusal.ROLE, Refusal.METHOD):
-            await context.abort(grpc.StatusCode.PERMISSION_DENIED, _NOT_ALLOWED)
-        await context.abort(grpc.StatusCode.UNAUTHENTICATED, _UNKNOWN)
+        await context.abort(*_STATUS[reason])
 
     def _name(self, evidence: Evidence) -> str:
         found = None if self._roster is None else self._roster.current.identify(evidence)

@@ -9,7 +9,7 @@ from storage.audit.keys import KeyFileError, read_keys
 from storage.audit.logs import Deleted, Extension, LeafRow, TreeLogs
 from storage.audit.serving import Audit
 from storage.audit.sharing import LEASE_SECONDS, Lease
-from storage.audit.spools import Spools
+from storage.audit.spools import ForeignSpoolError, Spools, TooManySpoolsError
 
 __all__ = [
     "LEASE_SECONDS",
@@ -18,6 +18,7 @@ __all__ = [
     "Auditing",
     "Deleted",
     "Extension",
+    "ForeignSpoolError",
     "KeyFileError",
     "LeafRow",
     "Lease",
@@ -26,6 +27,7 @@ __all__ = [
     "Signing",
     "Sources",
     "Spools",
+    "TooManySpoolsError",
     "TreeLogs",
     "read_keys",
 ]

@@ -14,6 +14,7 @@ from typing import Any
 from infertap import v1
 from infertap.verification import LogId, PrivateKey
 from storage.audit.chain import ChainCheck
+from storage.audit.chain_ends import ChainEnds
 from storage.audit.checkpointing import Checkpointing
 from storage.audit.findings import Findings
 from storage.audit.interface import AuditArchive, LogSize
@@ -22,6 +23,8 @@ from storage.audit.sharing import Lease, ReadHeads
 from storage.audit.spools import FLUSH_SECONDS, Range, Spools
 
 Say = Callable[..., None]
+# The most of the time that looking at all spools may take.
+_LOOKING = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,8 @@ class Sources:
     is_shared: bool = False
     # A finding for each file that could not be read and was set aside; always the same ones.
     damaged: Callable[[], Sequence[v1.Finding]] = tuple
+    # Spools that an identity may begin; None: any number.
+    new_spools_a_day: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +55,20 @@ class Auditing:
     """One process's audit. `check` is for the writer's thread, everything else for any."""
 
     def __init__(
-        self, sources: Sources, signing: Signing, say: Say, told: Callable[[v1.Finding], None]
+        self,
+        sources: Sources,
+        signing: Signing,
+        say: Say,
+        told: Callable[[v1.Finding], None],
+        *,
+        tick: Callable[[], None] = lambda: None,
     ) -> None:
-        """`say` writes events, `told` hears of findings. Raises ArchiveError."""
+        """`say` writes events, `told` hears of findings; `tick` is called every FLUSH_SECONDS. Raises
+        ArchiveError.
+        """
+        self._tick = tick
         self.findings = Findings(sources.archive, told)
-        self.spools = Spools(sources.archive, sources.received)
+        self.spools = Spools(sources.archive, sources.received, sources.new_spools_a_day)
         self._lease = Lease(sources.archive) if sources.is_shared else None
         heads = ReadHeads(sources.archive) if sources.is_shared else sources.heads
         self.checkpointing = Checkpointing(sources.archive, heads, signing.keys, signing.directory)
@@ -63,6 +77,8 @@ class Auditing:
         self._damaged = sources.damaged
         self._seconds = signing.seconds
         self._chain = ChainCheck(sources.archive)
+        self._ends = ChainEnds(self._chain.tail_of, sources.archive)
+        self._next_look = 0.0
         self._say = say
 
     def check(self, entries: Sequence[Any], now_ns: int) -> None:
@@ -140,11 +156,21 @@ class Auditing:
             self.sign()
 
     def _watch(self) -> None:
+        self._tick()
         now_ns = time.time_ns()
         self.spools.flush()
-        self.spools.look(now_ns)
+        self._look(now_ns)
         if self._lease is not None:
             if self._lease.is_held:
                 self._lease.hold(now_ns)
             self.checkpointing.refresh()
-        self.findings.keep(self.spools.find_holes(now_ns), now_ns)
+        found = self.spools.find_holes(now_ns) + self._ends.check(self.spools.take_said())
+        self.findings.keep(found, now_ns)
+
+    def _look(self, now_ns: int) -> None:
+        """At all spools, which where there are very many takes long, and so is done more seldom."""
+        began = time.monotonic()
+        if began >= self._next_look:
+            self.spools.look(now_ns)
+            ended = time.monotonic()
+            self._next_look = ended + (ended - began) / _LOOKING

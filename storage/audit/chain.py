@@ -29,7 +29,7 @@ class Hashes(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class _Tail:
+class Tail:
     """The last entry of a spool; its hash None where it isn't known."""
 
     sequence: int
@@ -42,7 +42,11 @@ class ChainCheck:
     def __init__(self, archive: Hashes) -> None:
         """Knows of no spool yet."""
         self._archive = archive
-        self._tails: OrderedDict[bytes, _Tail] = OrderedDict()
+        self._tails: OrderedDict[bytes, Tail] = OrderedDict()
+
+    def tail_of(self, spool_id: bytes) -> Tail | None:
+        """The last entry that came from a spool, where it is remembered. From any thread."""
+        return self._tails.get(spool_id)
 
     def check(self, entries: Sequence[Any]) -> list[v1.Finding]:
         """What is wrong with `entries`, which are about to be kept, in the order of arrival.
@@ -60,7 +64,7 @@ class ChainCheck:
                 near = self._near(entry) if len(found) < _MOST_RUNS else {}
                 found.append(_broken(entry, near))
             if tail is None or entry.last > tail.sequence:
-                self._tails[entry.spool_id] = _Tail(entry.last, _hash_of(entry))
+                self._tails[entry.spool_id] = Tail(entry.last, _hash_of(entry))
         for run in list(_runs(aside))[:_MOST_RUNS]:
             found += self._look_up(run)
         while len(self._tails) > _MOST_SPOOLS:

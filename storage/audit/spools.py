@@ -2,14 +2,20 @@
 
 In the archive's notes, kind "spool": key = spool id, value = an encoded infertap.v1.Spool without what is
 computed when it is asked for (state, received, missing). It promises: what a heartbeat said is durable within
-FLUSH_SECONDS, and at the end of storage.
+FLUSH_SECONDS, and at the end of storage; a spool belongs to the tenant that first sent as it (where several
+storages keep one archive, as soon as the first one has flushed); how many are begun, remembered and looked
+at is bounded, whatever sidecars say.
 """
 
+import itertools
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 from infertap import v1
+from storage.audit.allowance import Allowance
+from storage.audit.chain_ends import SaidEnd
 from storage.audit.interface import AuditArchive
 
 FLUSH_SECONDS: Final = 10.0
@@ -17,13 +23,26 @@ FLUSH_SECONDS: Final = 10.0
 _GONE_NS: Final = 60_000_000_000
 # A hole that lasts this long is a finding: until then, what is missing may be on its way again.
 _HOLE_NS: Final = 60_000_000_000
-# How long spools that are gone are shown.
+# How long spools that are gone are shown, and how many of a tenant: beyond, the longest gone are forgotten.
 _LEFT_NS: Final = 7 * 86_400 * 1_000_000_000
 _WRONG_NS: Final = 90 * 86_400 * 1_000_000_000
+MOST_OF_TENANT: Final = 50_000
+# Of one spool; who has more of them has them found one after the other, as they are filled.
+_MOST_HOLES: Final = 100
 # Characters of what a sidecar calls itself; a name in Kubernetes has 253.
 _MOST_NAME: Final = 253
+_HASH_BYTES: Final = 32
 _KIND: Final = "spool"
 _PAGE: Final = 1000
+
+
+class ForeignSpoolError(Exception):
+    """The spool is another tenant's."""
+
+
+class TooManySpoolsError(Exception):
+    """The caller has begun as many new ones as it may."""
+
 
 Range = tuple[int, int]
 Received = Callable[[bytes], Sequence[Range]]
@@ -32,9 +51,12 @@ Received = Callable[[bytes], Sequence[Range]]
 class Spools:
     """All spools that were ever heard of. Safe from any thread."""
 
-    def __init__(self, archive: AuditArchive, received: Received) -> None:
-        """`received` tells which sequences of a spool need not be sent. Raises ArchiveError."""
+    def __init__(self, archive: AuditArchive, received: Received, new_a_day: int | None = None) -> None:
+        """`received` tells which sequences of a spool need not be sent; `new_a_day` is how many new spools an
+        identity may begin. Raises ArchiveError.
+        """
         self._archive = archive
+        self._new = Allowance(new_a_day)
         self._received = received
         self._lock = threading.Lock()
         self._known: dict[bytes, v1.Spool] = {}
@@ -43,6 +65,8 @@ class Spools:
         # Holes of each spool, and since when they have been seen.
         self._holes: dict[bytes, dict[Range, int]] = {}
         self._to_watch: set[bytes] = set()
+        # What heartbeats said of the ends of chains.
+        self._said: dict[bytes, SaidEnd] = {}
         # All of them, as of the last look.
         self.latest: list[v1.Spool] = []
         for spool_id, value in self._stored():
@@ -57,16 +81,29 @@ class Spools:
 
     # -- what is heard
 
-    def is_of(self, spool_id: bytes, tenant: str) -> bool:
-        """Whether `tenant` may send as that spool: a new one, its own, or one from before it had any."""
-        with self._lock:
-            known = self._known.get(spool_id)
-        return known is None or known.tenant in ("", tenant)
+    def recall(self, spool_id: bytes) -> None:
+        """Learn of a spool that only another storage knows. Raises ArchiveError."""
+        if spool_id in self._known:
+            return
+        before = (int.from_bytes(spool_id, "big") - 1) % (1 << 8 * len(spool_id))
+        after = b"" if not any(spool_id) else before.to_bytes(len(spool_id), "big")
+        for found, value in self._archive.notes(_KIND, after, 1):
+            if found == spool_id:
+                with self._lock:
+                    self._known.setdefault(spool_id, v1.Spool.FromString(value))
 
-    def connected(self, hello: v1.Hello, tenant: str, now_ns: int) -> None:
-        """A spool's stream has begun."""
+    def connected(self, hello: v1.Hello, tenant: str, now_ns: int, identity: str = "") -> None:
+        """A spool's stream begins, of that identity of that tenant; call `recall` before, `disconnected`
+        after. Raises ForeignSpoolError, and TooManySpoolsError for one that is new.
+        """
         with self._lock:
-            spool = self._known.setdefault(hello.spool_id, v1.Spool(spool_id=hello.spool_id))
+            spool = self._known.get(hello.spool_id)
+            if spool is not None and spool.tenant not in ("", tenant):
+                raise ForeignSpoolError
+            if spool is None:
+                if not self._new.take(identity, now_ns):
+                    raise TooManySpoolsError("no more new ones for now; try again later")
+                spool = self._known[hello.spool_id] = v1.Spool(spool_id=hello.spool_id)
             spool.tenant = tenant
             for name in ("pod", "namespace", "node", "container", "infertap_version"):
                 setattr(spool, name, getattr(hello, name)[:_MOST_NAME])
@@ -80,7 +117,9 @@ class Spools:
         with self._lock:
             spool = self._known[spool_id]
             spool.last_seen.FromNanoseconds(now_ns)
-            spool.next_sequence, spool.last_hash = beat.next_sequence, beat.last_hash[:32]
+            spool.next_sequence, spool.last_hash = beat.next_sequence, beat.last_hash[:_HASH_BYTES]
+            if beat.next_sequence > 1 and len(beat.last_hash) == _HASH_BYTES:
+                self._said[spool_id] = SaidEnd(spool.tenant, beat.next_sequence - 1, beat.last_hash)
             spool.pending, spool.dead_lettered = beat.pending, beat.dead_lettered
             spool.quarantined = beat.quarantined
             spool.account.clear()
@@ -97,6 +136,12 @@ class Spools:
                 del self._connected[spool_id]
             self._known[spool_id].last_seen.FromNanoseconds(now_ns)
             self._note(spool_id)
+
+    def take_said(self) -> dict[bytes, SaidEnd]:
+        """How chains end, as heartbeats said since this was asked last."""
+        with self._lock:
+            said, self._said = self._said, {}
+        return said
 
     def _note(self, spool_id: bytes) -> None:
         self._changed.add(spool_id)
@@ -127,7 +172,8 @@ class Spools:
             watched, self._to_watch = self._to_watch, set()
         for spool_id in watched:
             before = self._holes.pop(spool_id, {})
-            holes = {hole: before.get(hole, now_ns) for hole in _holes(self._received(spool_id))}
+            latest = itertools.islice(_holes(self._received(spool_id)), _MOST_HOLES)
+            holes = {hole: before.get(hole, now_ns) for hole in latest}
             if holes:
                 self._holes[spool_id] = holes
                 with self._lock:
@@ -154,9 +200,10 @@ class Spools:
         """Bring `latest` up to date, and forget what is long gone. Raises ArchiveError."""
         self.latest = self.listed(None, now_ns)
         gone = [each.spool_id for each in self.latest if _is_forgotten(each, now_ns)]
+        gone += _too_many(self.latest)
         with self._lock:
             for spool_id in gone:
-                if self._known.pop(spool_id, None) is not None:
+                if spool_id not in self._connected and self._known.pop(spool_id, None) is not None:
                     self._changed.add(spool_id)
                     self._to_watch.discard(spool_id)
                     self._holes.pop(spool_id, None)
@@ -208,6 +255,18 @@ def _is_forgotten(spool: v1.Spool, now_ns: int) -> bool:
     if spool.state == v1.Spool.LIVE:
         return False
     return now_ns - spool.last_seen.ToNanoseconds() > (_WRONG_NS if is_wrong(spool) else _LEFT_NS)
+
+
+def _too_many(spools: Iterable[v1.Spool]) -> Iterator[bytes]:
+    """Of each tenant those that it has too many: gone as they should first, and the longest gone."""
+    of_tenant: dict[str, list[v1.Spool]] = defaultdict(list)
+    for spool in spools:
+        if spool.state != v1.Spool.LIVE:
+            of_tenant[spool.tenant].append(spool)
+    for gone in of_tenant.values():
+        if len(gone) > MOST_OF_TENANT:
+            gone.sort(key=lambda each: (is_wrong(each), each.last_seen.ToNanoseconds()))
+            yield from (each.spool_id for each in gone[: len(gone) - MOST_OF_TENANT])
 
 
 def is_wrong(spool: v1.Spool) -> bool:
