@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 from infertap import v1
 from infertap.verification import LogId
 from storage.archive import Archive, Damage, SharedArchive
-from storage.audit import AuditArchive, Auditing, Signing, Sources, read_keys
+from storage.audit import AuditArchive, Auditing, Lease, Signing, Sources, read_keys
 from storage.config import Settings
 from storage.event_log import log_event
 from storage.numbers import Numbers
@@ -76,6 +76,13 @@ def open_auditing(settings: Settings, archive: Archive, numbers: Numbers) -> Aud
 def _finding(damage: Damage) -> v1.Finding:
     detail = f"{damage.name} could not be read and was set aside as {damage.kept_as}: {damage.why}"
     return v1.Finding(kind=v1.Finding.DAMAGED, detail=detail)
+
+
+def retention_lease(archive: Archive) -> Lease | None:
+    """What whoever lets records expire holds, where several processes keep one archive; None elsewhere."""
+    if isinstance(archive, Audited) and isinstance(archive, SharedArchive):
+        return Lease(archive.audit, key=b"retention")
+    return None
 
 
 class _Dropping:

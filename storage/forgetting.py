@@ -42,6 +42,11 @@ class Forgetting:
             if not streams:
                 self._streams.pop(spool_id, None)
 
+    @property
+    def spools(self) -> list[bytes]:
+        """Whose streams are here."""
+        return list(self._streams)
+
     async def tell(self, spools: Mapping[bytes, Sequence[Range]]) -> None:
         """These sequences were deleted."""
         async with asyncio.TaskGroup() as telling:

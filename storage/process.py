@@ -25,11 +25,12 @@ from storage.admin import Admin
 from storage.archive import Archive, ArchiveError, SharedArchive, describe_location, open_archive
 from storage.asking import Asking
 from storage.audit import Audit, Auditing, KeyFileError
-from storage.auditing import Audited, open_auditing
+from storage.auditing import Audited, open_auditing, retention_lease
 from storage.config import Settings
 from storage.event_log import log_event
 from storage.feedback import Attaching, Feedback
 from storage.following import Following
+from storage.following_deletions import FollowingDeletions
 from storage.forgetting import Forgetting
 from storage.identity import Access, AccessFiles, FeedbackRates
 from storage.in_flight import InFlight
@@ -41,7 +42,6 @@ from storage.recalling import Recalling
 from storage.redaction import TextRedaction, open_redaction
 from storage.retention import Retaining
 from storage.room import Room
-from storage.streams import Streams
 from storage.sinks import Around, Sinks, read_sinks
 from storage.streams import Streams
 from storage.web import CannotListenError, Pages, PostedFeedback, listen_web, make_app
@@ -98,7 +98,6 @@ class Storage:
         self._live = Live()
         self._in_flight = InFlight()
         self._streams = Streams(settings.ingest_streams, settings.ingest_streams_per_identity)
-        self._streams = Streams(settings.ingest_streams, settings.ingest_streams_per_identity)
         self._numbers.watch(self._in_flight)
         self._following: Following | None = None
         told, pace_seconds = self._live, 0.0
@@ -114,7 +113,9 @@ class Storage:
         self._sinks = _open_sinks(settings, archive, self._numbers)
         self._forgetting = Forgetting()
         self._recalling = Recalling()
-        self._retaining = Retaining(archive, settings.retention, self._numbers, self._recalling.recall)
+        self._retaining = Retaining(
+            archive, settings.retention, self._numbers, self._recalling.recall, retention_lease(archive)
+        )
         self._admin = Admin(
             archive,
             self._forgetting,
@@ -141,6 +142,9 @@ class Storage:
         working = [asyncio.create_task(act) for act in acts]
         if self._following is not None:
             working.append(asyncio.create_task(self._following.run()))
+        if isinstance(self._archive, SharedArchive):
+            deletions = FollowingDeletions(self._archive, self._forgetting)
+            working.append(asyncio.create_task(deletions.run()))
         auditing = None if self._auditing is None else asyncio.create_task(self._auditing.run())
         server, port = await self._serve_grpc()
         runner, web_server = await self._serve_web_beside(server)
@@ -184,7 +188,6 @@ class Storage:
             now = time.monotonic_ns()
             self._live.tell_in_flight(self._in_flight.sweep(now), now)
             self._streams.sweep(time.monotonic())
-            self._streams.sweep(time.monotonic())
 
     async def _serve_grpc(self) -> tuple[grpc.aio.Server, int]:
         server = make_server([self._access.guard], _OPTIONS)
@@ -213,7 +216,6 @@ class Storage:
                 self._in_flight,
                 self._live,
                 room=Room(self._settings.ingest_bytes),
-                streams=self._streams,
                 streams=self._streams,
                 spools=None if self._auditing is None else self._auditing.spools,
                 forgetting=self._forgetting,

@@ -72,6 +72,8 @@ class Auditing:
         self._lease = Lease(sources.archive) if sources.is_shared else None
         heads = ReadHeads(sources.archive) if sources.is_shared else sources.heads
         self.checkpointing = Checkpointing(sources.archive, heads, signing.keys, signing.directory)
+        if isinstance(heads, ReadHeads):
+            heads.stated = self.checkpointing.stated_head
         self.proofs = Proofs(sources.archive)
         self.archive = sources.archive
         self._damaged = sources.damaged

@@ -183,7 +183,13 @@ class Checkpointing:
 
     def announce_drop(self, logs: Sequence[LogSize], now_ns: int) -> None:
         """As `drop`, where another process may be the one that signs: which states it with the next one."""
-        found = [state(DROPPED, each.log, self._head_of(each), now_ns, "retention") for each in logs]
+        heads = [(each, self._head_of(each)) for each in logs]
+        # A log that is shorter by now is being dropped by another process, which has announced it whole.
+        found = [
+            state(DROPPED, each.log, head, now_ns, "retention")
+            for each, head in heads
+            if head[0] >= each.size
+        ]
         if found:
             self._archive.put(_DROPPED, {str(each.log).encode(): each.data for each in found})
 
@@ -287,6 +293,11 @@ class Checkpointing:
     def stated(self, log: LogId) -> Stated | None:
         """The latest statement about a log."""
         return self._stated.get(log)
+
+    def stated_head(self, log: LogId) -> tuple[int, bytes] | None:
+        """Size and root of a log, as they were stated last."""
+        stated = self._stated.get(log)
+        return None if stated is None else (stated.statement.size, stated.statement.root)
 
     def subtree(self, first: int, end: int) -> bytes:
         """The hash of the subtree of the log of heads over statements `first` to `end`, exclusive."""
