@@ -1,8 +1,21 @@
 """Export: records as files for analysis and training: Parquet, JSON Lines, Delta, chats, preferences."""
 
+from infertap.export.chats import Conversation, conversation
 from infertap.export.errors import ExportError
 from infertap.export.formats import DEFAULT_PART_BYTES, FORMATS
+from infertap.export.parts import json_line, to_object
 from infertap.export.running import export_records
 from infertap.export.state import STATE_NAME, State
 
-__all__ = ["DEFAULT_PART_BYTES", "FORMATS", "STATE_NAME", "ExportError", "State", "export_records"]
+__all__ = [
+    "DEFAULT_PART_BYTES",
+    "FORMATS",
+    "STATE_NAME",
+    "Conversation",
+    "ExportError",
+    "State",
+    "conversation",
+    "export_records",
+    "json_line",
+    "to_object",
+]

@@ -19,7 +19,7 @@ from typing import Any, Final
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from infertap import v1
-from infertap.export.parts import json_line, to_object
+from infertap.export import json_line, to_object
 from infertap.names import name_of
 from storage.sinks.interface import record_id
 

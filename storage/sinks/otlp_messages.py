@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from infertap import v1
-from infertap.export.chats import conversation
+from infertap.export import conversation
 
 
 def chat_messages(record: v1.Record, most_bytes: int) -> dict[str, str]:
