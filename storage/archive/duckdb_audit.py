@@ -46,10 +46,11 @@ _PLACES: Final = (
 _HASHES: Final = (
     "SELECT last, hash FROM {part}.leaves WHERE spool_id = ? AND last BETWEEN ? AND ? AND kind != ?"
 )
-# Pairs of spool and sequence; the span of the sequences is what the engine skips most of a file by.
+# Pairs of spool and sequence, of the tenant whose log tells of them: a row that is another's by now is not
+# what was stored. The span of the sequences is what the engine skips most of a file by.
 _WANTED: Final = (
     "(SELECT unnest(?::BLOB[]) AS spool_id, unnest(?::UBIGINT[]) AS sequence) wanted "
-    "USING (spool_id, sequence) WHERE sequence BETWEEN ? AND ?"
+    "USING (spool_id, sequence) WHERE sequence BETWEEN ? AND ? AND tenant = ?"
 )
 # Rows first, their bytes then: a join reads all columns of what it looks through.
 _ROWS: Final = f"SELECT r.rowid FROM {{part}}.records r JOIN {_WANTED}"  # noqa: S608
@@ -63,7 +64,8 @@ _TOMBSTONES: Final = (
 _UNLOGGED: Final = (
     "SELECT tenant, spool_id, sequence, hash, previous_hash, salt, record, stored_ns FROM {part}.records r "
     "WHERE NOT EXISTS (FROM {part}.leaves l WHERE l.kind = 1 AND l.spool_id = r.spool_id "
-    "AND l.first = r.sequence) AND (spool_id, sequence) > (?, ?) ORDER BY spool_id, sequence LIMIT ?"
+    "AND l.first = r.sequence AND l.tenant = r.tenant) AND (spool_id, sequence) > (?, ?) "
+    "ORDER BY spool_id, sequence LIMIT ?"
 )
 _OF_CALL: Final = "SELECT tenant, spool_id, sequence FROM {part}.records WHERE call_id = ?"
 
@@ -147,7 +149,8 @@ class AuditTables:
             found: dict[_Key, list[Envelope | Tombstone]] = {}
             if records:
                 firsts = [leaf.first for leaf in records]
-                wanted = [[leaf.spool_id for leaf in records], firsts, min(firsts), max(firsts)]
+                spools, span = [leaf.spool_id for leaf in records], (min(firsts), max(firsts))
+                wanted = [spools, firsts, *span, log.log.tenant]
                 for row in cursor.execute(_TOMBSTONES.format(part=part), wanted).fetchall():
                     found.setdefault(_key(row), []).append(Tombstone(bytes(row[2]), row[3], row[4]))
                 rows = [row for (row,) in cursor.execute(_ROWS.format(part=part), wanted).fetchall()]

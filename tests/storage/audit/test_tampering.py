@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from infertap import v1
 from infertap.query import Query
-from infertap.verification import DROPPED, Report, Wrong, make_key, state
+from infertap.verification import Report, Wrong, make_key
 from storage.archive import Interrupt, ModelRule, Retention
 from storage.archive.duckdb_packing import unpacked
 from storage.audit import Signing
@@ -370,28 +370,3 @@ def test_an_older_backup_is_not_signed_under_the_same_name(vault: "Vault", tmp_p
     vault.feed(6, 9)
     vault.sign()
     assert len(list(kept.iterdir())) == 3
-
-
-def test_a_file_that_was_removed_as_if_retention_had_done_it(vault: "Vault") -> None:
-    """Storage signs what retention drops before it goes: a statement that nobody signed is told of at the
-    next start. What retention drops itself is no finding.
-    """
-    fill(vault)
-    vault.now_ns += 86_400 * SECOND
-    vault.feed(13, 14)
-    vault.archive.expire(Retention((ModelRule("*", 3600 * SECOND),)), vault.now_ns)
-    vault.restart()
-    assert vault.told == []
-    vault.now_ns += 86_400 * SECOND
-    vault.feed(15, 16)
-    vault.sign()
-    (head,) = [each for each in vault.auditing.checkpointing._missing(set()) if each.log.day == "2026-01-02"]
-    forged = state(DROPPED, head.log, (head.size, head.root), vault.now_ns, "retention")
-    vault.auditing.archive.put("statement", {(100).to_bytes(8, "big"): forged.data})
-    vault.close()
-    (file,) = vault.directory.glob("records-2026-01-02-*.duckdb")
-    file.unlink()
-    vault.open()
-    vault.restart()
-    (told,) = [each for each in vault.told if each.kind == v1.Finding.TAMPERED]
-    assert told.detail.endswith("is gone as if retention had dropped it, which nobody signed")
