@@ -64,10 +64,12 @@ _DOOMED: Final = (
     "(tenant, request_id) NOT IN (SELECT (tenant, request_id) FROM ({others}) o(tenant, request_id) "
     "WHERE request_id IS NOT NULL)))"
 )
+# One join for all files, for each takes memory.
 _OTHERS: Final = (
-    "SELECT tenant, request_id FROM {part}.records WHERE request_id IN (SELECT request_id FROM {doomed}) "
+    "SELECT tenant, request_id FROM ({records}) WHERE request_id IN (SELECT request_id FROM {doomed}) "
     "AND (call_id, spool_id) NOT IN (SELECT (call_id, spool_id) FROM {doomed})"
 )
+_RECORDS: Final = "SELECT tenant, request_id, call_id, spool_id FROM {part}.records"
 # Of one call or request, joined to a record at most.
 _MOST_JOINED: Final = 100
 _MOST_LISTED: Final = 1000
@@ -206,14 +208,14 @@ class FeedbackTable:
 
     def count_doomed(self, cursor: "duckdb.DuckDBPyConnection", parts: Sequence[str], doomed: str) -> int:
         """How many `delete_doomed` would delete. Raises duckdb.Error."""
-        return _count(cursor, _of_doomed(parts, doomed))
+        return _count(cursor, _of_doomed(parts, doomed)) if self._last else 0
 
     def delete_doomed(self, parts: Sequence[str], doomed: str) -> int:
         """Delete what was given to the calls in the table `doomed`, by their call ids, or by request ids that
         no other record in `parts` has; gone from disk on return. How many they were. Raises duckdb.Error and
         OSError.
         """
-        return self._delete(_of_doomed(parts, doomed))
+        return self._delete(_of_doomed(parts, doomed)) if self._last else 0
 
     def delete_before(self, received_ns: int) -> int:
         """Delete what was received before that time; gone from disk on return. How many they were. Raises
@@ -267,8 +269,9 @@ def feedback_condition(query: FeedbackQuery) -> tuple[str, list[Any]]:
 
 
 def _of_doomed(parts: Sequence[str], doomed: str) -> str:
-    others = " UNION ALL ".join(_OTHERS.format(part=part, doomed=doomed) for part in parts)
-    return _DOOMED.format(doomed=doomed, others=others or "SELECT NULL, NULL")
+    records = " UNION ALL ".join(_RECORDS.format(part=part) for part in parts)
+    others = _OTHERS.format(records=records, doomed=doomed) if parts else "SELECT NULL, NULL"
+    return _DOOMED.format(doomed=doomed, others=others)
 
 
 def _count(cursor: "duckdb.DuckDBPyConnection", condition: str) -> int:
