@@ -1,7 +1,8 @@
 """In flight: the calls that sidecars say they have open, as far as they have come. In memory only.
 
 On one event loop; what it gives out is frozen. Touches no clock: `now` is monotonic, nanoseconds. It
-promises: at most SPOOL_CALLS calls of a spool, MOST_CALLS and MOST_BYTES in all, the first come; what is no
+promises: at most SPOOL_CALLS calls of a spool, MOST_CALLS and MOST_BYTES in all, the first come; where there
+is no room, the latest calls of the tenant that has the most leave for those of one that has less; what is no
 such call is passed over and counted, as it is no reason to end a stream of records. A call leaves by its
 record, by its sidecar's word, or when its stream has been gone for GRACE_NS: then it counts as lost with its
 relay, unless a new stream tells of it. Lost calls are shown for LOST_NS.
@@ -66,6 +67,15 @@ class _Spool:
     since: int = 0
 
 
+@dataclass(slots=True)
+class _Tenant:
+    """What a tenant's calls take."""
+
+    # The calls, by spool and id, in the order of their coming.
+    calls: dict[tuple[bytes, bytes], None] = field(default_factory=dict)
+    bytes: int = 0
+
+
 class InFlight:
     """All calls in flight of all spools."""
 
@@ -73,6 +83,7 @@ class InFlight:
         self._most_calls = most_calls
         self._most_bytes = most_bytes
         self._spools: dict[bytes, _Spool] = {}
+        self._tenants: dict[str, _Tenant] = {}
         self._streams = itertools.count(1)
         self._count = 0
         self._bytes = 0
@@ -89,6 +100,9 @@ class InFlight:
         tells is `tenant`'s.
         """
         spool = self._spools.setdefault(spool_id, _Spool())
+        if spool.tenant != tenant:
+            for call_id in list(spool.calls):
+                self._remove(spool, call_id)
         spool.tenant = tenant
         spool.stream, spool.since = next(self._streams), now
         return spool.stream
@@ -145,7 +159,7 @@ class InFlight:
         call_id = _read_id(record.call_id) if _is_sound(record) else None
         size = record.ByteSize()
         known = None if call_id is None else spool.calls.get(call_id)
-        if call_id is None or (known is None and not self._has_room(spool, size)):
+        if call_id is None or (known is None and not self._make_room(spool, size)):
             self.dropped += 1
             return None
         self._remove(spool, call_id)
@@ -165,20 +179,44 @@ class InFlight:
         spool.calls[call_id] = call
         self._count += 1
         self._bytes += len(call.record)
+        tenant = self._tenants.setdefault(spool.tenant, _Tenant())
+        tenant.calls[spool_id, call_id] = None
+        tenant.bytes += len(call.record)
         return call if known is None or (known.lost is None) != (call.lost is None) else None
 
-    def _has_room(self, spool: _Spool, size: int) -> bool:
-        return (
-            size <= CALL_BYTES
-            and len(spool.calls) < SPOOL_CALLS
-            and self._count < self._most_calls
-            and self._bytes + size <= self._most_bytes
-        )
+    def _make_room(self, spool: _Spool, size: int) -> bool:
+        """Whether there is room for one more call, or is now."""
+        if size > CALL_BYTES or len(spool.calls) >= SPOOL_CALLS:
+            return False
+        while self._count >= self._most_calls or self._bytes + size > self._most_bytes:
+            if not self._displace(self._tenants.get(spool.tenant) or _Tenant(), size):
+                return False
+        return True
+
+    def _displace(self, tenant: _Tenant, size: int) -> bool:
+        """Drop the latest call of the tenant that has most, for one of `tenant`, where that is fair."""
+        if self._count >= self._most_calls:
+            richest = max(self._tenants.values(), key=lambda each: len(each.calls), default=tenant)
+            is_fair = len(richest.calls) > len(tenant.calls) + 1
+        else:
+            richest = max(self._tenants.values(), key=lambda each: each.bytes, default=tenant)
+            is_fair = richest.bytes > tenant.bytes + size
+        if richest is tenant or not is_fair:
+            return False
+        spool_id, call_id = next(reversed(richest.calls))
+        self._remove(self._spools[spool_id], call_id)
+        self.dropped += 1
+        return True
 
     def _remove(self, spool: _Spool, call_id: bytes) -> None:
         if (call := spool.calls.pop(call_id, None)) is not None:
             self._count -= 1
             self._bytes -= len(call.record)
+            tenant = self._tenants[spool.tenant]
+            del tenant.calls[call.spool_id, call_id]
+            tenant.bytes -= len(call.record)
+            if not tenant.calls:
+                del self._tenants[spool.tenant]
 
     def _sweep(self, spool: _Spool, now: int) -> list[CallInFlight]:
         lost = []

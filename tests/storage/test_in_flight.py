@@ -190,3 +190,42 @@ def test_progress_is_kept_without_its_message() -> None:
     (kept,) = table.calls()
     assert kept.progress == sent
     assert kept.shown(0).http_status == 200
+
+
+def test_one_tenant_leaves_room_for_others() -> None:
+    """Who has filled the table makes way, call by call, for tenants that have fewer; never the other way."""
+    table = InFlight(most_calls=6)
+    red, blue = table.begin(SPOOL, 0, "red"), table.begin(OTHER, 0, "blue")
+    table.take(SPOOL, red, told(*(call(number) for number in range(1, 10))), 0)
+    news = table.take(OTHER, blue, told(*(call(number) for number in range(11, 20))), 0)
+    assert numbers(news) == [11, 12, 13]
+    assert numbers(table.calls()) == [1, 2, 3, 11, 12, 13]
+    assert table.take(SPOOL, red, told(call(20)), 0) == []
+    table.take(SPOOL, red, told(ended=[key(1)]), 0)
+    assert numbers(table.take(OTHER, blue, told(call(21)), 0)) == [21]
+    assert len(table) == 6
+
+
+def test_one_tenants_bytes_leave_room_for_others() -> None:
+    """The same for what calls take in memory."""
+    size = len(call(1, path="/" * 1000).SerializeToString())
+    table = InFlight(most_bytes=size * 6)
+    red, blue = table.begin(SPOOL, 0, "red"), table.begin(OTHER, 0, "blue")
+    table.take(SPOOL, red, told(*(call(number, path="/" * 1000) for number in range(1, 10))), 0)
+    table.take(OTHER, blue, told(*(call(number, path="/" * 500) for number in range(11, 40))), 0)
+    of_blue = [each for each in numbers(table.calls()) if each > 10]
+    assert 4 <= len(of_blue) <= 7
+    assert len(numbers(table.calls())) - len(of_blue) >= 2
+
+
+def test_a_spool_that_changes_hands() -> None:
+    """What was told of a spool while it was of no tenant is nobody's once it has one."""
+    table = InFlight()
+    table.take(SPOOL, table.begin(SPOOL, 0, ""), told(call(1)), 0)
+    stream = table.begin(SPOOL, 0, "red")
+    assert len(table) == 0
+    table.take(SPOOL, stream, told(call(1)), 0)
+    table.end(SPOOL, stream, 0)
+    table.sweep(GRACE_NS)
+    table.sweep(LOST_NS)
+    assert (len(table), table.calls()) == (0, [])
