@@ -10,6 +10,7 @@ import pytest
 
 from storage import config
 from storage.archive import ArchiveError, Expired, ModelRule, Retention, Usage, open_archive
+from storage.audit import Lease
 from storage.numbers import Numbers
 from storage.retention import Retaining
 from storage.setting_values import read_ages, read_sizes
@@ -141,3 +142,44 @@ async def test_what_was_forgotten_is_told() -> None:
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await task
+
+
+class Leased(Failing):
+    """An archive that several keep."""
+
+    def expire(self, retention: Retention, now_ns: int) -> Expired:
+        self.asked += 1
+        return Expired()
+
+
+class Notes:
+    """Notes of an archive, which a lease is kept in."""
+
+    def __init__(self) -> None:
+        self.kept: dict[bytes, bytes] = {}
+
+    def put(self, kind: str, notes: dict[bytes, bytes]) -> None:
+        self.kept |= notes
+
+    def notes(self, kind: str, after: bytes, most: int) -> list[tuple[bytes, bytes]]:
+        return sorted((key, value) for key, value in self.kept.items() if key > after)[:most]
+
+
+async def test_one_of_several_does_it() -> None:
+    """Of two processes over one archive that look at the same time one lets records expire."""
+    notes = Notes()
+    archives = [Leased(), Leased()]
+    both = [
+        Retaining(
+            archive,  # type: ignore[arg-type]
+            Retention(),
+            Numbers(),
+            nobody,
+            Lease(notes, wait=lambda _: None, key=b"retention"),  # type: ignore[arg-type]
+        )
+        for archive in archives
+    ]
+    for _ in range(3):
+        for each in both:
+            each.step()
+    assert [archive.asked for archive in archives] == [3, 0]

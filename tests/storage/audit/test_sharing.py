@@ -1,5 +1,6 @@
 """Several storage processes over one archive: one of them signs what all of them wrote."""
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -112,3 +113,42 @@ def test_one_that_starts_looks_at_what_was_signed(vault: "Vault", tmp_path: Path
     (finding,) = late.checkpointing.check_signed()
     assert finding.kind == finding.TRUNCATED
     assert not late.checkpointing.can_sign
+
+
+def test_a_claim_that_took_long_waits(vault: "Vault", monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who finds the lease free, and writes its own much later, lets the one that took it look first."""
+    monkeypatch.setattr(sharing, "_SLOW_SECONDS", 0.0)
+    slow = Lease(vault.archive.audit)
+    assert not slow.hold(NOW)
+    assert not slow.hold(NOW + (LEASE_SECONDS // 2 - 1) * SECOND)
+    monkeypatch.setattr(sharing, "_SLOW_SECONDS", 60.0)
+    assert slow.hold(NOW + LEASE_SECONDS // 2 * SECOND)
+
+
+def test_logs_that_have_ended_are_not_read_again(vault: "Vault", monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signer that starts anew states what has grown, without the leaves of what was stated to its end."""
+    vault.feed(1, 5)
+    assert auditing_of(vault).sign() is not None
+    again = auditing_of(vault)
+    again._lease._owner = b"successor"[:8]  # type: ignore[union-attr]
+    with monkeypatch.context() as guarded:
+        guarded.setattr(vault.archive.audit, "leaves", None)
+        before = again.checkpointing.latest()
+        again.checkpointing.refresh()
+        assert again.checkpointing.make(NOW) == before
+    vault.feed(6, 9)
+    after = again.checkpointing.make(NOW)
+    assert after is not None
+    assert before is not None
+    assert after.size > before.size
+
+
+def test_a_log_that_another_process_is_dropping(vault: "Vault") -> None:
+    """Who finds fewer leaves than there were announces nothing: the other one has announced all of it."""
+    vault.feed(1, 5)
+    auditing = auditing_of(vault)
+    [log] = vault.archive.audit.logs()
+    auditing.drop([dataclasses.replace(log, size=log.size + 1)])
+    assert vault.archive.audit.notes("dropped", b"", 10) == []
+    auditing.drop([log])
+    assert len(vault.archive.audit.notes("dropped", b"", 10)) == 1
