@@ -31,7 +31,8 @@ from storage.numbers import Numbers
 from storage.recalling import Recalling
 from storage.room import Room
 from storage.streams import Ending, Stream, Streams, TooManyStreamsError
-from storage.under_way import BYTES_OF_ONE, UnderWay
+from storage.stretches import MOST_STRETCHES, Stretches
+from storage.under_way import BYTES_OF_ONE, Pace, UnderWay
 from storage.writer import Writer
 
 SPOOL_ID_BYTES: Final = 16
@@ -39,6 +40,8 @@ SPOOL_ID_BYTES: Final = 16
 HELLO_SECONDS: Final = 10.0
 # In all, where nothing else is said.
 MOST_STREAMS: Final = 10_000
+# Calls in one message of those in flight: those of a sidecar's whole table, and as many that have ended.
+_MOST_TOLD: Final = 30_000
 _ENDED: Final = {
     Ending.DISPLACED: (grpc.StatusCode.RESOURCE_EXHAUSTED, "others have fewer streams; try again later"),
     Ending.SILENT: (grpc.StatusCode.UNAVAILABLE, "no whole message for too long"),
@@ -60,6 +63,8 @@ class _Connected:
     # Its number in the table of calls in flight.
     number: int
     stream: Stream
+    stretches: Stretches
+    pace: Pace
 
 
 class Ingest(v1.IngestServiceServicer):
@@ -161,7 +166,7 @@ class Ingest(v1.IngestServiceServicer):
                 takes_heartbeats=self._spools is not None,
             )
             yield v1.IngestResponse(welcome=welcome)
-            connected = _Connected(hello.spool_id, number, stream)
+            connected = _Connected(hello.spool_id, number, stream, Stretches(received), Pace())
             async with contextlib.aclosing(self._answers(connected, requests)) as answers:
                 async for response in answers:
                     yield response
@@ -211,6 +216,8 @@ class Ingest(v1.IngestServiceServicer):
     def _note(self, connected: _Connected, told: v1.InFlight | v1.Heartbeat) -> None:
         """What needs no answer."""
         if isinstance(told, v1.InFlight):
+            if len(told.calls) + len(told.progress) + len(told.ended) > _MOST_TOLD:
+                raise InvalidArgumentError("in_flight", f"more than {_MOST_TOLD} calls")
             now = time.monotonic_ns()
             news = self._in_flight.take(connected.spool_id, connected.number, told, now)
             self._live.tell_in_flight(news, now)
@@ -233,10 +240,11 @@ class Ingest(v1.IngestServiceServicer):
                 kind = request.WhichOneof("message")
                 if kind in ("in_flight", "heartbeat"):
                     told = request.in_flight if kind == "in_flight" else request.heartbeat
+                    await asyncio.sleep(connected.pace.wait(time.monotonic()))
                     await under_way.put(told, await under_way.make_room(told.ByteSize() // BYTES_OF_ONE))
                 elif kind == "batch":
                     taken = await under_way.make_room(len(request.batch.entries))
-                    await under_way.put(await self._begin(connected.spool_id, request.batch), taken)
+                    await under_way.put(await self._begin(connected, request.batch), taken)
                 else:
                     raise InvalidArgumentError("batch", "expected after hello")
                 stream.reading_since = time.monotonic() if has_heartbeats else None
@@ -244,25 +252,35 @@ class Ingest(v1.IngestServiceServicer):
             stream.reading_since = None
             await under_way.put(None)
 
-    async def _begin(self, spool_id: bytes, batch: v1.Batch) -> "asyncio.Task[list[v1.IngestResponse]]":
+    async def _begin(self, connected: _Connected, batch: v1.Batch) -> "asyncio.Task[list[v1.IngestResponse]]":
         """Once there is room for it, and until it is written, the batch is under way."""
-        taken = await self._room.take(batch.ByteSize())
-        task = asyncio.create_task(self._take(spool_id, batch))
+        stream = connected.stream
+        taken = await self._room.take(batch.ByteSize(), (stream.identity, stream.address))
+        task = asyncio.create_task(self._take(connected, batch))
         task.add_done_callback(lambda _: self._room.give_back(taken))
         return task
 
-    async def _take(self, spool_id: bytes, batch: v1.Batch) -> list[v1.IngestResponse]:
+    async def _take(self, connected: _Connected, batch: v1.Batch) -> list[v1.IngestResponse]:
         """Write one batch; its acknowledgement, and a rejection for each entry that can't be taken."""
         # Parsing and hashing a large batch takes long enough to hold up every other stream.
         tenant = caller_of(None).writes_as
-        entries, rejected = await asyncio.to_thread(read_entries, spool_id, batch, tenant)
+        entries, rejected = await asyncio.to_thread(read_entries, connected.spool_id, batch, tenant)
         self._numbers.rejected.inc(len(rejected))
         answers = [v1.IngestResponse(reject=each) for each in rejected]
         if entries:
+            connected.stretches.add([(entry.first, entry.last) for entry in entries])
+            if connected.stretches.are_too_many:
+                await self._count_stretches(connected)
             await self._writer.write(entries)
             ranges = [v1.SequenceRange(first=entry.first, last=entry.last) for entry in entries]
             answers.append(v1.IngestResponse(ack=v1.Ack(ranges=_joined(ranges))))
         return answers
+
+    async def _count_stretches(self, connected: _Connected) -> None:
+        received = await asyncio.to_thread(self._archive.received, connected.spool_id)
+        if len(received) >= MOST_STRETCHES:
+            raise InvalidArgumentError("batch.entries", f"more than {MOST_STRETCHES} holes in the spool")
+        connected.stretches.recounted(len(received))
 
 
 async def _read_hello(requests: AsyncIterator[v1.IngestRequest], context: Context) -> v1.Hello:

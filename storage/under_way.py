@@ -14,7 +14,24 @@ MOST: Final = 16
 MOST_WEIGHT: Final = 20_000
 BYTES_OF_ONE: Final = 512
 
+# What needs no answer comes once a second, and some more of it at the end.
+_AT_ONCE: Final = 10.0
+_A_SECOND: Final = 4.0
+
 T = TypeVar("T")
+
+
+class Pace:
+    """How fast one stream may tell what needs no answer. Times are monotonic, seconds."""
+
+    def __init__(self) -> None:
+        self._held, self._since = _AT_ONCE, 0.0
+
+    def wait(self, now: float) -> float:
+        """How long it has to wait until it may tell one more thing."""
+        self._held = min(self._held + (now - self._since) * _A_SECOND, _AT_ONCE) - 1
+        self._since = now
+        return max(-self._held, 0) / _A_SECOND
 
 
 class UnderWay(Generic[T]):

@@ -73,14 +73,14 @@ async def test_who_leaves_makes_way_for_those_behind() -> None:
     assert await asyncio.wait_for(small, 5) == 4
 
 
-@given(st.lists(st.tuples(st.integers(0, 15), st.integers(0, 3)), max_size=30))
-def test_never_more_is_under_way_than_there_is_room(asked: Sequence[tuple[int, int]]) -> None:
+@given(st.lists(st.tuples(st.integers(0, 15), st.integers(0, 3), st.sampled_from("ab")), max_size=30))
+def test_never_more_is_under_way_than_there_is_room(asked: Sequence[tuple[int, int, str]]) -> None:
     """Whatever is taken, held for how long, and cancelled: the bound holds and all room comes back."""
     room, most = Room(10), 0
 
-    async def use(size: int, turns: int) -> None:
+    async def use(size: int, turns: int, name: str) -> None:
         nonlocal most
-        taken = await room.take(size)
+        taken = await room.take(size, (name, name))
         try:
             most = max(most, room.taken)
             for _ in range(turns):
@@ -97,4 +97,25 @@ def test_never_more_is_under_way_than_there_is_room(asked: Sequence[tuple[int, i
 
     asyncio.run(all_of_them())
     assert most <= 10
+    assert room.taken == 0
+
+
+async def test_callers_take_turns() -> None:
+    """Who asks for much waits behind itself: another's one batch comes next, and so do other addresses'."""
+    room, order = Room(10), list[str]()
+
+    async def use(name: str, address: str) -> None:
+        taken = await room.take(10, (name, address))
+        order.append(name + address)
+        room.give_back(taken)
+
+    held = await room.take(10)
+    asked = [("greedy", "1")] * 4 + [("modest", "1"), ("greedy", "2"), ("modest", "1")]
+    tasks = []
+    for each in asked:
+        tasks.append(asyncio.create_task(use(*each)))
+        await _let_run()
+    room.give_back(held)
+    await asyncio.gather(*tasks)
+    assert order == ["greedy1", "modest1", "greedy2", "modest1", "greedy1", "greedy1", "greedy1"]
     assert room.taken == 0

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from storage.under_way import MOST_WEIGHT, UnderWay
+from storage.under_way import MOST_WEIGHT, Pace, UnderWay
 
 
 async def test_what_was_answered_makes_room() -> None:
@@ -27,3 +27,16 @@ async def test_more_than_all_the_room_comes_alone() -> None:
     await stream.put("heavy", await stream.make_room(MOST_WEIGHT * 9))
     assert await stream.get() == "heavy"
     assert stream.left() == []
+
+
+def test_pace() -> None:
+    """Some things may be told at once, as many as are due later on without waiting, and more only in time."""
+    pace = Pace()
+    assert [pace.wait(100.0) for _ in range(10)] == [0.0] * 10
+    late = [pace.wait(100.0) for _ in range(3)]
+    assert late == sorted(late)
+    assert late[0] > 0
+    now = 200.0
+    for _ in range(100):
+        now += 1.0
+        assert pace.wait(now) == 0.0
