@@ -1,6 +1,7 @@
 """Records in their envelopes, as a spool would send them."""
 
 import functools
+from collections.abc import Callable
 from hashlib import sha256
 from typing import Any
 
@@ -60,3 +61,15 @@ class Making:
 @pytest.fixture
 def making() -> Making:
     return Making()
+
+
+@pytest.fixture
+def served(making: Making) -> Callable[..., v1.Record]:
+    """Makes a record as it is served: with its spool, number and tenant."""
+
+    def made(sequence: int = 1, **fields: Any) -> v1.Record:
+        record = making.record(sequence, **fields)
+        record.spool_id, record.sequence, record.tenant = SPOOL, sequence, "acme"
+        return record
+
+    return made

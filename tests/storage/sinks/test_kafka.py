@@ -1,22 +1,18 @@
 """The Kafka sink against librdkafka's mock cluster, in a process of its own."""
 
 import asyncio
-import logging
 import os
 import signal
 import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
-from confluent_kafka import Consumer, TopicPartition
 
 from storage.sinks import Batch, SinkError
 from storage.sinks.kafka import KafkaSink, read_kind
 from storage.sinks.sink_table import SinkTable
+from tests.storage.sinks.mock_brokers import consumed, mock_brokers
 
 TOPIC = "calls"
 
@@ -24,23 +20,8 @@ TOPIC = "calls"
 @pytest.fixture
 def brokers() -> Iterator[tuple[subprocess.Popen[str], str]]:
     """The process of the brokers, and their addresses."""
-    script = Path(__file__).with_name("mock_brokers.py")
-    process = subprocess.Popen(
-        [sys.executable, str(script)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    assert process.stdout
-    assert process.stdin
-    yield process, process.stdout.readline().strip()
-    with suppress(ProcessLookupError):
-        process.send_signal(signal.SIGCONT)
-    process.stdin.close()
-    process.stdout.close()
-    process.kill()
-    process.wait(10)
+    with mock_brokers() as started:
+        yield started
 
 
 async def opened(brokers: str, **settings: object) -> KafkaSink:
@@ -51,24 +32,6 @@ async def opened(brokers: str, **settings: object) -> KafkaSink:
     return sink
 
 
-def consumed(brokers: str, expected: int) -> list[dict[str, bytes]]:
-    """The headers of what is in the topic, at least `expected` of them."""
-    consumer = Consumer(
-        {"bootstrap.servers": brokers, "group.id": "test", "enable.auto.commit": False},
-        logger=logging.Logger("consumer", logging.CRITICAL),
-    )
-    partitions = consumer.list_topics(TOPIC, timeout=10).topics[TOPIC].partitions
-    consumer.assign([TopicPartition(TOPIC, each, 0) for each in partitions])
-    found: list[dict[str, bytes]] = []
-    deadline = time.monotonic() + 20
-    while len(found) < expected and time.monotonic() < deadline:
-        message = consumer.poll(0.2)
-        if message is not None and not message.error():
-            found.append(dict(message.headers()))
-    consumer.close()
-    return found
-
-
 async def test_a_batch_is_delivered_once_brokers_have_it(brokers, served) -> None:
     """Every record is in the topic when deliver returns, once, and so is the next batch's."""
     sink = await opened(brokers[1])
@@ -77,7 +40,7 @@ async def test_a_batch_is_delivered_once_brokers_have_it(brokers, served) -> Non
     assert await sink.deliver(Batch(records[200:], 2)) == []
     await sink.close()
     await sink.close()
-    found = await asyncio.to_thread(consumed, brokers[1], 300)
+    found = await asyncio.to_thread(consumed, brokers[1], TOPIC, 300)
     ids = [each["infertap-record"].decode().rpartition("-")[2] for each in found]
     assert sorted(map(int, ids)) == list(range(1, 301))
 
@@ -89,7 +52,7 @@ async def test_a_record_that_is_too_large_is_refused(brokers, served) -> None:
     refused = await sink.deliver(Batch(records))
     await sink.close()
     assert [(each.index, each.reason) for each in refused] == [(1, "message too large")]
-    found = await asyncio.to_thread(consumed, brokers[1], 2)
+    found = await asyncio.to_thread(consumed, brokers[1], TOPIC, 2)
     assert len(found) == 2
 
 
@@ -108,7 +71,7 @@ async def test_brokers_that_hang_and_come_back(brokers, served) -> None:
             await sink.deliver(Batch([served(2)], 2))
             break
     await sink.close()
-    found = await asyncio.to_thread(consumed, addresses, 2)
+    found = await asyncio.to_thread(consumed, addresses, TOPIC, 2)
     # What hung may have arrived before: the record's id tells.
     assert {each["infertap-record"].rpartition(b"-")[2] for each in found} == {b"1", b"2"}
 
