@@ -36,7 +36,9 @@ def _add(client: Client, read: argparse.Namespace) -> None:
         return
     kept = "was here already" if attached.was_known else "kept"
     calls = ", ".join(map(visible, attached.call_ids)) or "none recorded yet"
-    print(f"feedback {visible(attached.feedback_id)} {kept}; calls: {calls}")
+    # A call is believed to be there; of a request id the answer names those that are.
+    about = f"for call {calls}" if read.call_id else f"calls: {calls}"
+    print(f"feedback {visible(attached.feedback_id)} {kept}{'' if read.call_id else ';'} {about}")
 
 
 def _list(client: Client, read: argparse.Namespace) -> None:

@@ -67,8 +67,8 @@ class AttachedFeedback(google.protobuf.message.Message):
     """Feedback with that id was here already, and stays as it is."""
     @property
     def call_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
-        """The calls it belongs to as far as they are recorded: the latest 1000 of them, fewer
-        where the request names more than ten request ids.
+        """Of a request id the calls that had it, as far as they are recorded: the latest 1000 of them, fewer where the
+        request names more than ten request ids. A call id is repeated, whether its call is recorded or not.
         """
 
     def __init__(

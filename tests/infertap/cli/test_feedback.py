@@ -35,6 +35,15 @@ def test_add_and_list(server: "RecordsServer", capsys: pytest.CaptureFixture[str
     ]
 
 
+def test_a_call_is_not_said_to_be_recorded(
+    server: "RecordsServer", capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Given by call id, nobody has looked whether there is such a call."""
+    call = ["--call-id", "01a1fcbe-4eff-7330-8f2b-fad13864be60"]
+    assert main(["feedback", "add", "--address", server.address, *call, "--thumb", "up", "--id", "f-2"]) == 0
+    assert capsys.readouterr().out == "feedback f-2 kept for call call-1\n"
+
+
 def test_as_json(server: "RecordsServer", capsys: pytest.CaptureFixture[str]) -> None:
     """Objects by the contract's names."""
     common = ["--address", server.address, "--json", "--call-id", "01a1fcbe-4eff-7330-8f2b-fad13864be60"]
