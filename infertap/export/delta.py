@@ -32,12 +32,14 @@ class DeltaTable:
         self._where, self._options = _location(out)
         self._id = export_id
 
-    def latest(self) -> str:
-        """What was said with the latest commit of this export; else empty. Raises ExportError."""
+    def latest(self, most: int | None = None) -> str:
+        """What was said with the latest commit of this export; else empty. At most so many commits are looked
+        through. Raises ExportError.
+        """
         with self._translating():
-            return self._latest()
+            return self._latest(most)
 
-    def _latest(self) -> str:
+    def _latest(self, most: int | None) -> str:
         import deltalake  # noqa: PLC0415  (an extra)
 
         if not deltalake.DeltaTable.is_deltatable(self._where, self._options):
@@ -45,7 +47,7 @@ class DeltaTable:
         table = deltalake.DeltaTable(self._where, storage_options=self._options)
         if table.transaction_version(self._id) is None:
             return ""
-        said = (entry.get(_STATE, "") for entry in table.history())
+        said = (entry.get(_STATE, "") for entry in table.history(most))
         return next((text for text in said if text and json.loads(text)["id"] == self._id), "")
 
     def commit(self, number: int, batches: Sequence[Any], state: str) -> None:

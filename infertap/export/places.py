@@ -10,6 +10,7 @@ import fcntl
 import importlib.util
 import os
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -35,7 +36,7 @@ class Place(ABC):
 
     @abstractmethod
     def open(self, name: str) -> File:
-        """A new file; it takes the place of one of that name once it is kept."""
+        """A new file; it takes the place of one of that name once it is kept. The name may have folders."""
 
     @abstractmethod
     def read(self, name: str) -> bytes | None:
@@ -97,7 +98,11 @@ class _Directory(Place):
             raise ExportError(f"{path}: another export is writing there") from None
 
     def open(self, name: str) -> File:
-        return _LocalFile(self._path / name, self._descriptor)
+        folder = (self._path / name).parent
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Those whose entries must be durable for the file to be found.
+        folders = [folder, *(each for each in folder.parents if each.is_relative_to(self._path))]
+        return _LocalFile(self._path / name, folders)
 
     def read(self, name: str) -> bytes | None:
         try:
@@ -117,8 +122,8 @@ class _Directory(Place):
 
 
 class _LocalFile:
-    def __init__(self, path: Path, directory: int) -> None:
-        self._path, self._directory = path, directory
+    def __init__(self, path: Path, folders: Sequence[Path]) -> None:
+        self._path, self._folders = path, folders
         self._partial = path.with_name(path.name + _PARTIAL)
         self.stream = self._partial.open("wb")
 
@@ -127,7 +132,12 @@ class _LocalFile:
         os.fsync(self.stream.fileno())
         self.stream.close()
         self._partial.rename(self._path)
-        os.fsync(self._directory)
+        for folder in self._folders:
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
 
     def discard(self) -> None:
         self.stream.close()

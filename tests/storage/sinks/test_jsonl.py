@@ -55,7 +55,7 @@ async def test_rotation(tmp_path: Path, making: "Making") -> None:
     for sequence in range(1, 6):
         await sink.deliver(Batch(records(making, sequence)))
     await sink.close()
-    assert sorted(os.listdir(tmp_path)) == [  # noqa: PTH208
+    assert sorted(os.listdir(tmp_path)) == [
         "records.jsonl",
         "records.jsonl.000003",
         "records.jsonl.000004",
