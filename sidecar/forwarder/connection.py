@@ -19,6 +19,7 @@ import grpc.aio
 
 from infertap import v1
 from sidecar.forwarder import messages
+from sidecar.forwarder.caution import Caution
 from sidecar.forwarder.heartbeat import heartbeat
 from sidecar.forwarder.in_flight import Snapshots
 from sidecar.forwarder.window import Range, Window
@@ -27,6 +28,8 @@ from sidecar.spool import Spool, SpoolError, SpoolForked
 
 MAX_ENTRIES: Final = 256
 MAX_BYTES: Final = 1 << 20
+# Of storage's words, in the reason of a dead letter.
+_WHY_MOST: Final = 200
 # Answers read and not yet settled.
 _MAX_ANSWERS: Final = 64
 # Between what storage is told of calls in flight; and for its last word when all is told.
@@ -88,13 +91,15 @@ class Connection:
         timing: Timing,
         signals: Signals,
         *,
+        caution: Caution,
         in_flight: InFlight,
         calls: Callable[[], Mapping[str, int]],
         on_progress: Callable[[], None],
     ) -> None:
-        """The call is new and goes with the connection; tally and signals outlive it. `on_progress` is called
-        once, when storage has settled something.
+        """The call is new and goes with the connection; tally, signals and caution outlive it. `on_progress`
+        is called once, when storage has settled something.
         """
+        self._caution = caution
         self._spool = spool
         self._in_flight = in_flight
         # What storage knows of it by this stream; None where it does not take it.
@@ -124,6 +129,8 @@ class Connection:
                 self._send(), self._receive(), self._settle(), self._watch(), self._tell(), self._beat()
             )
         except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.INVALID_ARGUMENT:
+                await self._refused(error.details() or "")
             raise Trouble(f"storage: {error.code().name}") from None
         except asyncio.InvalidStateError:
             # Written after the stream's end, which `_receive` has not been told of yet.
@@ -149,6 +156,16 @@ class Connection:
             self._snapshots = Snapshots()
         self._takes_heartbeats = answer.welcome.takes_heartbeats
         await asyncio.to_thread(self._spool.rewind, messages.ranges(answer.welcome.received))
+
+    async def _refused(self, why: str) -> None:
+        """Storage refuses all that is under way; an entry that is alone in it is set aside."""
+        guilty = self._caution.refused(self._window.under_way)
+        if guilty is not None:
+            with suppress(SpoolError):  # then it is refused again
+                await asyncio.to_thread(
+                    self._spool.dead_letter, guilty, f"INVALID_ARGUMENT: {why[:_WHY_MOST]}"
+                )
+                self._tally.rejected += 1
 
     async def _read(self) -> v1.IngestResponse:
         answer = await self._call.read()
@@ -177,9 +194,10 @@ class Connection:
                 await self._wait_for_news()
 
     async def _lease(self, after: int) -> Sequence[messages.Outgoing]:
-        if not self._window.has_room:
+        is_due = self._caution.is_due(after)
+        if not self._window.has_room or (is_due and not self._window.is_empty):
             return []
-        return await asyncio.to_thread(self._spool.lease, after, MAX_ENTRIES, MAX_BYTES)
+        return await asyncio.to_thread(self._spool.lease, after, 1 if is_due else MAX_ENTRIES, MAX_BYTES)
 
     async def _wait_for_news(self) -> None:
         with suppress(TimeoutError):

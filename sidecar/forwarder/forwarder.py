@@ -18,6 +18,7 @@ from infertap.connection import AccessError
 from infertap.connection import Connection as Way
 from sidecar.event_log import log_event
 from sidecar.forwarder.backoff import LONGEST_SECONDS, Backoff
+from sidecar.forwarder.caution import Caution
 from sidecar.forwarder.connection import Connection, Signals, Tally, Timing, Trouble
 from sidecar.in_flight import InFlight
 from sidecar.spool import Spool
@@ -80,6 +81,7 @@ class Forwarder:
         self._timing = Timing(welcome_timeout_seconds, ack_timeout_seconds, poll_seconds)
         self._tally = Tally()
         self._backoff = Backoff()
+        self._caution = Caution()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._signals = Signals(news=asyncio.Event(), draining=asyncio.Event())
         self._ended = asyncio.Event()
@@ -139,6 +141,7 @@ class Forwarder:
                 self._tally,
                 self._timing,
                 self._signals,
+                caution=self._caution,
                 in_flight=self._in_flight,
                 calls=self._calls,
                 on_progress=self._reached,

@@ -38,6 +38,11 @@ class Window:
         return len(self._batches) < MAX_BATCHES
 
     @property
+    def under_way(self) -> list[Range]:
+        """What was sent and is not settled."""
+        return [entry for batch in self._batches for entry in batch.open]
+
+    @property
     def waiting_since(self) -> float | None:
         """When storage last gave a sign of progress while something was under way; None with nothing."""
         return max(self._batches[0].sent_at, self._settled_at) if self._batches else None

@@ -29,37 +29,50 @@ POISON = (7, 20)
 
 
 class Refusing(v1.IngestServiceServicer):
-    """A storage that will never take some sequences, and takes all others."""
+    """A storage that will never take some sequences, and takes all others; it says which, or ends the stream
+    for whatever batch has one.
+    """
+
+    def __init__(self, *, says_which: bool) -> None:
+        self._says_which = says_which
+        self._kept: list[v1.SequenceRange] = []
 
     async def Ingest(self, requests: Any, context: Any) -> AsyncIterator[v1.IngestResponse]:  # noqa: N802
         async for request in requests:
             if request.HasField("hello"):
-                yield v1.IngestResponse(welcome=v1.Welcome())
+                yield v1.IngestResponse(welcome=v1.Welcome(received=self._kept))
                 continue
             sequences = [entry.record.sequence for entry in request.batch.entries]
+            if not self._says_which and not set(POISON).isdisjoint(sequences):
+                await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "not understood")
             taken = [v1.SequenceRange(first=each, last=each) for each in sequences if each not in POISON]
+            self._kept += taken
             yield v1.IngestResponse(ack=v1.Ack(ranges=taken))
             for each in sequences:
                 if each in POISON:
                     yield v1.IngestResponse(reject=v1.Reject(sequence=each, reason="not understood"))
 
 
-@pytest.fixture
-def refusing() -> Iterator[str]:
-    """Its address."""
+# By what a dead letter's reason is.
+KINDS = {"not understood": True, "INVALID_ARGUMENT: not understood": False}
+
+
+@pytest.fixture(params=KINDS)
+def refusing(request: pytest.FixtureRequest) -> Iterator[tuple[str, str]]:
+    """Its address, and the reason that dead letters have."""
     loop = asyncio.new_event_loop()
     running = threading.Thread(target=loop.run_forever)
     running.start()
 
     async def start() -> tuple[grpc.aio.Server, int]:
         server = grpc.aio.server()
-        v1.add_IngestServiceServicer_to_server(Refusing(), server)
+        v1.add_IngestServiceServicer_to_server(Refusing(says_which=KINDS[request.param]), server)
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
         return server, port
 
     server, port = asyncio.run_coroutine_threadsafe(start(), loop).result(30)
-    yield f"127.0.0.1:{port}"
+    yield f"127.0.0.1:{port}", request.param
     asyncio.run_coroutine_threadsafe(server.stop(None), loop).result(30)
     loop.call_soon_threadsafe(loop.stop)
     running.join(30)
@@ -79,16 +92,18 @@ def test_poison_record_is_set_aside_the_queue_moves_and_resending_fills_the_hole
     start_storage: "StartStorage",
     calls: "Calls",
     link: "Link",
-    refusing: str,
+    refusing: tuple[str, str],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Refused alone, listed, shown; a storage that takes it gets it when it is resent, and lacks nothing."""
-    link.storage = refusing
+    """Refused by itself or with its batch, listed, shown; a storage that takes it gets it when it is resent,
+    and lacks nothing.
+    """
+    link.storage, reason = refusing
     sidecar = start_sidecar(calls.model, storage=link.address)
     calls.make(sidecar, 40)
     account = sidecar.await_account(lambda each: each["spool"]["acked"] == 38 and each["balanced"])
     assert (account["spool"]["dead_lettered"], account["spool"]["pending"]) == (2, 0)
-    assert letters(sidecar, capsys) == dict.fromkeys(POISON, "not understood")
+    assert letters(sidecar, capsys) == dict.fromkeys(POISON, reason)
     assert main(["spool", "dead-letters", "show", "7", "--address", sidecar.api]) == 0
     assert "/v1/x" in capsys.readouterr().out
     storage = start_storage()

@@ -15,6 +15,7 @@ import pytest_asyncio
 from infertap import v1
 from infertap.connection import Connection as Way
 from sidecar.forwarder import Forwarder, connection
+from sidecar.forwarder.caution import Caution
 from sidecar.forwarder.connection import Connection, Signals, Tally, Timing, Trouble
 from sidecar.forwarder.window import MAX_BATCHES
 from sidecar.handoff import Progress, Round
@@ -48,6 +49,9 @@ class FakeStorage(v1.IngestServiceServicer):
         # Ends the stream at so many batches, without an acknowledgement.
         self.breaks_at = 0
         self.breaks_with = grpc.StatusCode.UNAVAILABLE
+        # Of these it ends the stream, whatever else is in the batch.
+        self.poison: set[int] = set()
+        self.refuses_hello = False
         self._server: grpc.aio.Server | None = None
         self.port = 0
 
@@ -55,9 +59,12 @@ class FakeStorage(v1.IngestServiceServicer):
         async for request in requests:
             if request.HasField("hello"):
                 self.hellos.append(request.hello)
+                if self.refuses_hello:
+                    await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "hello")
                 if not self.welcomes:
                     await asyncio.sleep(WAIT_SECONDS)
-                told = [v1.SequenceRange(first=first, last=last) for first, last in self.received]
+                here = self.received or [(number, number) for number in self.kept if self.poison]
+                told = [v1.SequenceRange(first=first, last=last) for first, last in here]
                 welcome = v1.Welcome(
                     received=told,
                     takes_in_flight=self.takes_in_flight,
@@ -75,6 +82,8 @@ class FakeStorage(v1.IngestServiceServicer):
             self.entries += request.batch.entries
             if self.batches == self.breaks_at:
                 await context.abort(self.breaks_with, "killed")
+            if not self.poison.isdisjoint(entry.record.sequence for entry in request.batch.entries):
+                await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "batch.entries: not understood")
             if self.acks:
                 for response in self._answers(request.batch):
                     yield response
@@ -278,6 +287,34 @@ async def test_refused_records(rig: Rig) -> None:
     await rig.await_true(lambda: forwarder.status.rejected == 2, "status")
 
 
+async def test_batches_that_are_refused_as_a_whole(rig: Rig) -> None:
+    """A storage that does not say which record it can't take gets all others, and those are set aside."""
+    rig.append(600)
+    rig.storage.poison = {7, 8, 300, 600}
+    forwarder = rig.forward()
+    await rig.await_settled()
+    assert set(rig.storage.kept) == set(range(1, 601)) - rig.storage.poison
+    letters = {each.sequence: each.reason for each in rig.spool.dead_letters(0, 10)}
+    assert letters == dict.fromkeys(rig.storage.poison, "INVALID_ARGUMENT: batch.entries: not understood")
+    assert forwarder.status.rejected == 4
+    before = rig.storage.batches
+    rig.append(500)
+    forwarder.wake()
+    await rig.await_settled()
+    assert rig.storage.batches - before < 100, "what was never refused goes in batches"
+
+
+async def test_storage_that_refuses_the_hello(rig: Rig) -> None:
+    """Nothing was sent yet that could be at fault: nothing is set aside."""
+    rig.append(1)
+    rig.storage.refuses_hello = True
+    forwarder = rig.forward()
+    await rig.await_true(lambda: forwarder.status.reconnects > 2, "tried again")
+    assert rig.spool.account().pending == 1
+    rig.storage.refuses_hello = False
+    await rig.await_settled()
+
+
 async def test_gaps_are_sent_in_place(rig: Rig) -> None:
     """Records that had to make room are told as a gap, before what is left."""
     rig.append(30, 1 << 20)
@@ -388,6 +425,7 @@ async def test_stream_that_ended_unheard(rig: Rig) -> None:
             Tally(),
             timing,
             signals,
+            caution=Caution(),
             in_flight=rig.in_flight,
             calls=dict,
             on_progress=lambda: None,
