@@ -12,7 +12,7 @@ from typing import Final
 
 import duckdb
 
-from storage.archive.duckdb_files import quoted, said
+from storage.archive.duckdb_files import attach, said
 from storage.archive.interface import ArchiveError
 
 _GIVEN_UP: Final = "has been invalidated"
@@ -63,7 +63,7 @@ class Checkpoints:
                     continue
                 with contextlib.suppress(duckdb.Error), self._engine.cursor() as cursor:
                     cursor.execute(f"DETACH DATABASE IF EXISTS {name}")
-                    cursor.execute(f"ATTACH IF NOT EXISTS '{quoted(path)}' AS {name}")
+                    attach(cursor, path, name)
                     del self._broken[name]
 
     def wait(self, name: str, seconds: float) -> None:

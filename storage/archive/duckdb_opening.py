@@ -20,7 +20,7 @@ from storage.archive.duckdb_checkpoints import Checkpoints
 from storage.archive.duckdb_damage import DamagedError, damaged, set_aside
 from storage.archive.duckdb_examining import Examining
 from storage.archive.duckdb_feedback import FeedbackTable, feedback_path
-from storage.archive.duckdb_files import NEW, REWRITTEN, connect, quoted, remove, wal_bytes
+from storage.archive.duckdb_files import NEW, REWRITTEN, attach, connect, remove, wal_bytes
 from storage.archive.duckdb_kept import FILE as KEPT_FILE
 from storage.archive.duckdb_kept import Kept
 from storage.archive.duckdb_migration import migrate_part
@@ -156,7 +156,7 @@ def _attach_parts(connection: "duckdb.DuckDBPyConnection", parts: Parts, tell: T
 
 def _take_up(connection: "duckdb.DuckDBPyConnection", part: Part) -> int:
     """Attach the file; its version."""
-    connection.execute(f"ATTACH '{quoted(part.path)}' AS {part.name}")
+    attach(connection, part.path, part.name)
     return version_of(connection, part.name)
 
 

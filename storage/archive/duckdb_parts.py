@@ -22,14 +22,19 @@ from typing import Any, Final
 import duckdb
 
 from storage.archive.duckdb_checkpoints import Checkpoints
-from storage.archive.duckdb_files import make_file, quoted, remove, size_of, wal_bytes
+from storage.archive.duckdb_files import attach, make_file, remove, size_of, wal_bytes
 from storage.archive.duckdb_schema import CREATE
 
 _FILE: Final = re.compile(r"records-(\d{4}-\d\d-\d\d)(?:-(\d{4,9})\.(\d{1,9}))?\.duckdb")
-# The log of a file is worked into it when it is this long, and no commit is taken when it is that long: it
-# is replayed at a start, and in memory until then.
+# The log of a file is worked into it when it is this long: it is replayed at a start, and in memory until
+# then; or when it and what it names are that much, which would be lost with it.
 _TURN_BYTES: Final = 16 << 20
-_MOST_LOG_BYTES: Final = 128 << 20
+_TURN_GROWN_BYTES: Final = 64 << 20
+# Where a disk is too slow for that, each commit waits a little for the other file's log: from an eighth of
+# this on, the longer the log the longer, up to _PACE_SECONDS. So senders slow down, and none is stopped. At
+# this length no commit is taken.
+_MOST_LOG_BYTES: Final = 256 << 20
+_PACE_SECONDS: Final = 0.25
 _WAIT_SECONDS: Final = 60.0
 # With every so many files those to come get larger: each costs every query some time, and memory.
 _FEW_PARTS: Final = 50
@@ -85,6 +90,7 @@ class Parts:
         self._connection = connection
         self.part_bytes = part_bytes
         self._turn_bytes = min(_TURN_BYTES, part_bytes)
+        self._turn_grown_bytes = min(_TURN_GROWN_BYTES, part_bytes)
         self._most_log_bytes = min(_MOST_LOG_BYTES, part_bytes)
         self._checkpoints = work
         # Guards what follows, never for long.
@@ -94,6 +100,8 @@ class Parts:
         self._dropped: list[tuple[Part, Callable[[], None]]] = []
         # Those written to by turns, the first of them now; all of one day.
         self._live: list[Part] = []
+        # The first of them, and how large it was when it became that.
+        self._turned_to: tuple[Part | None, int] = (None, 0)
         # Never again.
         self._sealed: set[Part] = set()
         # The highest number of each day; none is given twice, for a file that was dropped may still be read.
@@ -122,7 +130,7 @@ class Parts:
     def attach(self, part: Part) -> None:
         """Take up a file that is there. Raises duckdb.Error."""
         with self._connection.cursor() as cursor:
-            cursor.execute(f"ATTACH IF NOT EXISTS '{quoted(part.path)}' AS {part.name}")
+            attach(cursor, part.path, part.name)
         with self._lock:
             self._numbers[part.day] = max(part.number, self._numbers.get(part.day, 0))
             self._see((*self.all, part))
@@ -133,7 +141,7 @@ class Parts:
         """
         if by is not None:
             with self._connection.cursor() as cursor:
-                cursor.execute(f"ATTACH IF NOT EXISTS '{quoted(by.path)}' AS {by.name}")
+                attach(cursor, by.path, by.name)
         self._drop(part, by, lambda: remove(part.path))
 
     def set_aside(self, part: Part, put_away: Callable[[], None]) -> None:
@@ -180,7 +188,7 @@ class Parts:
         """The file that records of `day` go to now, made where there is none. Raises duckdb.Error and
         OSError.
         """
-        self._await_turn()
+        self._keep_pace()
         self._checkpoints.mend()
         with self._lock:
             if self._live and self._live[0].day != day:
@@ -190,15 +198,29 @@ class Parts:
                 self._live = [part for part in self.all if part.day == day and self._has_room(part)][:2]
             if not self._live:
                 self._live.append(self._make(day))
-            elif wal_bytes(self._live[0].path) >= self._turn_bytes:
+            elif self._is_due(self._live[0]):
                 self._take_turns(self._live[0])
             return self._live[0]
 
-    def _await_turn(self) -> None:
-        """Where both have long logs, until the other's is worked in."""
+    def _keep_pace(self) -> None:
+        """Where the log gets long, wait a little for the other's to be worked in."""
         live = self._live
-        if len(live) > 1 and wal_bytes(live[0].path) >= self._most_log_bytes:
+        if len(live) < 2 or not self._checkpoints.is_under_way(live[1].name):
+            return
+        length, least = wal_bytes(live[0].path), self._most_log_bytes // 8
+        if length >= self._most_log_bytes:
             self._checkpoints.wait(live[1].name, _WAIT_SECONDS)
+        elif length > least:
+            share = (length - least) / (self._most_log_bytes - least)
+            self._checkpoints.wait(live[1].name, share * _PACE_SECONDS)
+
+    def _is_due(self, part: Part) -> bool:
+        """Whether its log is to be worked in, or it is full."""
+        size, log = size_of(part.path), wal_bytes(part.path)
+        if self._turned_to[0] != part:
+            self._turned_to = part, size
+        grown = size - self._turned_to[1] + log
+        return log >= self._turn_bytes or grown >= self._turn_grown_bytes or not self._has_room(part)
 
     def _take_turns(self, part: Part) -> None:
         others = [each for each in self._live if each != part]
