@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
@@ -32,6 +32,8 @@ _REFUSALS: Final = {
     KafkaError.INVALID_RECORD: "invalid record",
     KafkaError.INVALID_TIMESTAMP: "invalid timestamp",
 }
+# A broker refuses what came in one request as a whole: others may have been beside the guilty one.
+_SUSPECTS: Final = frozenset({*_REFUSALS, KafkaError._INVALID_DIFFERENT_RECORD})
 _FAULTS: Final = {
     KafkaError._UNKNOWN_TOPIC: "unknown topic",
     KafkaError.UNKNOWN_TOPIC_OR_PART: "unknown topic",
@@ -69,7 +71,7 @@ def read_kind(table: SinkTable) -> OpenSink:
     _try_out(target)
 
     async def opened() -> KafkaSink:
-        return KafkaSink(table.name, target, form)
+        return KafkaSink(table.name, form, lambda: Connected(target))
 
     return opened
 
@@ -77,13 +79,13 @@ def read_kind(table: SinkTable) -> OpenSink:
 class KafkaSink:
     """A topic. It connects when the first batch comes."""
 
-    def __init__(self, name: str, target: Target, form: Form) -> None:
-        """`name` is the sink's, for its thread."""
-        self._target = target
+    def __init__(self, name: str, form: Form, connect: Callable[[], "Connection"]) -> None:
+        """`name` is the sink's, for its thread, where `connect` is called."""
         self._form = form
+        self._connect = connect
         self._settled = Settled()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"sink-{name}")
-        self._producer: _Connected | None = None
+        self._producer: Connection | None = None
         self._given_up = threading.Event()
 
     async def deliver(self, batch: Batch) -> Sequence[Refused]:
@@ -112,15 +114,30 @@ class KafkaSink:
             return
         try:
             if self._producer is None:
-                self._producer = _Connected(self._target)
+                self._producer = self._connect()
             left = self._settled.left_of(batch)
-            messages = ((index, to_message(batch.records[index], self._form)) for index in left)
-            self._settle(self._producer, self._producer.send(messages, given_up))
+            reports = self._send_all(self._producer, batch, left, given_up)
+            self._settle(self._producer, reports)
         except SinkError:
             self._let_go()
             raise
 
-    def _settle(self, producer: "_Connected", reports: dict[int, int | None]) -> None:
+    def _send_all(
+        self, producer: "Connection", batch: Batch, left: Sequence[int], given_up: threading.Event
+    ) -> dict[int, int | None]:
+        """All at once, then each that is suspected alone."""
+
+        def send(indexes: Sequence[int]) -> dict[int, int | None]:
+            messages = ((index, to_message(batch.records[index], self._form)) for index in indexes)
+            return producer.send(messages, given_up)
+
+        reports = send(left)
+        suspects = [index for index, code in reports.items() if code in _SUSPECTS]
+        for index in suspects if len(left) > 1 else ():
+            reports |= send([index])
+        return reports
+
+    def _settle(self, producer: "Connection", reports: dict[int, int | None]) -> None:
         """Sort what was reported of each message; raises SinkError for what has to be tried again."""
         self._settled.arrive(index for index, code in reports.items() if code is None)
         self._settled.refuse(
@@ -136,10 +153,26 @@ class KafkaSink:
             self._producer = None
 
 
-class _Connected:
-    """A producer, for one thread."""
+class Connection(Protocol):
+    """What a sink wants of a producer."""
+
+    def send(
+        self, messages: Iterator[tuple[int, Message]], given_up: threading.Event
+    ) -> dict[int, int | None]:
+        """What was reported of each message, by its index: None once it is there, else the error's code."""
+
+    def kind_of(self, failed: set[int]) -> str:
+        """What people are told of these errors: the most telling of them."""
+
+    def close(self) -> None:
+        """Without waiting: what is under way counts as not arrived."""
+
+
+class Connected:
+    """A producer of librdkafka, for one thread."""
 
     def __init__(self, target: Target) -> None:
+        """Connects once there is a message. Raises SinkError for settings that are not usable now."""
         self._topic = target.topic
         self._seconds = target.timeout_seconds + _GRACE_SECONDS
         self._causes: set[int] = set()

@@ -108,5 +108,5 @@ def documents(bulk: BulkServer) -> list[str]:
 
 def numbers(brokers: str) -> set[int]:
     """The sequences of the records in the topic."""
-    found = consumed(brokers, "calls", 200)
+    found = consumed(brokers, "calls")
     return {int(each["infertap-record"].decode().rpartition("-")[2]) for each in found}

@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
+from confluent_kafka import KafkaError
 
 from storage.sinks import Batch, SinkError
 from storage.sinks.kafka import KafkaSink, read_kind
+from storage.sinks.kafka_messages import Form
 from storage.sinks.sink_table import SinkTable
 from tests.storage.sinks.mock_brokers import consumed, mock_brokers
 
@@ -40,7 +42,7 @@ async def test_a_batch_is_delivered_once_brokers_have_it(brokers, served) -> Non
     assert await sink.deliver(Batch(records[200:], 2)) == []
     await sink.close()
     await sink.close()
-    found = await asyncio.to_thread(consumed, brokers[1], TOPIC, 300)
+    found = await asyncio.to_thread(consumed, brokers[1], TOPIC)
     ids = [each["infertap-record"].decode().rpartition("-")[2] for each in found]
     assert sorted(map(int, ids)) == list(range(1, 301))
 
@@ -52,7 +54,7 @@ async def test_a_record_that_is_too_large_is_refused(brokers, served) -> None:
     refused = await sink.deliver(Batch(records))
     await sink.close()
     assert [(each.index, each.reason) for each in refused] == [(1, "message too large")]
-    found = await asyncio.to_thread(consumed, brokers[1], TOPIC, 2)
+    found = await asyncio.to_thread(consumed, brokers[1], TOPIC)
     assert len(found) == 2
 
 
@@ -71,7 +73,7 @@ async def test_brokers_that_hang_and_come_back(brokers, served) -> None:
             await sink.deliver(Batch([served(2)], 2))
             break
     await sink.close()
-    found = await asyncio.to_thread(consumed, addresses, TOPIC, 2)
+    found = await asyncio.to_thread(consumed, addresses, TOPIC)
     # What hung may have arrived before: the record's id tells.
     assert {each["infertap-record"].rpartition(b"-")[2] for each in found} == {b"1", b"2"}
 
@@ -101,6 +103,44 @@ async def test_a_delivery_can_be_cancelled(brokers, served) -> None:
     process.send_signal(signal.SIGCONT)
     assert await sink.deliver(Batch([served(1)], 1)) == []
     await sink.close()
+
+
+class StrictBroker:
+    """Refuses a request as a whole for one record in it; keeps what it took."""
+
+    def __init__(self, guilty: int, code: int, beside: int) -> None:
+        self.guilty, self.code, self.beside = guilty, code, beside
+        self.kept: list[int] = []
+
+    def send(self, messages, given_up) -> dict[int, int | None]:
+        came = [index for index, _ in messages]
+        if self.guilty not in came:
+            self.kept += came
+            return dict.fromkeys(came)
+        return {index: self.code if index == self.guilty else self.beside for index in came}
+
+    def kind_of(self, failed: set[int]) -> str:
+        return str(failed)
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("code", "beside", "reason"),
+    [
+        (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.MSG_SIZE_TOO_LARGE, "message too large"),
+        (KafkaError.INVALID_RECORD, KafkaError._INVALID_DIFFERENT_RECORD, "invalid record"),
+    ],
+)
+async def test_who_was_beside_the_guilty_one_is_not_refused(served, code, beside, reason) -> None:
+    """A broker refuses a request for one record in it: each is tried alone, and all others arrive once."""
+    broker = StrictBroker(2, code, beside)
+    sink = KafkaSink("events", Form(), lambda: broker)
+    refused = await sink.deliver(Batch([served(each) for each in range(1, 6)]))
+    await sink.close()
+    assert [(each.index, each.reason) for each in refused] == [(2, reason)]
+    assert broker.kept == [0, 1, 3, 4]
 
 
 @pytest.mark.parametrize(
