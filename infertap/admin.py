@@ -65,6 +65,35 @@ class AdminClient:
         with self._asking() as metadata:
             return self._stub.GetArchive(v1.GetArchiveRequest(), timeout=60, metadata=metadata)
 
+    def sinks(self) -> list[v1.Sink]:
+        """The systems that records are forwarded to, and how far each came. Raises AdminError."""
+        with self._asking() as metadata:
+            answer = self._stub.ListSinks(v1.ListSinksRequest(), timeout=60, metadata=metadata)
+            return list(answer.sinks)
+
+    def refused(self, sink: str) -> Iterator[v1.RefusedRecord]:
+        """What that sink refused, page after page. Raises AdminError."""
+        request = v1.ListRefusedRecordsRequest(sink=sink, page_size=1000)
+        while True:
+            with self._asking() as metadata:
+                answer = self._stub.ListRefusedRecords(request, timeout=60, metadata=metadata)
+            yield from answer.records
+            if not answer.next_page_token:
+                return
+            request.page_token = answer.next_page_token
+
+    def resend(self, sink: str) -> int:
+        """Have what that sink refused sent again; how many records that is. Raises AdminError."""
+        request = v1.ResendRefusedRecordsRequest(sink=sink)
+        with self._asking() as metadata:
+            return self._stub.ResendRefusedRecords(request, timeout=60, metadata=metadata).records
+
+    def drop(self, sink: str) -> int:
+        """Give up what that sink refused; how many records that was. Raises AdminError."""
+        request = v1.DropRefusedRecordsRequest(sink=sink)
+        with self._asking() as metadata:
+            return self._stub.DropRefusedRecords(request, timeout=60, metadata=metadata).records
+
     def back_up(self, directory: Path, begun: Callable[[int], Callable[[int], object]]) -> v1.BackupContents:
         """Write the archive as it is now into `directory`, which is new or empty; durable on return.
 

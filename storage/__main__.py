@@ -19,11 +19,11 @@ _USAGE = """\
 usage: infertap storage [--help]        (or python -m storage)
        infertap storage migrate [--cluster NAME] [--print]
        infertap storage restore BACKUP [ARCHIVE]
-       infertap storage delete | backup | status [--help]
+       infertap storage delete | backup | status | sinks [--help]
 
 Keeps the records of sidecars and serves them; `migrate` makes the tables of a ClickHouse archive, `restore`
-an archive of a backup; `delete`, `backup` and `status` ask a storage that runs. Settings are environment
-variables:
+an archive of a backup; `delete`, `backup`, `status` and `sinks` ask a storage that runs. Settings are
+environment variables:
 """
 
 

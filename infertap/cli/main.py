@@ -25,7 +25,7 @@ examples:
 """
 
 # What is asked of a storage that runs; all else behind `infertap storage` is the process's own.
-_OF_A_STORAGE: Final = ("delete", "backup", "status")
+_OF_A_STORAGE: Final = ("delete", "backup", "status", "sinks")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

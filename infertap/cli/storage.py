@@ -1,4 +1,4 @@
-"""Storage: `infertap storage delete | backup | status`: what administrators ask of a storage that runs."""
+"""Storage: `infertap storage delete | backup | status | sinks`: what is asked of a storage that runs."""
 
 import argparse
 import contextlib
@@ -12,6 +12,7 @@ from infertap.admin import AdminClient, AdminError
 from infertap.cli.filter_options import add_filters, conditions
 from infertap.cli.options import STORAGE, access, add_common
 from infertap.cli.progress import Progress
+from infertap.cli.sinks import add_sinks, ask_of_sinks
 from infertap.client import ADDRESS_SETTING, DEFAULT_ADDRESS, InvalidRequestError, make_filter
 from infertap.connection import AccessError, Connection
 from infertap.rendering import visible
@@ -24,7 +25,7 @@ def run_storage(arguments: list[str]) -> int:
     try:
         connection = Connection.of(address, **access(read))
         with AdminClient(connection) as admin:
-            return {"delete": _delete, "backup": _back_up, "status": _show}[read.action](admin, read)
+            return _ACTIONS[read.action](admin, read)
     except (AdminError, AccessError) as error:
         print(f"infertap: {visible(str(error))}", file=sys.stderr)
         return 1
@@ -96,6 +97,9 @@ def _show(admin: AdminClient, read: argparse.Namespace) -> int:  # noqa: ARG001
     return 0
 
 
+_ACTIONS = {"delete": _delete, "backup": _back_up, "status": _show, "sinks": ask_of_sinks}
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="infertap storage")
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
@@ -119,4 +123,5 @@ def _parser() -> argparse.ArgumentParser:
     backup.add_argument("directory", metavar="DIR", help="a new or empty one")
     status = actions.add_parser("status", help="what the archive takes on disk, and what is damaged")
     add_common(status, STORAGE, "")
+    add_sinks(actions.add_parser("sinks", help="the systems that records are forwarded to"))
     return parser

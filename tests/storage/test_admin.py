@@ -18,12 +18,14 @@ from infertap.connection import Connection
 from storage import restore
 from storage.admin import Admin
 from storage.archive import Archive, ArchiveError, open_archive
+from storage.event_log import log_event
 from storage.forgetting import Forgetting
 from storage.in_flight import InFlight
 from storage.ingest import Ingest
 from storage.live import Live
 from storage.numbers import Numbers
 from storage.room import Room
+from storage.sinks import Around, Sinks
 from storage.writer import Writer
 
 if TYPE_CHECKING:
@@ -56,7 +58,9 @@ class Served:
         self.writer = Writer(self.archive, live, numbers, in_flight)
         more = {"room": Room(1 << 20), "forgetting": self.forgetting}
         self.ingest = Ingest(self.archive, self.writer, numbers, in_flight, live, **more)
-        self.admin = Admin(self.archive, self.forgetting, numbers, self.hashing, 1 << 30)  # type: ignore[arg-type]
+        around = Around(self.archive, self.archive.audit, log_event)  # type: ignore[attr-defined]
+        sinks = Sinks([], around, numbers.sinks, is_shared=False)
+        self.admin = Admin(self.archive, self.forgetting, numbers, self.hashing, 1 << 30, sinks=sinks)  # type: ignore[arg-type]
 
     async def start(self) -> None:
         self.server = grpc.aio.server()

@@ -111,3 +111,62 @@ def test_what_storage_refuses(admin: Admin, capsys: pytest.CaptureFixture[str]) 
     """Its words, and exit status 1."""
     assert main(["storage", "status"]) == 1
     assert "infertap: " in capsys.readouterr().err
+
+
+class OfSinks(Admin):
+    """Has one sink, which refused two records."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.resent: list[str] = []
+
+    def ListSinks(self, request: v1.ListSinksRequest, context: object) -> v1.ListSinksResponse:  # noqa: N802
+        sink = v1.Sink(name="events", kind="cloudevents", delivered=1200, waiting=3, refused=2, lost=1)
+        sink.behind.FromSeconds(90)
+        sink.last_error = "http 503"
+        sink.last_error_at.FromSeconds(1_767_225_600)
+        return v1.ListSinksResponse(sinks=[sink])
+
+    def ListRefusedRecords(  # noqa: N802
+        self, request: v1.ListRefusedRecordsRequest, context: object
+    ) -> v1.ListRefusedRecordsResponse:
+        number = 2 if request.page_token else 1
+        told = [v1.RefusedRecord(id=f"id-{number}", call_id=f"call-{number}", reason="http \x1b400")]
+        return v1.ListRefusedRecordsResponse(records=told, next_page_token="" if request.page_token else "x")
+
+    def ResendRefusedRecords(  # noqa: N802
+        self, request: v1.ResendRefusedRecordsRequest, context: grpc.ServicerContext
+    ) -> v1.ResendRefusedRecordsResponse:
+        if request.sink != "events":
+            context.abort(grpc.StatusCode.NOT_FOUND, "no sink of that name is configured")
+        self.resent.append(request.sink)
+        return v1.ResendRefusedRecordsResponse(records=2)
+
+
+@pytest.fixture
+def of_sinks(monkeypatch: pytest.MonkeyPatch) -> Iterator[OfSinks]:
+    made = OfSinks()
+    server = grpc.server(futures.ThreadPoolExecutor(2))
+    v1.add_AdminServiceServicer_to_server(made, server)
+    monkeypatch.setenv("INFERTAP_ADDRESS", f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}")
+    server.start()
+    yield made
+    server.stop(0).wait()
+
+
+def test_sinks(of_sinks: OfSinks, capsys: pytest.CaptureFixture[str]) -> None:
+    """A table of how they stand; what was refused, page after page, made harmless; sent again on request."""
+    assert main(["storage", "sinks"]) == 0
+    head, row = capsys.readouterr().out.splitlines()
+    assert head.split()[:7] == ["name", "kind", "delivered", "waiting", "behind", "refused", "lost"]
+    assert row.startswith("events  cloudevents  1,200      3        90 s    2        1     http 503 at ")
+    assert main(["storage", "sinks", "refused", "events"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("  ")[0] for line in lines] == ["id-1", "id-2"]
+    assert lines[0].endswith("http \\u001b400")
+    assert main(["storage", "sinks", "resend", "events"]) == 0
+    assert capsys.readouterr().out == "2 records are sent again\n"
+    assert of_sinks.resent == ["events"]
+    assert main(["storage", "sinks", "resend", "other"]) == 1
+    assert capsys.readouterr().err == "infertap: no sink of that name is configured\n"
+    assert main(["storage", "sinks", "resend"]) == 2
