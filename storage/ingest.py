@@ -86,7 +86,7 @@ class Ingest(v1.IngestServiceServicer):
     ) -> None:
         self._archive = archive
         self._room = room
-        self._streams = streams or Streams(MOST_STREAMS)
+        self._streams = Streams(MOST_STREAMS) if streams is None else streams
         self._endings: set[asyncio.Task[None]] = set()
         self._writer = writer
         self._numbers = numbers
