@@ -98,8 +98,7 @@ def test_every_call_reaches_every_sink(
     await_true(lambda: every <= set(map(record_number, spans_of(receiver.traces))), "all spans arrive")
     await_true(lambda: every <= numbers(brokers), "all messages arrive")
     assert len(documents(bulk)) == 200
-    assert again.stop() == 0
-    assert sidecar.stop() == 0
+    assert (sidecar.stop(), again.stop()) == (0, 0)
 
 
 def documents(bulk: BulkServer) -> list[str]:
