@@ -97,7 +97,7 @@ class Auditing:
         try:
             while True:
                 await asyncio.sleep(FLUSH_SECONDS)
-                await self._try("spools", self._watch)
+                await self._try("spools", lambda: self.watch(time.time_ns()))
                 await self._try("damaged files", self._look_for_damage)
         finally:
             signing.cancel()
@@ -157,9 +157,9 @@ class Auditing:
         if self.checkpointing.can_sign:
             self.sign()
 
-    def _watch(self) -> None:
+    def watch(self, now_ns: int) -> None:
+        """Keep what was heard of spools, look at them, and keep what is wrong. Raises ArchiveError."""
         self._tick()
-        now_ns = time.time_ns()
         self.spools.flush()
         self._look(now_ns)
         if self._lease is not None:

@@ -6,8 +6,9 @@ import pytest
 
 from infertap import v1
 from storage.archive import ArchiveError
-from storage.audit import Spools
+from storage.audit import ForeignSpoolError, Spools
 from storage.audit import findings as findings_room
+from storage.audit import spools as spools_room
 from tests.storage.audit.conftest import NOW, OTHER, SECOND, SPOOL
 
 if TYPE_CHECKING:
@@ -198,3 +199,59 @@ def test_what_came_since_the_heartbeat_is_not_unsent(vault: "Vault") -> None:
     vault.feed(7, 15)
     (spool,) = spools.listed(None, NOW + 2 * MINUTE)
     assert (spool.received, spool.pending, spool.missing) == (15, 0, 0)
+
+
+def test_a_spool_belongs_to_who_came_first(vault: "Vault") -> None:
+    """Another tenant can't send as that spool, also where another storage process heard of it; a spool of no
+    tenant is the first one's that has one.
+    """
+    spools = vault.auditing.spools
+    spools.connected(hello(), "", NOW)
+    spools.connected(hello(), "red", NOW)
+    with pytest.raises(ForeignSpoolError):
+        spools.connected(hello(), "blue", NOW)
+    other = Spools(vault.archive.audit, vault.archive.received)
+    first, last = bytes(16), b"\xff" * 16
+    for spool_id in (first, last):
+        spools.connected(hello(spool_id), "red", NOW)
+    spools.flush()
+    for spool_id in (SPOOL, first, last):
+        other.recall(spool_id)
+        with pytest.raises(ForeignSpoolError):
+            other.connected(hello(spool_id), "blue", NOW)
+    other.recall(OTHER)
+    other.connected(hello(OTHER), "blue", NOW)
+
+
+def test_spools_of_one_tenant_are_bounded(vault: "Vault", monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of very many the longest gone are forgotten, those that went as they should before others; whoever is
+    connected stays, and so do other tenants'.
+    """
+    monkeypatch.setattr(spools_room, "MOST_OF_TENANT", 2)
+    spools = vault.auditing.spools
+    for number in range(1, 6):
+        spool_id = bytes([number]) * 16
+        spools.connected(hello(spool_id), "red", NOW + number)
+        is_leaving = number in (3, 5)
+        spools.heard(spool_id, v1.Heartbeat(next_sequence=1, is_leaving=is_leaving), NOW + number)
+        if number != 1:
+            spools.disconnected(spool_id, NOW + number)
+    spools.connected(hello(OTHER), "blue", NOW)
+    spools.disconnected(OTHER, NOW)
+    later = NOW + 10 * MINUTE
+    spools.look(later)
+    spools.flush()
+    left = {each.spool_id[0] for each in spools.listed("red", later)}
+    assert left == {1, 2, 4}
+    assert len(spools.listed("blue", later)) == 1
+
+
+def test_findings_of_holes_are_few_at_a_time(vault: "Vault", monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever leaves very many holes has some of them told."""
+    monkeypatch.setattr(spools_room, "_MOST_HOLES", 3)
+    for sequence in range(2, 40, 2):
+        vault.take([vault.gap(sequence, sequence)])
+    spools = vault.auditing.spools
+    spools.connected(hello(), "", NOW)
+    assert spools.find_holes(NOW) == []
+    assert len(spools.find_holes(NOW + MINUTE)) == 3
