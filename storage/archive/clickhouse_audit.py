@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from infertap.verification import DELETION, RECORD, Envelope, Leaf, LoggedEntry, LogId, Tombstone
 from storage.archive.clickhouse_connection import Connection
-from storage.archive.clickhouse_tables import AUDIT, PLACE, PLACE_SEQUENCES
+from storage.archive.clickhouse_tables import AUDIT, PLACE_SEQUENCES, place_of
 from storage.audit import LogSize, Place
 
 _BEYOND: Final = b"\xff" * 33
@@ -42,25 +42,31 @@ WHERE spool_id = toFixedString(unhex({{spool:String}}), 16) AND kind <> {deletio
 """
 # What the index finds leaves by; where there are too many places the index is no help.
 _PLACES_OF: Final = f"""
-AND {PLACE} IN (SELECT sipHash64(toFixedString(unhex({{spool:String}}), 16), arrayJoin(
+AND {place_of("last")} IN (SELECT sipHash64(toFixedString(unhex({{spool:String}}), 16), arrayJoin(
     range(intDiv({{first:UInt64}}, {PLACE_SEQUENCES}), intDiv({{last:UInt64}}, {PLACE_SEQUENCES}) + 1))))
 """
 _MOST_PLACES: Final = 64
-_SPAN: Final = """
-WHERE (spool_id, sequence) IN (SELECT key.1, key.2 FROM (
-    SELECT arrayJoin(arrayMap(
-        key -> (toFixedString(unhex(key.1), 16), key.2), {{keys:Array(Tuple(String, UInt64))}})) AS key))
+_KEYS: Final = """SELECT arrayJoin(arrayMap(
+    key -> (toFixedString(unhex(key.1), 16), key.2), {{keys:Array(Tuple(String, UInt64))}})) AS key"""
+# Of the tenant whose log tells of them: a row that is another's by now is not what was logged.
+_SPAN: Final = f"""
+(spool_id, sequence) IN (SELECT key.1, key.2 FROM ({_KEYS})) AND tenant = {{{{tenant:String}}}}
 LIMIT 1 BY spool_id, sequence
 """
-_RECORDS: Final = f"SELECT spool_id, sequence, previous_hash, salt, record FROM {{database}}.records {_SPAN}"
+_RECORDS: Final = f"""
+SELECT spool_id, sequence, previous_hash, salt, record FROM {{database}}.records
+WHERE {place_of("sequence")} IN (
+    SELECT sipHash64(key.1, intDiv(key.2, {PLACE_SEQUENCES})) FROM ({_KEYS})) AND {_SPAN}
+"""
 _TOMBSTONES: Final = (
-    f"SELECT spool_id, sequence, previous_hash, reason, deleted_ns FROM {{database}}.tombstones {_SPAN}"
+    f"SELECT spool_id, sequence, previous_hash, reason, deleted_ns FROM {{database}}.tombstones WHERE {_SPAN}"
 )
 # Leaves follow their records within one append, so what was stored just now proves nothing.
 _UNLOGGED: Final = """
 SELECT tenant, spool_id, sequence, hash, previous_hash, salt, record, stored_ns FROM {database}.records FINAL
 WHERE (spool_id, sequence) > (toFixedString(unhex({{spool:String}}), 16), {{sequence:UInt64}})
-    AND (spool_id, sequence) NOT IN (SELECT spool_id, first FROM {database}.leaves WHERE kind = {record})
+    AND (tenant, spool_id, sequence) NOT IN (
+        SELECT tenant, spool_id, first FROM {database}.leaves WHERE kind = {record})
     AND stored_ns < toUnixTimestamp64Nano(now64(9)) - 60000000000
 ORDER BY spool_id, sequence LIMIT {{most:UInt32}}
 """
@@ -119,9 +125,9 @@ class AuditTables:
         keys = [(leaf.spool_id.hex(), leaf.first) for _, leaf in leaves if leaf.kind == RECORD]
         found: dict[_Key, list[Envelope | Tombstone]] = {}
         if keys:
-            for row in self._rows(_TOMBSTONES, keys=keys):
+            for row in self._rows(_TOMBSTONES, keys=keys, tenant=log.log.tenant):
                 found.setdefault(row[:2], []).append(Tombstone(*row[2:]))
-            for row in self._rows(_RECORDS, keys=keys):
+            for row in self._rows(_RECORDS, keys=keys, tenant=log.log.tenant):
                 found.setdefault(row[:2], []).append(Envelope(*row[2:]))
         return [each for index, leaf in leaves for each in _entries(index, leaf, found)]
 

@@ -21,8 +21,9 @@ makes the primary index pass over rows that are there.
 With a cluster, records, received, tombstones and leaves lie on the shard of their spool, replicated, each as
 `NAME_local` beneath a Distributed table NAME; feedback, requests, audit and meta are whole on every server.
 
-Version 3 has the columns of version 2, the indexes by_deleted and by_place, and a time to live that is told
-without rewriting what is there. Older tables are brought forward by adding what is not there.
+Version 3 has the columns of version 2, the indexes by_deleted and by_place (of records and of leaves), and a
+time to live that is told without rewriting what is there. Older tables are brought forward by adding what is
+not there.
 """
 
 from collections.abc import Iterator
@@ -47,8 +48,6 @@ _KINDS: Final = {
     Kind.BYTES: "String",
 }
 _FIXED: Final = {"spool_id": 16, "previous_hash": 32, "hash": 32, "salt": 16}
-# Where in its chain a leaf stands.
-PLACE: Final = f"sipHash64(spool_id, intDiv(last, {PLACE_SEQUENCES}))"
 # Texts of which there are few.
 _FEW: Final = frozenset(
     [
@@ -68,6 +67,11 @@ _DURABLE: Final = (
     "fsync_after_insert = 1, fsync_part_directory = 1, min_compressed_bytes_to_fsync_after_merge = 1, "
     "min_rows_to_fsync_after_merge = 1, old_parts_lifetime = 10"
 )
+
+
+def place_of(sequence: str) -> str:
+    """The expression for where in its chain a row stands, which indexes find it by."""
+    return f"sipHash64(spool_id, intDiv({sequence}, {PLACE_SEQUENCES}))"
 
 
 def column_type(column: Column) -> str:
@@ -162,6 +166,7 @@ TABLES: Final = (
             "by_caller caller TYPE bloom_filter(0.01) GRANULARITY 4",
             "by_model model TYPE set(100) GRANULARITY 4",
             "by_stored stored_ns TYPE minmax GRANULARITY 1",
+            f"by_place {place_of('sequence')} TYPE bloom_filter(0.01) GRANULARITY 1",
         ),
         # A row is some KiB: to read one, at most so many are read.
         settings=f"{_DURABLE}, ttl_only_drop_parts = 0, materialize_ttl_recalculate_only = 1",
@@ -182,7 +187,7 @@ TABLES: Final = (
         LEAVES,
         "(day, tenant, log, leaf_index)",
         partition="day",
-        indexes=(f"by_place {PLACE} TYPE bloom_filter(0.01) GRANULARITY 1",),
+        indexes=(f"by_place {place_of('last')} TYPE bloom_filter(0.01) GRANULARITY 1",),
         is_sharded=True,
     ),
     Table("audit", AUDIT, "(kind, key)", version="written_ns"),

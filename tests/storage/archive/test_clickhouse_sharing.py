@@ -79,7 +79,7 @@ def killed_before(archive: ClickhouseArchive, table: str) -> None:
             raise KilledError
         insert(into, *given)
 
-    archive._connection.insert = insert_or_end  # type: ignore[method-assign]
+    archive._connection.insert = insert_or_end  # type: ignore[method-assign, assignment]
 
 
 # -- deletion
@@ -116,7 +116,7 @@ def test_a_killed_writer_of_a_forgotten_user(
         killed.append([mine, theirs], NOW)
     # Its rows are not there yet for whoever deletes.
     hidden = keeper._removing._matching
-    keeper._removing._matching = lambda *_: []  # type: ignore[method-assign, assignment]
+    keeper._removing._matching = lambda *_: []  # type: ignore[method-assign]
     keeper.delete(Query(user="hmac:1"), BY_REQUEST, LATER, Interrupt())
     keeper._removing._matching = hidden  # type: ignore[method-assign]
     assert listed(keeper) == [1, 2]
@@ -352,6 +352,24 @@ def test_tenants_are_apart(open_another: Open, making: "Making") -> None:
     late = making.entry(2, SPOOL, caller__user="hmac:1")
     assert archive.append([dataclasses.replace(late, tenant="evil", spool_id=OTHER)], LATER) == []
     assert len(archive.append([dataclasses.replace(late, tenant="acme")], LATER)) == 1
+
+
+@clickhouse
+def test_a_row_that_was_given_to_another_tenant(
+    open_another: Open, making: "Making", connection: Connection
+) -> None:
+    """The log of the one whose record it was has lost it; and it is in no log of the other's."""
+    archive, database = open_another(), connection.location.database
+    entries = [dataclasses.replace(making.entry(n), tenant="acme") for n in (1, 2)]
+    archive.append(entries, NOW)
+    connection.command(
+        f"ALTER TABLE {database}.records UPDATE tenant = 'globex' WHERE sequence = 2",
+        settings={"mutations_sync": 2},
+    )
+    [log] = archive.audit.logs()
+    assert [each.found is None for each in archive.audit.entries(log, 0, 10)] == [False, True]
+    [(tenant, each)] = archive.audit.unlogged((b"", 0), 10)
+    assert (tenant, each.leaf.first) == ("globex", 2)
 
 
 # -- what a cluster adds, which is not run here
