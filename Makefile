@@ -117,7 +117,7 @@ test-faults: $(STAMP) ## the laws under real faults: crashes, disks, networks, c
 	@$(BIN)/python -m pytest -q -m faults --timeout 240 -rs tests/faults
 
 # Each environment is made anew when its list changes; none of them ever touches $(VENV).
-PEERS := build/peers/mlserver build/peers/llm
+PEERS := build/peers/mlserver build/peers/llm build/peers/kafka
 build/peers/%/.installed: tests/journeys/peers/%.txt
 	@echo "Setting up $(@D) (once; about a minute) ..."
 	@rm -rf $(@D) && $(PYTHON) -m venv $(@D)
