@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 SECONDS = 30.0
 _WORDS = ("ash", "birch", "cedar", "elm", "fir", "larch", "maple", "oak", "pine", "rowan", "spruce", "yew")
+# The head of an answer that is an event stream.
+STREAM = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 def body_of(number: int, size: int = 0) -> bytes:
@@ -26,6 +28,11 @@ def body_of(number: int, size: int = 0) -> bytes:
             break
     text = " ".join(words)
     return b'{"text": "%s"}' % text.ljust(size, ".").encode()
+
+
+def events_of(body: bytes) -> bytes:
+    """An event stream that says `body` three times."""
+    return b"data: %s\n\n" % body * 3
 
 
 def name_of(number: int) -> str:
@@ -78,17 +85,22 @@ class Calls:
             for _ in range(count):
                 self.make_one(client)
 
-    def make_one(self, client: socket.socket) -> bool:
-        """One call; True where another may follow. Raises ConnectionError where the connection ends first."""
+    def begin_one(self, client: socket.socket, path: bytes = b"/v1/x") -> tuple[int, bytes]:
+        """Send a call; its number and body."""
         with self._lock:
             number = len(self.begun)
             self.begun.add(number)
         body = body_of(number, self.size)
-        began = time.monotonic()
         client.sendall(
-            b"POST /v1/x HTTP/1.1\r\nHost: m\r\nx-request-id: %s\r\nContent-Type: application/json\r\n"
-            b"Content-Length: %d\r\n\r\n%s" % (name_of(number).encode(), len(body), body)
+            b"POST %s HTTP/1.1\r\nHost: m\r\nx-request-id: %s\r\nContent-Type: application/json\r\n"
+            b"Content-Length: %d\r\n\r\n%s" % (path, name_of(number).encode(), len(body), body)
         )
+        return number, body
+
+    def make_one(self, client: socket.socket) -> bool:
+        """One call; True where another may follow. Raises ConnectionError where the connection ends first."""
+        began = time.monotonic()
+        number, body = self.begin_one(client)
         received = b""
         while not received.endswith(body):
             piece = client.recv(1 << 16)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from infertap import v1
 from sidecar.spool import Spool
 from storage.archive import open_archive
-from tests.faults.calls import body_of, number_of
+from tests.faults.calls import body_of, events_of, number_of
 from tests.journeys.conftest import await_true
 
 if TYPE_CHECKING:
@@ -88,9 +88,13 @@ def check_data(records: list[v1.Record]) -> None:
     assert len({record.request_id for record in records}) == len(records)
     for record in records:
         body = body_of(number_of(record.request_id), _size_of(record))
-        for side in (record.request, record.response):
-            assert side.data == body[: len(side.data)], record.request_id
-            assert record.state != v1.COMPLETED or side.data == body, record.request_id
+        is_stream = record.response.content_type == "text/event-stream"
+        for side, whole in (
+            (record.request, body),
+            (record.response, events_of(body) if is_stream else body),
+        ):
+            assert side.data == whole[: len(side.data)], record.request_id
+            assert record.state != v1.COMPLETED or side.data == whole, record.request_id
 
 
 def _size_of(record: v1.Record) -> int:

@@ -36,6 +36,10 @@ def foreign_storage(secrets: Secrets) -> None:
     secrets.issue("server", "localhost", "127.0.0.1", by=trustme.CA())
 
 
+def another_service(secrets: Secrets) -> None:
+    secrets.issue("server", "another-service.example")
+
+
 def wrong_token(secrets: Secrets) -> None:
     secrets.token("sidecars", "wrong-token")
 
@@ -63,8 +67,8 @@ def test_credentials_that_go_bad_under_load_and_are_mended(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Certificates expire or come from strangers, tokens are wrong, gone or of another role: each time the
-    spool keeps what comes, and sends it when the credential is mended, without a restart.
+    """Certificates expire, come from strangers or are another service's, tokens are wrong, gone or of another
+    role: each time the spool keeps what comes, and sends it when the credential is mended, without a restart.
     """
     (tmp_path / "secrets").mkdir()
     secrets = Secrets(tmp_path / "secrets")
@@ -95,11 +99,11 @@ def test_credentials_that_go_bad_under_load_and_are_mended(
         return storage.log_path.read_text().count(" read again")
 
     with calls.under_way(sidecar, clients=1, pause=0.005):
-        for spoil in (expired, foreign, foreign_storage, wrong_token, no_token, wrong_role):
+        for spoil in (expired, foreign, foreign_storage, another_service, wrong_token, no_token, wrong_role):
             await_true(lambda: not waiting(50), f"it is sent before {spoil.__name__}")
             seen = read_again()
             spoil(secrets)
-            if spoil in (foreign_storage, wrong_role):
+            if spoil in (foreign_storage, another_service, wrong_role):
                 await_true(lambda seen=seen: read_again() > seen, "storage looks at its files")
             link.cut()
             link.storage = storage.address

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from infertap import v1
-from tests.faults.calls import body_of, name_of
+from tests.faults.calls import STREAM, body_of, events_of, name_of
 from tests.faults.settling import metrics, settle
 from tests.faults.tools import require
 from tests.journeys.conftest import await_true, reset
@@ -117,8 +117,23 @@ def test_recorder_that_hangs_leaves_latency_as_it_was(
     assert account["hand_over"]["lost_crash"] == 0
 
 
+def answer_to(number: int, body: bytes) -> bytes:
+    """All that the model says to a call: every other pair of calls is answered by an event stream."""
+    if number % 4 in (1, 2):
+        events = events_of(body)
+        return STREAM + b"%x\r\n%s\r\n0\r\n\r\n" % (len(events), events)
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
+    return head + body
+
+
+def said_to(number: int, body: bytes) -> bytes:
+    """What of it comes before the model breaks off, as it does with every odd call."""
+    answer = answer_to(number, body)
+    return answer[: len(answer) - len(body) // 2] if number % 2 else answer
+
+
 def half(connection: socket.socket) -> None:
-    """A model that breaks every other answer off: by a reset, or by an end that comes too soon."""
+    """A model that breaks every other answer off: by a reset amidst events, or an end that comes too soon."""
     received = b""
     while b'"}' not in received:
         piece = connection.recv(1 << 16)
@@ -126,16 +141,10 @@ def half(connection: socket.socket) -> None:
             return
         received += piece
     number = int(received.partition(b"call-")[2].split(b"\r\n")[0])
-    body = received.partition(b"\r\n\r\n")[2]
-    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
+    connection.sendall(said_to(number, received.partition(b"\r\n\r\n")[2]))
     if number % 4 == 1:
-        connection.sendall(head + body[: len(body) // 2])
         time.sleep(0.05)  # so that the bytes are not overtaken by the reset
         reset(connection)
-    elif number % 4 == 3:
-        connection.sendall(head + body[: len(body) // 2])
-    else:
-        connection.sendall(head + body)
 
 
 def test_model_that_breaks_off_is_passed_on_as_it_is_and_recorded_as_broken(
@@ -161,10 +170,11 @@ def test_model_that_breaks_off_is_passed_on_as_it_is_and_recorded_as_broken(
             with pytest.raises(ConnectionResetError) if number % 4 == 1 else contextlib.nullcontext():
                 while piece := client.recv(1 << 16):
                     received += piece
-            wanted = body[: len(body) // 2] if number % 2 else body
+            wanted = said_to(number, body).partition(b"\r\n\r\n")[2]
             assert received.partition(b"\r\n\r\n")[2] == wanted
     records = storage.await_records(40)
     for record in records:
         is_whole = int(record.request_id.removeprefix("call-")) % 2 == 0
         assert (record.state == v1.COMPLETED) == is_whole, record.request_id
+    assert sum(record.response.content_type == "text/event-stream" for record in records) == 20
     settle(sidecar, storage, calls)

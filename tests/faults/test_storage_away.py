@@ -29,6 +29,8 @@ pytestmark = pytest.mark.faults
 
 # An hour's calls at one a second, as fast as they pass.
 HOUR = 3_600
+# The longest pause between two attempts, and some for the attempt.
+REACH_SECONDS = 35.0
 
 
 def memory_kib(pid: int) -> int:
@@ -207,21 +209,28 @@ def network() -> Iterator[Network]:
     made.close()
 
 
-def test_partition_ends_and_everything_arrives_within_half_a_minute_or_so(
+def test_partition_ends_and_storage_is_reached_again_within_half_a_minute(
     start_sidecar: "StartSidecar", start_storage: "StartStorage", calls: "Calls", network: Network
 ) -> None:
-    """The cable is pulled under load, and put back: reconnected, and nothing is lost or doubled."""
-    storage, sidecar = across(network, start_storage, start_sidecar, calls)
+    """The cable is out at the start, and pulled again under load; put back, storage is reached after the
+    longest pause at most, and nothing is lost or doubled.
+    """
+    name = "infertap_recorder_storage_reconnects_total"
+    storage, sidecar = across(network, start_storage, start_sidecar, calls, is_cut=True)
     with calls.under_way(sidecar, pause=0.01):
-        await_true(lambda: sidecar.account()["spool"]["acked"] > 100, "it is sent")
+        await_true(lambda: metrics(sidecar)[name] >= 6, "it has tried in vain")
+        network.run(f"ip link set {network.cable} up")
+        await_true(lambda: sidecar.account()["spool"]["acked"] > 100, "it is sent", seconds=REACH_SECONDS)
         network.run(f"ip link set {network.cable} down")
         await_true(lambda: sidecar.account()["spool"]["pending"] > 200, "it waits in the spool")
         assert sidecar.is_ready()
         network.run(f"ip link set {network.cable} up")
-        back = time.monotonic()
         acked = sidecar.account()["spool"]["acked"]
-        await_true(lambda: sidecar.account()["spool"]["acked"] > acked + 100, "it is sent again", seconds=75)
-        assert time.monotonic() - back < 75
+        await_true(
+            lambda: sidecar.account()["spool"]["acked"] > acked + 100,
+            "it is sent again",
+            seconds=REACH_SECONDS,
+        )
     settle(sidecar, storage, calls)
 
 
@@ -248,14 +257,21 @@ def test_slow_link_keeps_memory_flat_and_calls_fast(
 
 
 def across(
-    network: Network, start_storage: "StartStorage", start_sidecar: "StartSidecar", calls: "Calls"
+    network: Network,
+    start_storage: "StartStorage",
+    start_sidecar: "StartSidecar",
+    calls: "Calls",
+    *,
+    is_cut: bool = False,
 ) -> "tuple[Storage, Sidecar]":
-    """Storage behind the cable."""
+    """Storage behind the cable; with `is_cut` it is out when the sidecar starts."""
     port = free_port()
     storage = start_storage(
         under=("ip", "netns", "exec", network.name),
         storage_listen=f"{network.theirs}:{port}",
         insecure="on",
     )
+    if is_cut:
+        network.run(f"ip link set {network.cable} down")
     sidecar = start_sidecar(calls.model, storage=f"{network.theirs}:{port}")
     return storage, sidecar
