@@ -35,6 +35,7 @@ from storage.forgetting import Forgetting
 from storage.identity import Access, AccessFiles, FeedbackRates
 from storage.in_flight import InFlight
 from storage.ingest import Ingest
+from storage.listening import listening_options, raise_descriptors
 from storage.live import Live
 from storage.numbers import Numbers
 from storage.query import Records
@@ -54,28 +55,10 @@ _SERVICES: Final = (
     v1.AttachFeedbackRequest.DESCRIPTOR.file.services_by_name["FeedbackService"].full_name,
     v1.ListSpoolsRequest.DESCRIPTOR.file.services_by_name["AuditService"].full_name,
 )
-# On one connection; each of our clients has its own (RFC 9113, section 6.5.2, wants no fewer).
-_MOST_STREAMS: Final = 100
 _DRAIN_SECONDS: Final = 5.0
 _SWEEP_SECONDS: Final = 1.0
 # Between commits to an archive that is shared: each makes new parts of tables, which must be merged.
 _PACE_SECONDS: Final = 0.25
-_OPTIONS: Final = (
-    # A batch is a MiB, or one record of up to three.
-    ("grpc.max_receive_message_length", 8 << 20),
-    ("grpc.max_send_message_length", 32 << 20),
-    ("grpc.so_reuseport", 0),
-    ("grpc.max_concurrent_streams", _MOST_STREAMS),
-    ("grpc.keepalive_time_ms", 60_000),
-    ("grpc.keepalive_timeout_ms", 20_000),
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
-    # Of one call; a client that sends more has that call refused.
-    ("grpc.max_metadata_size", 8 << 10),
-    ("grpc.absolute_max_metadata_size", 16 << 10),
-    # Whoever connects and then says nothing holds a descriptor.
-    ("grpc.max_allowed_incoming_connections", 10_000),
-    ("grpc.server_handshake_timeout_ms", 10_000),
-)
 
 
 class StartError(Exception):
@@ -190,7 +173,7 @@ class Storage:
             self._streams.sweep(time.monotonic())
 
     async def _serve_grpc(self) -> tuple[grpc.aio.Server, int]:
-        server = make_server([self._access.guard], _OPTIONS)
+        server = make_server([self._access.guard], listening_options(self._settings.ingest_streams))
         self._add_services(server)
         try:
             port = self._add_port(server, str(self._settings.listen))
@@ -338,6 +321,8 @@ def run(settings: Settings, environ: Mapping[str, str]) -> None:
     os.umask(0o077)  # what the engine writes is nobody else's to read
     # How long taking in records waits for a query that holds the interpreter: a fifth of what is usual.
     sys.setswitchinterval(0.001)
+    if lacking := raise_descriptors(settings.ingest_streams):
+        log_event("few descriptors", lacking=lacking, why="limit on open files (ulimit -n)")
     redaction = _open_redaction(environ)
     archive = open_archive(
         settings.archive,
