@@ -10,6 +10,8 @@ ARG COMPILE=0
 RUN if [ "$COMPILE" = 1 ]; then \
       apt-get update -q && apt-get install -qy --no-install-recommends gcc libc6-dev; \
     fi
+# What storage may be asked for; with sinks into object stores or Delta tables: --build-arg EXTRAS=clickhouse,kafka,delta
+ARG EXTRAS=clickhouse,kafka
 # First what the project needs, which seldom changes; then the project itself, from a wheel of this source.
 RUN python -m venv /opt/infertap
 COPY pyproject.toml setup.py README.md LICENSE ./
@@ -18,7 +20,7 @@ COPY sidecar sidecar
 COPY storage storage
 RUN INFERTAP_COMPILE=$COMPILE pip wheel --no-cache-dir --no-deps --wheel-dir /wheels . \
  && /opt/infertap/bin/pip install --no-cache-dir --disable-pip-version-check \
-      "infertap[clickhouse] @ file://$(ls /wheels/infertap-*.whl)" \
+      "infertap[$EXTRAS] @ file://$(ls /wheels/infertap-*.whl)" \
  && /opt/infertap/bin/pip uninstall --yes pip
 
 FROM python:${PYTHON}
