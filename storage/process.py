@@ -99,13 +99,9 @@ class Storage:
         self._retaining = Retaining(
             archive, settings.retention, self._numbers, self._recalling.recall, retention_lease(archive)
         )
+        limit_bytes = settings.archive_disk_bytes
         self._admin = Admin(
-            archive,
-            self._forgetting,
-            self._numbers,
-            redaction,
-            settings.archive_disk_bytes,
-            sinks=self._sinks,
+            archive, self._forgetting, self._numbers, redaction, limit_bytes, sinks=self._sinks
         )
         self._health = health.aio.HealthServicer()
         self._stop = asyncio.Event()
@@ -115,19 +111,7 @@ class Storage:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
-        acts = (
-            self._writer.run(),
-            self._sweep(),
-            self._access.watch(),
-            self._retaining.run(),
-            self._sinks.run(),
-        )
-        working = [asyncio.create_task(act) for act in acts]
-        if self._following is not None:
-            working.append(asyncio.create_task(self._following.run()))
-        if isinstance(self._archive, SharedArchive):
-            deletions = FollowingDeletions(self._archive, self._forgetting)
-            working.append(asyncio.create_task(deletions.run()))
+        working = self._begin_work()
         auditing = None if self._auditing is None else asyncio.create_task(self._auditing.run())
         server, port = await self._serve_grpc()
         runner, web_server = await self._serve_web_beside(server)
@@ -156,6 +140,23 @@ class Storage:
             await asyncio.gather(auditing, return_exceptions=True)
         self._access.close()
         log_event("storage ended")
+
+    def _begin_work(self) -> list[asyncio.Task[None]]:
+        """What goes on beside serving."""
+        acts = (
+            self._writer.run(),
+            self._sweep(),
+            self._access.watch(),
+            self._retaining.run(),
+            self._sinks.run(),
+        )
+        working = [asyncio.create_task(act) for act in acts]
+        if self._following is not None:
+            working.append(asyncio.create_task(self._following.run()))
+        if isinstance(self._archive, SharedArchive):
+            deletions = FollowingDeletions(self._archive, self._forgetting)
+            working.append(asyncio.create_task(deletions.run()))
+        return working
 
     def _say_who_may_call(self) -> None:
         settings = self._settings

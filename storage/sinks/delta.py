@@ -13,7 +13,7 @@ from typing import Final
 
 import deltalake as _deltalake  # noqa: F401  (so that a start without it fails)
 
-from infertap.export.delta import Commit, DeltaTable
+from infertap.export import Commit, DeltaTable
 from storage.sinks.interface import Batch, OpenSink, Refused, Sink
 from storage.sinks.objects import read_place, told
 from storage.sinks.sink_table import SinkTable

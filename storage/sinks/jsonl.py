@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Final
 
 from infertap import v1
-from infertap.export.parts import to_object
+from infertap.export import to_object
 from storage.sinks.interface import Batch, OpenSink, Refused, Sink, SinkError, record_id
 from storage.sinks.sink_table import SinkTable
 

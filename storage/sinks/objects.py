@@ -21,9 +21,7 @@ from urllib.parse import urlsplit
 import pyarrow as pa
 
 from infertap import v1
-from infertap.export.errors import ExportError
-from infertap.export.parts import Lines, Parquet, Part, to_object
-from infertap.export.places import File, Place, open_place
+from infertap.export import ExportError, File, Lines, Parquet, Part, Place, open_place, to_object
 from storage.sinks.interface import Batch, OpenSink, Refused, Sink, SinkError
 from storage.sinks.sink_table import SinkTable
 
