@@ -27,12 +27,13 @@ from infertap.query import Query, StatsQuery
 from infertap.verification import LogId
 from storage.archive.duckdb_arrivals import Arrivals
 from storage.archive.duckdb_audit import AuditTables
+from storage.archive.duckdb_calls import count_calls
 from storage.archive.duckdb_files import claim, said
 from storage.archive.duckdb_opening import Opened, Tell, open_files
 from storage.archive.duckdb_reading import Reading
 from storage.archive.duckdb_removing import Removing
 from storage.archive.duckdb_snapshot import take_snapshot
-from storage.archive.duckdb_stats import count_calls, read_stats
+from storage.archive.duckdb_stats import read_stats
 from storage.archive.duckdb_usage import usage_of
 from storage.archive.entries import Arrival, Entry, FeedbackPage, Page, Position, RecordEntry, Stored
 from storage.archive.interface import ArchiveError, CountRemoved, Interrupt

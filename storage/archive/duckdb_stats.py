@@ -1,11 +1,12 @@
 """Statistics in the DuckDB engine: counts and figures of calls, from columns alone. See infertap.query.stats.
 
-A row that is no segment is a call; segments are joined first, as infertap.query.join_segments joins records.
-Values are counted in buckets, and quantiles are read off these.
+Two ways lead to a quantile. Where all calls weigh the same and are not too many, the engine picks it from all
+values, which it holds in memory: one pass, and exact. Else values are counted in buckets, a pass for each
+measure, and quantiles are read off these: two to three times slower, in memory that does not grow with calls.
 """
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -20,14 +21,16 @@ from infertap.query import (
     Dimension,
     Figures,
     Measured,
-    Query,
     StatsQuery,
     Tally,
     stats_row,
 )
-from storage.archive.duckdb_conditions import Clause, call_conditions, conditions, row_conditions
+from storage.archive.duckdb_calls import calls_of
+from storage.archive.duckdb_conditions import Clause
 from storage.archive.interface import ArchiveError, Interrupt
 
+# Calls whose values are held: 8 bytes for each measure, and as much again while they come in.
+MOST_HELD: Final = 3_000_000
 _WEIGHT: Final = (
     "CASE WHEN sampling_fraction > 0 AND sampling_fraction <= 1 "
     f"THEN 1 / greatest(sampling_fraction, {LEAST_FRACTION}) ELSE 1 END"
@@ -46,45 +49,12 @@ _COLUMNS: Final = {
     Dimension.APPLICATION_VERSION: "application_version",
 }
 _NUMBERS: Final = (Dimension.STATE, Dimension.HTTP_STATUS, Dimension.GRPC_STATUS, Dimension.TIME)
-# What a call is counted and found by; of segments, how they are joined where the latest does not say it all.
-_EARLIEST: Final = ("model", "model_version")
-_LATEST: Final = (
-    "method",
-    "path",
-    "state",
-    "http_status",
-    "grpc_status",
-    "duration_us",
-    "first_byte_us",
-    # The engine passes over what is null: the latest that says it.
-    "input_tokens",
-    "output_tokens",
-    "sampling_fraction",
-    "caller",
-    "session",
-    "cohort",
-    "application_version",
-    "error_type",
-    "tags",
+# Of a measure: its quantiles and its largest value, how many have one, and their sum. None is below zero.
+_HELD: Final = ", ".join(
+    f"quantile_disc({name}, {[*SHARES, 1.0]}), count({name}), sum({name})" for name in MEASURES
 )
-_JOINED: Final = ", ".join(
-    [
-        *(f"coalesce(arg_min({name}, sequence) FILTER ({name} <> ''), '') AS {name}" for name in _EARLIEST),
-        *(f"arg_max({name}, sequence) AS {name}" for name in _LATEST),
-        "coalesce(arg_max(finish_reasons, sequence) FILTER (len(finish_reasons) > 0), []) AS finish_reasons",
-        "list_distinct(flatten(list(redaction_classes))) AS redaction_classes",
-    ]
-)
-_FOUND: Final = ", ".join(["start_ns", *_EARLIEST, *_LATEST])
-
-
-def count_calls(cursor: "duckdb.DuckDBPyConnection", parts: Sequence[str], query: Query) -> int:
-    """See Archive.count; `parts` are the attached files. Raises duckdb.Error."""
-    if not parts:
-        return 0
-    calls = _calls(parts, query)
-    row = cursor.execute(f"SELECT count(*) FROM ({calls.sql})", calls.values).fetchone()  # noqa: S608
-    return int(row[0]) if row else 0
+_HELD_COLUMNS: Final = 3
+_MEASURABLE: Final = ", ".join(f"CASE WHEN {name} >= 0 THEN {name} END AS {name}" for name in MEASURES)
 
 
 def read_stats(
@@ -93,95 +63,137 @@ def read_stats(
     """See Archive.stats; `parts` are the attached files. Raises duckdb.Error and ArchiveError."""
     if not parts:
         return Tally(asked).answer()
+    try:
+        with _found(cursor, parts, asked) as calls:
+            return _Counting(cursor, asked, calls, interrupt).answer(MOST_HELD)
+    except duckdb.OutOfMemoryException:  # others have it just now
+        with _found(cursor, parts, asked) as calls:
+            return _Counting(cursor, asked, calls, interrupt).answer(0)
+
+
+@contextlib.contextmanager
+def _found(cursor: "duckdb.DuckDBPyConnection", parts: Sequence[str], asked: StatsQuery) -> Iterator[Clause]:
+    """A statement of the calls, for as long as it lasts: all that ask it see the same snapshot."""
     cursor.execute("BEGIN TRANSACTION READ ONLY")
     try:
-        calls = _calls(parts, asked.query)
+        calls = calls_of(parts, asked.query)
         if asked.query.feedback is not None:  # found once, as each statement would look through all feedback
             cursor.execute(f"CREATE TEMP TABLE found_calls AS {calls.sql}", calls.values)
             calls = Clause(["SELECT * FROM temp.found_calls"])
-        return _Counting(cursor, asked, calls, interrupt).answer()
+        yield calls
     finally:
         with contextlib.suppress(duckdb.Error):
             cursor.execute("ROLLBACK")
 
 
-def _calls(parts: Sequence[str], query: Query) -> Clause:
-    """A statement of all calls that match, one row for each."""
-    whole, of_calls, of_rows = conditions(query), call_conditions(query), row_conditions(query)
-    rows = " UNION ALL ".join(
-        f"SELECT {_FOUND} FROM {part}.records WHERE NOT is_segment AND {whole.sql}"  # noqa: S608
-        for part in parts
-    )
-    segments = " UNION ALL ".join(
-        f"SELECT * EXCLUDE (record) FROM {part}.records WHERE is_segment AND {of_calls.sql}"  # noqa: S608
-        for part in parts
-    )
-    joined = f"SELECT start_ns, {_JOINED} FROM ({segments}) GROUP BY call_id, start_ns, spool_id"  # noqa: S608
-    return Clause(
-        [f"{rows} UNION ALL SELECT {_FOUND} FROM ({joined}) WHERE {of_rows.sql}"],  # noqa: S608
-        [*whole.values * len(parts), *of_calls.values * len(parts), *of_rows.values],
-    )
+@dataclass(frozen=True, slots=True)
+class _Whole:
+    """What all calls are together: how many, the least and the largest weight, and when they started."""
+
+    calls: int
+    least: float
+    largest: float
+    period_ns: tuple[int, int]
+
+
+# A group: its key, records, and the weights of calls, of failed and of cancelled ones.
+_Counted = tuple[tuple[Any, ...], int, float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
 class _Counting:
-    """One question on its way; all statements see the same snapshot."""
+    """One question on its way."""
 
     cursor: "duckdb.DuckDBPyConnection"
     asked: StatsQuery
     calls: Clause
     interrupt: Interrupt
 
-    def answer(self) -> v1.GetStatsResponse:
-        """The rows, those with the most calls first."""
-        counted = self._counted()
-        is_cut = len(counted) > self.asked.most
-        kept = counted[: self.asked.most]
-        measured = [self._measured(name, kept if is_cut else None) for name in MEASURES]
-        response = v1.GetStatsResponse(is_cut=is_cut)
-        width = len(self.asked.group_by)
-        for row in kept:
-            key, (records, weight, failed, cancelled, first_ns, last_ns) = row[:width], row[width:]
-            figures = Figures(self._group(key), records, weight or 0, failed or 0, cancelled or 0)
-            of_group = [each.get(key) for each in measured]
-            response.rows.append(stats_row(self.asked, figures, of_group, (first_ns or 0, last_ns or 0)))
+    def answer(self, most_held: int) -> v1.GetStatsResponse:
+        """The rows, those with the most calls first; values are held of so many calls at most."""
+        whole = self._whole()
+        is_held = whole.calls <= most_held and whole.least == whole.largest
+        groups = self._held(whole.least) if is_held else self._in_buckets()
+        most = self.asked.most
+        response = v1.GetStatsResponse(is_cut=len(groups) > most)
+        for (key, records, weight, failed, cancelled), measured in groups[:most]:
+            figures = Figures(self._group(key), records, weight, failed, cancelled)
+            response.rows.append(stats_row(self.asked, figures, measured, whole.period_ns))
         return response
 
-    def _counted(self) -> list[tuple[Any, ...]]:
-        """Each group with its counts, and when the first and the last of all calls started."""
-        by = ", ".join(self._names)
-        return self._run(
-            f"SELECT {by}{',' if by else ''} count(*), sum({_WEIGHT}) AS weight, "  # noqa: S608
-            f"sum({_WEIGHT}) FILTER (state = {v1.FAILED}), sum({_WEIGHT}) FILTER (state = {v1.CANCELLED}), "
-            f"min(min(start_ns)) OVER (), max(max(start_ns)) OVER () FROM ({self._grouped}) "
-            f"{'GROUP BY ' + by if by else ''} ORDER BY {', '.join(['weight DESC', *self._names])} "
-            f"LIMIT {self.asked.most + 1:d}",
+    def _whole(self) -> _Whole:
+        ((calls, least, largest, first_ns, last_ns),) = self._run(
+            f"SELECT count(*), min({_WEIGHT}), max({_WEIGHT}), min(start_ns), max(start_ns) "  # noqa: S608
+            f"FROM ({self.calls.sql})",
             self.calls.values,
         )
+        return _Whole(calls, least or 1.0, largest or 1.0, (first_ns or 0, last_ns or 0))
+
+    # -- all values in memory
+
+    def _held(self, weight: float) -> list[tuple[_Counted, list[Measured | None]]]:
+        """Groups of calls that weigh that much each, those with the most first; one more than are served."""
+        width = len(self._names)
+        rows = self._run(
+            f"SELECT {self._by}count(*) AS records, count(*) FILTER (state = {v1.FAILED}), "  # noqa: S608
+            f"count(*) FILTER (state = {v1.CANCELLED}), {_HELD} "
+            f"FROM (SELECT * REPLACE ({_MEASURABLE}) FROM ({self._grouped})) {self._group_by} "
+            f"ORDER BY {', '.join(['records DESC', *self._names])} LIMIT {self.asked.most + 1:d}",
+            self.calls.values,
+        )
+        groups = []
+        for row in rows:
+            records, failed, cancelled, *figures = row[width:]
+            counted = (row[:width], records, records * weight, failed * weight, cancelled * weight)
+            groups.append((counted, [_held(each, weight) for each in _in_lots(figures, _HELD_COLUMNS)]))
+        return groups
+
+    # -- in buckets
+
+    def _in_buckets(self) -> list[tuple[_Counted, list[Measured | None]]]:
+        """Groups, those with the most calls first; one more than are served, where there are more."""
+        counted = self._counted()
+        kept = [each[0] for each in counted[: self.asked.most]]
+        is_cut = len(counted) > len(kept)
+        measured = [self._measured(name, kept if is_cut else None) for name in MEASURES]
+        return [(each, [of_measure.get(each[0]) for of_measure in measured]) for each in counted]
+
+    def _counted(self) -> list[_Counted]:
+        width = len(self._names)
+        rows = self._run(
+            f"SELECT {self._by}count(*), sum({_WEIGHT}) AS weight, "  # noqa: S608
+            f"sum({_WEIGHT}) FILTER (state = {v1.FAILED}), sum({_WEIGHT}) FILTER (state = {v1.CANCELLED}) "
+            f"FROM ({self._grouped}) {self._group_by} "
+            f"ORDER BY {', '.join(['weight DESC', *self._names])} LIMIT {self.asked.most + 1:d}",
+            self.calls.values,
+        )
+        return [(row[:width], row[width], *(weight or 0.0 for weight in row[width + 1 :])) for row in rows]
 
     def _measured(self, name: str, kept: Sequence[tuple[Any, ...]] | None) -> dict[tuple[Any, ...], Measured]:
         """The figures of one measure, by group; of those kept only, where others are left out."""
         names = self._names
-        by = "".join(f"{each}, " for each in names)
         where, values = f"{name} >= 0", list(self.calls.values)
         if kept is not None:
             kinds = ["BIGINT" if each in _NUMBERS else "VARCHAR" for each in self.asked.group_by]
             chosen = ", ".join(f"unnest(?::{kind}[])" for kind in kinds)
             where += f" AND ({', '.join(names)}) IN (SELECT {chosen})"
-            values += [[row[place] for row in kept] for place in range(len(names))]
+            values += [[key[place] for key in kept] for place in range(len(names))]
+        bucket = f"floor(ln({name}::DOUBLE + 1) * {FINENESS})::INTEGER"
         within = f"PARTITION BY {', '.join(names)}" if names else ""
         shares = ", ".join(f"min(top) FILTER (reached >= {share} * total)" for share in SHARES)
         rows = self._run(
-            f"WITH buckets AS (SELECT {by} floor(ln({name}::DOUBLE + 1) * {FINENESS})::INTEGER AS bucket, "  # noqa: S608
+            f"WITH buckets AS (SELECT {self._by}{bucket} AS bucket, "  # noqa: S608
             f"sum({_WEIGHT}) AS weight, max({name}) AS top, sum({_WEIGHT} * {name}) AS total_value "
-            f"FROM ({self._grouped}) WHERE {where} GROUP BY {by} bucket), "
+            f"FROM ({self._grouped}) WHERE {where} GROUP BY {self._by}bucket), "
             f"running AS (SELECT *, sum(weight) OVER ({within} ORDER BY bucket) AS reached, "
             f"sum(weight) OVER ({within}) AS total FROM buckets) "
-            f"SELECT {by} any_value(total), sum(total_value), max(top), {shares} FROM running "
-            f"{'GROUP BY ' + ', '.join(names) if names else ''}",
+            f"SELECT {self._by}any_value(total), sum(total_value), max(top), {shares} FROM running "
+            f"{self._group_by}",
             values,
         )
         return {row[: len(names)]: _figures(row[len(names) :]) for row in rows if row[len(names)]}
+
+    # -- statements
 
     def _run(self, statement: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
         if self.interrupt.is_set:  # between two statements there is nothing to interrupt
@@ -191,6 +203,15 @@ class _Counting:
     @property
     def _names(self) -> list[str]:
         return [f"g{place}" for place in range(len(self.asked.group_by))]
+
+    @property
+    def _by(self) -> str:
+        """The groups' columns, before others."""
+        return "".join(f"{name}, " for name in self._names)
+
+    @property
+    def _group_by(self) -> str:
+        return f"GROUP BY {', '.join(self._names)}" if self._names else ""
 
     @property
     def _grouped(self) -> str:
@@ -215,6 +236,19 @@ class _Counting:
         )
 
 
-def _figures(row: tuple[Any, ...]) -> Measured:
+def _in_lots(values: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
+    for first in range(0, len(values), size):
+        yield values[first : first + size]
+
+
+def _held(row: Sequence[Any], weight: float) -> Measured | None:
+    found, count, total = row
+    if not count:
+        return None
+    *quantiles, top = found
+    return Measured(total / count, tuple(map(float, quantiles)), top, total * weight)
+
+
+def _figures(row: Sequence[Any]) -> Measured:
     weight, total, top, *quantiles = row
     return Measured(total / weight, tuple(map(float, quantiles)), top, total)
