@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 import grpc.aio
 from aiohttp import web
@@ -90,9 +90,8 @@ class Storage:
             pace_seconds = _PACE_SECONDS
         self._auditing = _open_auditing(settings, archive, self._numbers)
         check = take_all if self._auditing is None else self._auditing.check
-        self._writer = Writer(
-            archive, told, self._numbers, self._in_flight, check=check, pace_seconds=pace_seconds
-        )
+        more: dict[str, Any] = {"check": check, "pace_seconds": pace_seconds, "last_ns": _last_ns(archive)}
+        self._writer = Writer(archive, told, self._numbers, self._in_flight, **more)
         self._sinks = _open_sinks(settings, archive, self._numbers)
         self._forgetting = Forgetting()
         self._recalling = Recalling()
@@ -292,6 +291,17 @@ def _open_auditing(settings: Settings, archive: Archive, numbers: Numbers) -> Au
         return open_auditing(settings, archive, numbers)
     except KeyFileError as error:
         raise StartError(f"INFERTAP_AUDIT_KEY_FILE: {error}") from None
+
+
+def _last_ns(archive: Archive) -> int:
+    """When the last record was stored, of an archive with one writer: what it stores comes after it."""
+    if isinstance(archive, SharedArchive):
+        return 0
+    last_ns = archive.latest_arrival().stored_ns - 1
+    ahead_seconds = (last_ns - time.time_ns()) // 1_000_000_000
+    if ahead_seconds > 0:
+        log_event("the clock went back: records are stored by the later time", ahead_seconds=ahead_seconds)
+    return last_ns
 
 
 def _open_sinks(settings: Settings, archive: Archive, numbers: Numbers) -> Sinks:

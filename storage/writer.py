@@ -38,10 +38,11 @@ class Writer:
         *,
         check: Callable[[Sequence[Entry], int], None] = take_all,
         pace_seconds: float = 0.0,
+        last_ns: int = 0,
     ) -> None:
         """`check` is called in the writer's thread with entries about to be kept, and the time; it may
         raise ArchiveError. Commits that are not full are `pace_seconds` apart, for engines to which each
-        costs more than what is in it.
+        costs more than what is in it. `last_ns`: when the last record was stored that is there already.
         """
         self._pace_seconds = pace_seconds
         self._archive = archive
@@ -51,7 +52,7 @@ class Writer:
         self._numbers = numbers
         self._waiting: asyncio.Queue[_Batch] = asyncio.Queue(_MOST_BATCHES)
         self._thread = ThreadPoolExecutor(1, "writer")
-        self._last_ns = 0
+        self._last_ns = last_ns
 
     def now(self) -> int:
         """The clock that records are stored by: nanoseconds since the epoch, never before what was stored."""
@@ -87,7 +88,8 @@ class Writer:
 
     async def _commit(self, batches: list[_Batch]) -> None:
         entries = [entry for batch, _ in batches for entry in batch]
-        stored_ns = self.now()
+        # Each later than the one before, whatever the clock does: sinks follow that order.
+        stored_ns = max(time.time_ns(), self._last_ns + 1)
         self._last_ns = stored_ns
         began = time.monotonic()
         try:

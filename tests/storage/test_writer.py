@@ -5,6 +5,8 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from storage.archive import Entry
 from storage.in_flight import InFlight
 from storage.live import Live
@@ -16,13 +18,15 @@ if TYPE_CHECKING:
 
 
 class Counting:
-    """An archive that keeps how many entries each commit had."""
+    """An archive that keeps how many entries each commit had, and when it was."""
 
     def __init__(self) -> None:
         self.commits: list[int] = []
+        self.times: list[int] = []
 
     def append(self, entries: Sequence[Entry], stored_ns: int) -> list[Any]:
         self.commits.append(len(entries))
+        self.times.append(stored_ns)
         return []
 
 
@@ -37,6 +41,22 @@ async def test_small_commits_keep_their_distance(making: "Making") -> None:
         await asyncio.gather(*(writer.write([making.entry(number)]) for number in range(2, 22)))
         assert time.monotonic() - began >= 0.2
         assert archive.commits == [1, 20]
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_each_commit_is_later(making: "Making", monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the clock does, also while storage was down: whoever reads in order of storing misses none."""
+    archive = Counting()
+    monkeypatch.setattr("storage.writer.time.time_ns", lambda: 5)
+    writer = Writer(archive, Live(), Numbers(), InFlight(), last_ns=100)  # type: ignore[arg-type]
+    running = asyncio.create_task(writer.run())
+    try:
+        for number in (1, 2):
+            await writer.write([making.entry(number)])
+        assert archive.times == [101, 102]
+        assert writer.now() == 102
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
