@@ -46,6 +46,7 @@ _ENDED: Final = {
     Ending.DISPLACED: (grpc.StatusCode.RESOURCE_EXHAUSTED, "others have fewer streams; try again later"),
     Ending.SILENT: (grpc.StatusCode.UNAVAILABLE, "no whole message for too long"),
     Ending.UNREAD: (grpc.StatusCode.UNAVAILABLE, "answers are not taken"),
+    Ending.MEMORY: (grpc.StatusCode.UNAVAILABLE, "memory is short; come back"),
 }
 # What a spool is told that storage has: beyond, the earliest are left out, and come again as duplicates.
 MOST_RANGES: Final = 50_000

@@ -37,6 +37,7 @@ from storage.in_flight import InFlight
 from storage.ingest import Ingest
 from storage.listening import listening_options, raise_descriptors
 from storage.live import Live
+from storage.memory import Memory
 from storage.numbers import Numbers
 from storage.query import Records
 from storage.recalling import Recalling
@@ -80,6 +81,7 @@ class Storage:
         self._numbers.watch_questions(lambda: self._asking.under_way)
         self._live = Live()
         self._in_flight = InFlight()
+        self._memory = Memory()
         self._streams = Streams(settings.ingest_streams, settings.ingest_streams_per_identity)
         self._numbers.watch(self._in_flight)
         self._following: Following | None = None
@@ -171,6 +173,8 @@ class Storage:
             now = time.monotonic_ns()
             self._live.tell_in_flight(self._in_flight.sweep(now), now)
             self._streams.sweep(time.monotonic())
+            if self._memory.is_short:
+                self._streams.relieve()
 
     async def _serve_grpc(self) -> tuple[grpc.aio.Server, int]:
         server = make_server([self._access.guard], listening_options(self._settings.ingest_streams))

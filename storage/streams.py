@@ -19,6 +19,10 @@ SILENT_SECONDS: Final = 60.0
 UNREAD_SECONDS: Final = 60.0
 
 
+# The part of its streams that who has most loses at a time where memory is short: one of so many.
+_RELIEVED: Final = 4
+
+
 class Ending(StrEnum):
     """Why storage ends a stream, or does not begin it: for counts, logs and the sidecar."""
 
@@ -26,6 +30,7 @@ class Ending(StrEnum):
     DISPLACED = "displaced"
     SILENT = "silent"
     UNREAD = "unread"
+    MEMORY = "memory"
 
 
 class TooManyStreamsError(Exception):
@@ -103,11 +108,27 @@ class Streams:
         if not caller.count:
             del self._callers[stream.identity]
 
+    def relieve(self) -> None:
+        """Memory is short: of who has most streams, end some that may be in the middle of a message, those
+        that are waited for longest. Idle ones lose nothing by it: their sidecars come back.
+        """
+        richest = max(self._callers.values(), key=lambda each: each.count, default=_Caller())
+        streams = list(richest.richest)
+        if len(streams) == 1:
+            streams = [each for of_one in richest.by_address.values() for each in of_one]
+        waited_for = [
+            (each.reading_since, number)
+            for number, each in enumerate(streams)
+            if each.reading_since is not None and not each.is_ending
+        ]
+        for _, number in sorted(waited_for)[: -(-len(waited_for) // _RELIEVED)]:
+            _end(streams[number], Ending.MEMORY)
+
     def sweep(self, now: float) -> None:
         """About once a second: end those that are waited for in vain."""
         for caller in list(self._callers.values()):
             for streams in list(caller.by_address.values()):
-                for stream in streams:
+                for stream in list(streams):
                     if (why := _in_vain(stream, now)) is not None:
                         _end(stream, why)
 

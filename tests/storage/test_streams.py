@@ -130,3 +130,27 @@ def test_never_more_than_there_is_room_for(acts: Sequence[tuple[str, str, bool]]
     for each in list(door.there):
         door.leave(each)
     assert len(door.streams) == 0
+
+
+def test_memory_is_short() -> None:
+    """Who has most streams loses some that are waited for, longest first, until others have as many."""
+    door = Door(100)
+    for number in range(8):
+        door.enter("greedy").reading_since = 100.0 - number if number < 7 else None
+    for name in ("modest", "modest"):
+        door.enter(name).reading_since = 0.0
+    door.streams.relieve()
+    assert [each.reading_since for each in door.there if each.identity == "greedy"] == [
+        *(100.0 - number for number in range(5)),
+        None,
+    ]
+    assert door.counts()["modest"] == 2
+    for _ in range(3):
+        door.streams.relieve()
+    assert door.counts() == {"greedy": 2, "modest": 2}
+    assert {why for _, _, why in door.ended} == {Ending.MEMORY}
+
+
+def test_memory_is_short_and_nobody_is_there() -> None:
+    """Then streams are not what takes it."""
+    Streams(1).relieve()
