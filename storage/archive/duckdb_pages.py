@@ -24,6 +24,8 @@ from storage.archive.interface import ArchiveError, Interrupt
 # Records that are read at once: few at first, for they may be large; more once they prove to be small.
 _FIRST_ROWS: Final = 50
 _STEP_ROWS: Final = 1000
+# Keys that are read at once where a text was not among the first: each time costs as much as a page.
+_LONG_STEP_ROWS: Final = 10_000
 # Records that a page is looked for among, before it is handed out as it is.
 _MOST_ROWS: Final = 50_000
 # Bytes of records in one page, but for one record alone: clients of gRPC take 4 MiB unless told otherwise.
@@ -115,7 +117,9 @@ class _Reading:
             further = behind(order, self._after)
             where.must(further.sql, *further.values)
         # Only a text is looked for outside the engine; else each row that is read is wanted.
-        most = _STEP_ROWS if self._query.text else min(self._size - len(self._found), _STEP_ROWS)
+        most = min(self._size - len(self._found), _STEP_ROWS)
+        if self._query.text:
+            most = _LONG_STEP_ROWS if self._looked_at else _STEP_ROWS
         of_parts = " UNION ALL ".join(
             f"SELECT {order_value(order)} AS value, start_ns, spool_id, sequence, {number} AS part, "  # noqa: S608
             f"rowid AS row, is_segment FROM {part}.records WHERE {where.sql}"

@@ -105,6 +105,6 @@ def test_where_memory_is_short(archive: Archive, monkeypatch: pytest.MonkeyPatch
 
 
 def test_weights_that_differ(archive: Archive, making: "Making", monkeypatch: pytest.MonkeyPatch) -> None:
-    """Calls that stand for different numbers of calls are not held: the engine's quantiles know no weights."""
+    """Calls that stand for different numbers of calls are not held: the engine's quantiles are of equals."""
     archive.append([making.entry(CALLS + 1, sampling__fraction=1.0)], NOW)
     assert archive.stats(ASKED, Interrupt()) == in_buckets(archive, ASKED, monkeypatch)
