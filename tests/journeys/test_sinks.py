@@ -88,7 +88,7 @@ def test_a_receiver_that_fails_in_every_way(
         f'url = "http://127.0.0.1:{port}/in"\nbatch_records = 10\n'
     )
     receiver = Receiver()
-    script: list[tuple[int, dict[str, str]] | None] = [(500, {}), None, (429, {"retry-after": "0"}), None]
+    script: list[tuple[int, dict[str, str]]] = [(500, {}), (429, {"retry-after": "0"}), (401, {})]
     poisoned = True
 
     def answered(body: bytes) -> tuple[int, dict[str, str]] | None:
