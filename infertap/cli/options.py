@@ -51,6 +51,7 @@ def add_stats(parser: argparse.ArgumentParser) -> None:
     add_common(parser, as_json="print a JSON object for each row")
     parser.add_argument(
         "--by",
+        action="extend",
         type=_dimensions,
         default=[],
         metavar="WHAT[,WHAT]",

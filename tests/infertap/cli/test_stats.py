@@ -45,6 +45,13 @@ def test_a_table(server: "RecordsServer", capsys: pytest.CaptureFixture[str]) ->
     assert (asked.bucket.seconds, asked.filter.model) == (3600, "iris")
 
 
+def test_by_given_more_than_once(server: "RecordsServer") -> None:
+    """Each adds to those before, as commas do."""
+    assert main(["stats", "--by", "model", "--by", "time,version", "--address", server.address]) == 0
+    (asked,) = server.requests
+    assert list(asked.group_by) == [Dimension.MODEL, Dimension.TIME, Dimension.MODEL_VERSION]
+
+
 def test_json(server: "RecordsServer", capsys: pytest.CaptureFixture[str]) -> None:
     """An object on each line, by the contract's names."""
     server.stats.rows.append(row(calls=5))
