@@ -47,7 +47,7 @@ def test_a_table(server: "RecordsServer", capsys: pytest.CaptureFixture[str]) ->
 
 def test_by_given_more_than_once(server: "RecordsServer") -> None:
     """Each adds to those before, as commas do."""
-    assert main(["stats", "--by", "model", "--by", "time,version", "--address", server.address]) == 0
+    assert main(["stats", "--by", "model", "--by", "time,model_version", "--address", server.address]) == 0
     (asked,) = server.requests
     assert list(asked.group_by) == [Dimension.MODEL, Dimension.TIME, Dimension.MODEL_VERSION]
 
