@@ -110,6 +110,21 @@ VALUES: dict[str, dict[str, Any]] = {
             },
         },
     },
+    "sinks": {
+        "storage": {
+            "sinks": {
+                "secretName": "sinks",
+                "egress": [
+                    {
+                        "to": [
+                            {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kafka"}}}
+                        ],
+                        "ports": [{"port": 9093, "protocol": "TCP"}],
+                    }
+                ],
+            }
+        },
+    },
     "sidecars only": {"storage": {"enabled": False}, "example": {"enabled": True}},
 }
 
@@ -465,6 +480,18 @@ def test_port_of_clickhouse(chart: Any, more: str, port: int) -> None:
     values = {"storage": {"clickhouse": {"url": f"clickhouse://storage@db/records{more}"}}}
     egress = one(render(chart, values), "NetworkPolicy", "storage")["spec"]["egress"]
     assert egress[1] == {"ports": [{"port": port, "protocol": "TCP"}]}
+
+
+def test_sinks(chart: Any) -> None:
+    """The sinks file is mounted with what it names, and only what is let out may leave for them."""
+    documents = render(chart, VALUES["sinks"])
+    pod = storage_pod(documents, "StatefulSet")
+    container = pod["containers"][0]
+    check_files_are_mounted(pod, container)
+    assert environment(container)["INFERTAP_SINKS_FILE"] == "/etc/infertap/sinks/sinks.toml"
+    [resolving, forwarding] = one(documents, "NetworkPolicy", "storage")["spec"]["egress"]
+    assert {port["port"] for port in resolving["ports"]} == {53}
+    assert [forwarding] == VALUES["sinks"]["storage"]["sinks"]["egress"]
 
 
 def test_no_password_in_the_values(chart: Any) -> None:

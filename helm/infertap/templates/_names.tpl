@@ -73,6 +73,10 @@ seccompProfile:
   value: /var/lib/infertap-checkpoints
 {{- end }}
 {{- end }}
+{{- if .sinks.secretName }}
+- name: INFERTAP_SINKS_FILE
+  value: /etc/infertap/sinks/{{ .sinks.key }}
+{{- end }}
 {{- with .redactRulesFile }}
 - name: INFERTAP_REDACT_RULES_FILE
   value: {{ . | quote }}

@@ -94,6 +94,9 @@ spec:
         - {name: checkpoints, mountPath: /var/lib/infertap-checkpoints}
         {{- end }}
         {{- end }}
+        {{- if $storage.sinks.secretName }}
+        - {name: sinks, mountPath: /etc/infertap/sinks, readOnly: true}
+        {{- end }}
         {{- range $storage.mounts }}
         - {name: infertap-{{ .name }}, mountPath: {{ .mountPath }}, readOnly: true}
         {{- end }}
@@ -124,6 +127,10 @@ spec:
     - name: checkpoints
       persistentVolumeClaim: {claimName: {{ . }}}
     {{- end }}
+    {{- end }}
+    {{- with $storage.sinks.secretName }}
+    - name: sinks
+      secret: {secretName: {{ . }}, defaultMode: 0440}
     {{- end }}
     {{- range $storage.mounts }}
     - name: infertap-{{ .name }}
