@@ -4,7 +4,8 @@ Six tasks: *send* leases and writes batches while the window has room; *receive*
 writes what was answered into the spool, all that came meanwhile in one transaction, and only then opens the
 window; *watch* ends the connection when storage owes an answer for too long; where storage takes it, *tell*
 writes once a second what is in flight, and *beat* every ten how the spool stands. Touches the spool, in
-threads, and its one call. Promises: an entry is settled in the spool only by storage's word.
+threads, and its one call. Promises: an entry is settled in the spool only by storage's word, and only in the
+spool that the stream was begun for: where a file was set aside meanwhile, the connection ends.
 """
 
 import asyncio
@@ -101,6 +102,8 @@ class Connection:
         """
         self._caution = caution
         self._spool = spool
+        # Whose stream it is.
+        self._spool_id = spool.spool_id
         self._in_flight = in_flight
         # What storage knows of it by this stream; None where it does not take it.
         self._snapshots: Snapshots | None = None
@@ -146,7 +149,7 @@ class Connection:
     async def _introduce(self, hello: v1.Hello) -> None:
         try:
             async with asyncio.timeout(self._timing.welcome_seconds):
-                await self._call.write(messages.hello(hello, self._spool.spool_id))
+                await self._call.write(messages.hello(hello, self._spool_id))
                 answer = await self._read()
         except TimeoutError:
             raise Trouble("storage: no welcome in time") from None
@@ -155,7 +158,8 @@ class Connection:
         if answer.welcome.takes_in_flight:
             self._snapshots = Snapshots()
         self._takes_heartbeats = answer.welcome.takes_heartbeats
-        await asyncio.to_thread(self._spool.rewind, messages.ranges(answer.welcome.received))
+        received = messages.ranges(answer.welcome.received)
+        await asyncio.to_thread(self._spool.rewind, received, self._spool_id)
 
     async def _refused(self, why: str) -> None:
         """Storage refuses all that is under way; an entry that is alone in it is set aside."""
@@ -163,7 +167,7 @@ class Connection:
         if guilty is not None:
             with suppress(SpoolError):  # then it is refused again
                 await asyncio.to_thread(
-                    self._spool.dead_letter, guilty, f"INVALID_ARGUMENT: {why[:_WHY_MOST]}"
+                    self._spool.dead_letter, guilty, f"INVALID_ARGUMENT: {why[:_WHY_MOST]}", self._spool_id
                 )
                 self._tally.rejected += 1
 
@@ -197,7 +201,15 @@ class Connection:
         is_due = self._caution.is_due(after)
         if not self._window.has_room or (is_due and not self._window.is_empty):
             return []
-        return await asyncio.to_thread(self._spool.lease, after, 1 if is_due else MAX_ENTRIES, MAX_BYTES)
+        most = 1 if is_due else MAX_ENTRIES
+        leased = await asyncio.to_thread(self._spool.lease, after, most, MAX_BYTES)
+        self._require_same()
+        return leased
+
+    def _require_same(self) -> None:
+        """What was read is of the spool that this stream is for: ask after reading; no id comes back."""
+        if self._spool.spool_id != self._spool_id:
+            raise Trouble("the spool was set aside, and goes on under a new id")
 
     async def _wait_for_news(self) -> None:
         with suppress(TimeoutError):
@@ -244,11 +256,11 @@ class Connection:
 
     def _keep(self, acked: list[Range], rejects: list[v1.Reject], forgotten: list[Range]) -> None:
         if acked:
-            self._spool.ack(acked)
+            self._spool.ack(acked, self._spool_id)
         for reject in rejects:
-            self._spool.dead_letter(reject.sequence, reject.reason)
+            self._spool.dead_letter(reject.sequence, reject.reason, self._spool_id)
         if forgotten:
-            self._spool.forget(forgotten)
+            self._spool.forget(forgotten, self._spool_id)
 
     def _count(self, acked: list[Range], rejects: list[v1.Reject]) -> None:
         now = time.monotonic()
@@ -299,6 +311,7 @@ class Connection:
 
     async def _beat_once(self) -> None:
         account = await asyncio.to_thread(self._spool.account)
+        self._require_same()
         async with self._writing:
             if not self._is_over:
                 is_leaving = self._draining.is_set()

@@ -6,7 +6,14 @@ only.
 """
 
 from sidecar.spool.entries import DeadLetter, Gap, SpoolAccount, Spooled
-from sidecar.spool.errors import SpoolError, SpoolFailed, SpoolForked, SpoolFull, SpoolLocked
+from sidecar.spool.errors import (
+    SpoolError,
+    SpoolFailed,
+    SpoolForked,
+    SpoolFull,
+    SpoolLocked,
+    SpoolReplaced,
+)
 from sidecar.spool.spool import Spool
 
 __all__ = [
@@ -19,5 +26,6 @@ __all__ = [
     "SpoolForked",
     "SpoolFull",
     "SpoolLocked",
+    "SpoolReplaced",
     "Spooled",
 ]

@@ -31,5 +31,12 @@ class SpoolForked(SpoolError):
     """
 
 
+class SpoolReplaced(SpoolError):
+    """The file was set aside meanwhile and a new spool begun: what is said is about another one's sequences.
+
+    Connect again under `spool_id`.
+    """
+
+
 class UnsoundError(Exception):
     """The file's structure can't be trusted. Only within the room: the file is set aside for it."""

@@ -18,7 +18,7 @@ from sidecar.spool import eviction, rows, settlement
 from sidecar.spool.directory import SpoolDirectory
 from sidecar.spool.entries import DeadLetter, Gap, SpoolAccount, Spooled
 from sidecar.spool.envelope import HEAD_BYTES, KEY_BYTES, SALT_BYTES, DamagedError, seal
-from sidecar.spool.errors import SpoolFailed, SpoolForked, SpoolFull, UnsoundError
+from sidecar.spool.errors import SpoolFailed, SpoolForked, SpoolFull, SpoolReplaced, UnsoundError
 from sidecar.spool.range_table import U64
 from sidecar.spool.ranges import Range
 from sidecar.spool.spool_file import SpoolFile
@@ -107,26 +107,32 @@ class Spool:
         with self._file.writing() as txn:
             txn.put_notes(notes)
 
-    def ack(self, ranges: Sequence[Range]) -> None:
+    # What storage says is about the spool that it was sent as: `of` is that one's id, or empty. All four
+    # raise SpoolReplaced, changing nothing, where this is another one by now.
+
+    def ack(self, ranges: Sequence[Range], of: bytes = b"") -> None:
         """Storage has these sequences, both ends inclusive; the same news twice is harmless."""
         with self._file.writing() as txn:
+            _require(txn, of)
             settlement.ack(txn, ranges)
 
-    def rewind(self, received: Sequence[Range]) -> None:
+    def rewind(self, received: Sequence[Range], of: bytes = b"") -> None:
         """Take storage's word for what it has, on connecting.
 
         What it lacks is pending again if it is still here, else declared a gap. Raises SpoolForked.
         """
         with self._file.writing() as txn:
+            _require(txn, of)
             if settlement.rewind(txn, received):
                 return
             txn.books.spool_id = secrets.token_bytes(16)
         log_event("recorder", "spool_forked", spool_id=self.spool_id.hex())
         raise SpoolForked("storage has sequences that this spool never gave out; it goes on under a new id")
 
-    def dead_letter(self, sequence: int, reason: str) -> None:
+    def dead_letter(self, sequence: int, reason: str, of: bytes = b"") -> None:
         """Storage will never take this one; it stays readable until the room is needed."""
         with self._file.writing() as txn:
+            _require(txn, of)
             settlement.dead_letter(txn, sequence, reason)
 
     def resend(self, sequences: Sequence[int]) -> int:
@@ -134,10 +140,11 @@ class Spool:
         with self._file.writing() as txn:
             return settlement.resend(txn, sequences)
 
-    def forget(self, forgotten: Sequence[Range]) -> None:
+    def forget(self, forgotten: Sequence[Range], of: bytes = b"") -> None:
         """Drop what is kept of records that storage deleted; what it has not acknowledged stays."""
         while True:
             with self._file.writing() as txn:
+                _require(txn, of)
                 if not settlement.forget(txn, forgotten, eviction.MAX_CHUNKS):
                     return
 
@@ -294,6 +301,11 @@ class Spool:
             if not (records and self._file.is_committed(first)):
                 raise
         return range(first, first + len(records))
+
+
+def _require(txn: Transaction, spool_id: bytes) -> None:
+    if spool_id not in (b"", txn.books.spool_id):
+        raise SpoolReplaced("the spool was set aside, and goes on under a new id")
 
 
 def _put_records(txn: Transaction, records: Sequence[tuple[bytes, bytes]]) -> None:

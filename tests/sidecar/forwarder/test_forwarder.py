@@ -124,6 +124,12 @@ class FakeStorage(v1.IngestServiceServicer):
             self._server = None
 
 
+def set_aside(spool: Spool) -> None:
+    """As after the file was found unsound, before the next write."""
+    spool._file._failed, spool._file._unsound = True, "a test says so"
+    spool.note({})
+
+
 class Rig:
     """A spool, a storage, and forwarders between them."""
 
@@ -221,7 +227,14 @@ async def test_storage_that_is_not_up_yet(rig: Rig, capfd: pytest.CaptureFixture
     assert "UNAVAILABLE" in forwarder.status.last_trouble
     await rig.storage.start()
     await rig.await_settled()
-    told = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
+    said: list[str] = []
+
+    def is_over() -> bool:  # it is told once what was settled is counted
+        said.extend(capfd.readouterr().err.splitlines())
+        return any("storage reached again" in line for line in said)
+
+    await rig.await_true(is_over, "that it is over")
+    told = [json.loads(line) for line in said]
     assert [each["event"] for each in told] == ["no way to storage", "storage reached again"]
     assert {each["address"] for each in told} == {f"127.0.0.1:{rig.storage.port}"}
 
@@ -351,6 +364,31 @@ async def test_forked_spool(rig: Rig) -> None:
     assert rig.storage.hellos[0].spool_id == spool_id
     assert rig.storage.hellos[-1].spool_id == rig.spool.spool_id
     assert rig.storage.sequences() == [1, 2, 3]
+
+
+async def test_spool_that_is_set_aside_under_way(rig: Rig) -> None:
+    """What comes after a file was set aside goes by another stream, under the new id: by the old one storage
+    would take the new records for what it has. Acknowledgements of the old ones settle none of the new ones.
+    """
+    rig.storage.takes_heartbeats = True
+    old_id = rig.spool.spool_id
+    rig.append(3)
+    rig.forward()
+    await rig.await_settled()
+    rig.storage.acks = False
+    rig.append(2)
+    rig.forwarder.wake()
+    await rig.await_true(lambda: len(rig.storage.entries) == 5, "all are sent")
+    set_aside(rig.spool)
+    rig.append(5)
+    rig.storage.acks = True
+    rig.forwarder.wake()
+    await rig.await_true(lambda: rig.spool.account().pending == 0, "all settled")
+    new_id = rig.spool.spool_id
+    assert [hello.spool_id for hello in rig.storage.hellos] == [old_id, new_id]
+    assert rig.storage.sequences() == [1, 2, 3, 4, 5, 1, 2, 3, 4, 5]
+    account = rig.spool.account()
+    assert (account.appended, account.acked, account.corrupt) == (10, 8, 2)
 
 
 async def test_proxy_of_the_environment(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sidecar.spool import SpoolFailed, SpoolFull
+from sidecar.spool import SpoolFailed, SpoolFull, SpoolReplaced
 
 if TYPE_CHECKING:
     from tests.sidecar.spool.conftest import TriedSpool
@@ -156,3 +156,23 @@ def test_threads(open_spool: OpenSpool) -> None:
     assert faults == []
     assert spool.account().acked == 100 - len(spool.pending())
     spool.check()
+
+
+def test_news_of_a_spool_that_was_set_aside(open_spool: OpenSpool) -> None:
+    """What storage says of another spool settles nothing here, whatever it says."""
+    spool = open_spool()
+    spool.add([1])
+    of = b"another spool id"
+    news: list[Callable[[], None]] = [
+        lambda: spool.ack([(1, 1)], of),
+        lambda: spool.rewind([(1, 1)], of),
+        lambda: spool.dead_letter(1, "no", of),
+        lambda: spool.forget([(1, 1)], of),
+    ]
+    for each in news:
+        with pytest.raises(SpoolReplaced):
+            each()
+    account = spool.account()
+    assert (account.pending, account.acked, account.dead_lettered) == (1, 0, 0)
+    spool.ack([(1, 1)], spool.spool_id)
+    assert spool.account().acked == 1
