@@ -5,14 +5,16 @@ On one event loop; nobody is waited for.
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Final
 
 from infertap import v1
 from storage.in_flight import CallInFlight
 
-# Each record is held against what each of them asks for.
+# Each record is held against what each of them asks for. A known caller has half of them at most.
 MOST_LISTENERS: Final = 100
+MOST_OF_CALLER: Final = 50
 # Records that wait for one listener; one that is slower is cut off, not served with holes.
 MOST_WAITING: Final = 10_000
 # And their bytes, as they are encoded.
@@ -61,21 +63,27 @@ class Live:
 
     def __init__(self) -> None:
         self._listeners: set[Listener] = set()
+        self._of_caller: Counter[str] = Counter()
 
     @contextlib.contextmanager
-    def listening(self) -> Iterator[Listener]:
-        """A listener that hears of every record from now on."""
+    def listening(self, caller: str = "") -> Iterator[Listener]:
+        """A listener that hears of every record from now on; empty: nobody in particular."""
         listener = Listener()
         self._listeners.add(listener)
+        self._of_caller[caller] += 1
         try:
             yield listener
         finally:
             self._listeners.discard(listener)
+            self._of_caller[caller] -= 1
+            if not self._of_caller[caller]:
+                del self._of_caller[caller]
 
-    @property
-    def is_full(self) -> bool:
-        """Whether there are as many listeners as may be."""
-        return len(self._listeners) >= MOST_LISTENERS
+    def most_for(self, caller: str) -> int:
+        """How many listeners there may be, or that caller may have, where there are as many; else 0."""
+        if caller and self._of_caller[caller] >= MOST_OF_CALLER:
+            return MOST_OF_CALLER
+        return MOST_LISTENERS if len(self._listeners) >= MOST_LISTENERS else 0
 
     @property
     def has_listeners(self) -> bool:

@@ -30,7 +30,7 @@ from storage.asking import Asking
 from storage.export import Export
 from storage.identity import caller_of
 from storage.in_flight import CallInFlight, InFlight
-from storage.live import MOST_LISTENERS, Live
+from storage.live import Live
 from storage.numbers import Numbers
 from storage.places import PLACE_BYTES, Place
 
@@ -125,9 +125,10 @@ class Records(v1.RecordServiceServicer):
             mask, backlog = ReadMask(request.read_mask), read_backlog(request.backlog)
         except InvalidArgumentError as error:
             await abort_invalid(context, error)
-        if self._live.is_full:
-            await abort_exhausted(context, "tails", f"{MOST_LISTENERS} are open already; ask again later")
-        with self._live.listening() as listener, self._numbers.tails.track_inprogress():
+        caller = caller_of(context).name
+        if most := self._live.most_for(caller):
+            await abort_exhausted(context, "tails", f"{most} are open already; ask again later")
+        with self._live.listening(caller) as listener, self._numbers.tails.track_inprogress():
             told: set[tuple[bytes, int]] = set()
             open_calls = _latest(self._in_flight.calls())
             if backlog:

@@ -50,3 +50,19 @@ async def test_bytes_that_wait_for_all_are_bounded() -> None:
         for listener in heard:
             assert (await listener.next()).call_id == large.call_id
         assert all(listener.is_at_end for listener in everyone if listener.is_behind)
+
+
+def test_one_caller_leaves_listeners_to_others() -> None:
+    """Half of them at most are one known caller's, all of them everybody's; who leaves makes room."""
+    told = live.Live()
+    with contextlib.ExitStack() as open_ones:
+        for _ in range(live.MOST_OF_CALLER - 1):
+            open_ones.enter_context(told.listening("red"))
+        with told.listening("red"):
+            assert told.most_for("red") == live.MOST_OF_CALLER
+            assert told.most_for("blue") == 0
+        assert told.most_for("red") == 0
+        for _ in range(live.MOST_LISTENERS - live.MOST_OF_CALLER + 1):
+            open_ones.enter_context(told.listening())
+        assert told.most_for("blue") == live.MOST_LISTENERS
+    assert (told.most_for("red"), told.has_listeners) == (0, False)
