@@ -36,6 +36,8 @@ class FakeStorage(v1.IngestServiceServicer):
         self.kept: dict[int, v1.Entry] = {}
         self.received: list[tuple[int, int]] = []
         self.welcomes = True
+        # Connections that are refused, as when there are as many as may be.
+        self.refuses = 0
         self.takes_in_flight = True
         self.in_flight: list[v1.InFlight] = []
         self.takes_heartbeats = False
@@ -59,6 +61,9 @@ class FakeStorage(v1.IngestServiceServicer):
         async for request in requests:
             if request.HasField("hello"):
                 self.hellos.append(request.hello)
+                if self.refuses:
+                    self.refuses -= 1
+                    await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "streams: as many as may be")
                 if self.refuses_hello:
                     await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "hello")
                 if not self.welcomes:
@@ -251,6 +256,18 @@ async def test_stream_that_breaks(rig: Rig, status: grpc.StatusCode) -> None:
     assert set(rig.storage.kept) == set(range(1, 2001))
     assert len(rig.storage.sequences()) > 2000
     assert forwarder.status.reconnects == 1
+
+
+async def test_storage_without_room(rig: Rig) -> None:
+    """A sidecar that is refused for now, or told to make way, comes back, and loses nothing."""
+    rig.append(600)
+    rig.storage.refuses = 3
+    rig.storage.breaks_at, rig.storage.breaks_with = 2, grpc.StatusCode.RESOURCE_EXHAUSTED
+    forwarder = rig.forward()
+    await rig.await_settled()
+    assert set(rig.storage.kept) == set(range(1, 601))
+    assert forwarder.status.reconnects == 4
+    assert "RESOURCE_EXHAUSTED" in forwarder.status.last_trouble
 
 
 async def test_storage_that_hangs(rig: Rig) -> None:
