@@ -52,14 +52,7 @@ def open_auditing(settings: Settings, archive: Archive, numbers: Numbers) -> Aud
 
     directory = Path(settings.checkpoint_dir) if settings.checkpoint_dir else None
     auditing = Auditing(
-        Sources(
-            archive.audit,
-            archive.heads,
-            archive.received,
-            isinstance(archive, SharedArchive),
-            lambda: [_finding(each) for each in archive.damages()],
-            new_spools_a_day=settings.new_spools_per_day,
-        ),
+        _sources(archive, archive, settings),
         Signing(keys, directory, settings.checkpoint_seconds),
         log_event,
         told,
@@ -71,6 +64,18 @@ def open_auditing(settings: Settings, archive: Archive, numbers: Numbers) -> Aud
     else:
         log_event("nothing is signed", why="INFERTAP_AUDIT_KEY_FILE is not set")
     return auditing
+
+
+def _sources(archive: Archive, audited: Audited, settings: Settings) -> Sources:
+    """What the audit is about; both are the same archive."""
+    return Sources(
+        audited.audit,
+        audited.heads,
+        archive.received,
+        isinstance(archive, SharedArchive),
+        lambda: [_finding(each) for each in archive.damages()],
+        new_spools_a_day=settings.new_spools_per_day,
+    )
 
 
 def _finding(damage: Damage) -> v1.Finding:

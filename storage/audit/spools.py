@@ -213,7 +213,8 @@ class Spools:
         time they were last seen. Another storage's are as they were flushed.
         """
         shown = self._merged()
-        quarantining = {_place(each) for each in shown if each.quarantined}
+        # Whoever has no name is nobody's successor.
+        quarantining = {_place(each) for each in shown if each.quarantined and each.pod}
         of_tenant = [each for each in shown if tenant in (None, each.tenant)]
         for spool in of_tenant:
             self._complete(spool, quarantining, now_ns)
@@ -229,7 +230,7 @@ class Spools:
                     there[spool_id] = v1.Spool.FromString(known.SerializeToString())
         return list(there.values())
 
-    def _complete(self, spool: v1.Spool, quarantining: set[tuple[str, str, str]], now_ns: int) -> None:
+    def _complete(self, spool: v1.Spool, quarantining: set[tuple[str, ...]], now_ns: int) -> None:
         received = self._received(spool.spool_id)
         spool.received = _count(received)
         # What came since the heartbeat is pending no more.
@@ -274,8 +275,8 @@ def is_wrong(spool: v1.Spool) -> bool:
     return spool.state in (v1.Spool.VANISHED, v1.Spool.QUARANTINED) or spool.missing > 0
 
 
-def _place(spool: v1.Spool) -> tuple[str, str, str]:
-    return spool.namespace, spool.pod, spool.container
+def _place(spool: v1.Spool) -> tuple[str, ...]:
+    return spool.tenant, spool.namespace, spool.pod, spool.container
 
 
 def _count(ranges: Iterable[Range]) -> int:

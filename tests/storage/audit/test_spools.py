@@ -65,6 +65,22 @@ def test_a_quarantined_spool(vault: "Vault") -> None:
     assert state(spools, NOW + 2 * MINUTE, OTHER) == "LIVE"
 
 
+@pytest.mark.parametrize(("pod", "tenant"), [("", ""), ("pod-1", "globex")])
+def test_a_spool_that_vanished_while_anothers_was_quarantined(vault: "Vault", pod: str, tenant: str) -> None:
+    """Pods without a name are not all the same one, and another tenant's pod of that name is another pod."""
+    spools = vault.auditing.spools
+    for spool_id, of, beat in (
+        (SPOOL, "acme" if tenant else "", v1.Heartbeat(next_sequence=4, pending=3)),
+        (OTHER, tenant, v1.Heartbeat(next_sequence=1, quarantined=1)),
+    ):
+        greeting = hello(spool_id)
+        greeting.pod = pod
+        spools.connected(greeting, of, NOW)
+        spools.heard(spool_id, beat, NOW)
+    spools.disconnected(SPOOL, NOW)
+    assert state(spools, NOW + 2 * MINUTE) == "VANISHED"
+
+
 def test_what_was_said_survives(vault: "Vault") -> None:
     """After a restart of storage, and for a second process, it is as it was flushed."""
     spools = vault.auditing.spools
