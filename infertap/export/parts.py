@@ -8,7 +8,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, Protocol
 
-from google.protobuf.json_format import MessageToDict
+from google.protobuf.json_format import MessageToDict, SerializeToJsonError
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from infertap import v1
 from infertap.export.places import File
@@ -129,9 +131,34 @@ class Parquet:
 
 
 def to_object(record: v1.Record) -> dict[str, Any]:
-    """The record by proto3's mapping to JSON, names as the contract has them."""
-    made: dict[str, Any] = MessageToDict(record, preserving_proto_field_name=True)
+    """The record by proto3's mapping to JSON, names as the contract has them; without times that are none."""
+    try:
+        made: dict[str, Any] = MessageToDict(record, preserving_proto_field_name=True)
+    except SerializeToJsonError:
+        told = v1.Record()
+        told.CopyFrom(record)
+        _drop_impossible_times(told)
+        made = MessageToDict(told, preserving_proto_field_name=True)
     return made
+
+
+def _drop_impossible_times(message: Message) -> None:
+    """Those that RFC 3339 can't say: a sidecar may claim anything."""
+    for field, value in message.ListFields():
+        if field.message_type is None or field.message_type.GetOptions().map_entry:
+            continue
+        for each in value if field.is_repeated else (value,):
+            _drop_impossible_times(each)
+            if isinstance(each, Timestamp) and not _is_possible(each):
+                message.ClearField(field.name)
+
+
+def _is_possible(time: Timestamp) -> bool:
+    try:
+        time.ToJsonString()
+    except ValueError:
+        return False
+    return True
 
 
 def json_line(made: dict[str, Any]) -> bytes:

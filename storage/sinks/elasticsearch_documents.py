@@ -8,7 +8,7 @@ docs/examples/elasticsearch-template.json.
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import date, timedelta
 from operator import attrgetter
 from typing import Any, Final
 
@@ -23,6 +23,9 @@ Read = Callable[[Any], Any]
 # What names of indexes may not have (Elasticsearch's "Create index"), and what would select several.
 _NOT_IN_NAMES: Final = str.maketrans(dict.fromkeys('\\/*?"<>| ,#:', "_"))
 _MOST_NAME_BYTES: Final = 255
+# Between a call's start and its storing: an outage may take days, and calls that last do.
+_FARTHEST_SECONDS: Final = 35 * 86_400
+_BEGINNING: Final = "1970-01-01T00:00:00Z"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,7 @@ def to_lines(records: Sequence[v1.Record], form: Form) -> bytes:
 
 def index_of(record: v1.Record, pattern: str) -> str:
     """Where a record belongs: always the same place, so that a repeat meets itself."""
-    day = datetime.fromtimestamp(max(_start_seconds(record), 0), UTC)
+    day = _day(record)
     tenant = (record.tenant or "none").lower().translate(_NOT_IN_NAMES)
     name = pattern.format(day=f"{day:%Y.%m.%d}", month=f"{day:%Y.%m}", tenant=tenant)
     return name.encode()[:_MOST_NAME_BYTES].decode(errors="ignore")
@@ -52,7 +55,7 @@ def index_of(record: v1.Record, pattern: str) -> str:
 
 def to_document(record: v1.Record, payload_bytes: int = 0) -> dict[str, Any]:
     """The document."""
-    told = {"@timestamp": _rfc3339(record.timing.start) or _rfc3339(record.stored_at)}
+    told = {"@timestamp": _rfc3339(record.timing.start) or _rfc3339(record.stored_at) or _BEGINNING}
     told |= {name: value for name, read in _FIELDS.items() if (value := read(record)) not in (None, "", [])}
     if payload_bytes:
         told |= dict(_bodies(record, payload_bytes))
@@ -129,9 +132,13 @@ def _rfc3339(timestamp: Timestamp) -> str | None:
         return None
 
 
-def _start_seconds(record: v1.Record) -> int:
-    """When the call began, in seconds since 1970; what is no time is the beginning of that."""
-    return record.timing.start.seconds if _rfc3339(record.timing.start) else record.stored_at.seconds
+def _day(record: v1.Record) -> date:
+    """Of the start; where that is far from when it was stored, of that: claims must not make indexes."""
+    start, stored = (
+        each.seconds if _rfc3339(each) else 0 for each in (record.timing.start, record.stored_at)
+    )
+    is_sound = start and (not stored or abs(start - stored) <= _FARTHEST_SECONDS)
+    return date(1970, 1, 1) + timedelta(seconds=start if is_sound else stored)
 
 
 def _enum(enum: Any, read: Read) -> Read:

@@ -118,7 +118,7 @@ def _time(timestamp: Timestamp) -> str:
 
 def _sampled_rate(fraction: float) -> str:
     """How many calls this one stands for, rounded (the extension "sampledrate" is a whole number)."""
-    return str(min(round(1 / fraction), (1 << 31) - 1)) if 0 < fraction <= 1 else ""
+    return str(round(min(1 / fraction, (1 << 31) - 1))) if 0 < fraction <= 1 else ""
 
 
 def _trace_parent(record: v1.Record) -> str:

@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pytest
 
 from infertap import v1
 from infertap.arrow import COLUMNS
-from storage.sinks.elasticsearch_documents import to_document
+from storage.sinks.elasticsearch_documents import index_of, to_document
 
 TEMPLATE = Path(__file__).parents[3] / "docs/examples/elasticsearch-template.json"
 # Beside the columns of exports.
@@ -88,3 +89,20 @@ def test_times_that_are_none(served) -> None:
     document = to_document(record)
     assert document["@timestamp"] == "2026-01-02T00:00:00Z"
     assert "start" not in document
+
+
+@pytest.mark.parametrize(
+    ("start", "expected"),
+    [
+        ("2026-01-31T23:59:59Z", "i-2026.01.31"),
+        ("2025-12-31T00:00:00Z", "i-2025.12.31"),
+        ("1999-01-01T00:00:00Z", "i-2026.01.31"),
+        ("9999-01-01T00:00:00Z", "i-2026.01.31"),
+    ],
+)
+def test_claims_make_no_indexes(served, start: str, expected: str) -> None:
+    """A start that is far from when the record was stored decides nothing."""
+    record = served(1)
+    record.timing.start.FromJsonString(start)
+    record.stored_at.FromJsonString("2026-01-31T23:59:59Z")
+    assert index_of(record, "i-{day}") == expected
