@@ -36,6 +36,7 @@ _STATUS: Final = {
     Refusal.UNKNOWN_CERTIFICATE: _UNKNOWN,
     Refusal.ROLE: _NOT_ALLOWED,
     Refusal.METHOD: _NOT_ALLOWED,
+    Refusal.TENANT: _NOT_ALLOWED,
 }
 # As grpc names them in a peer's authentication context.
 _NAMES: Final = {"peer_dns": "dns", "peer_uri": "uri", "peer_email": "email", "x509_common_name": "cn"}
@@ -193,6 +194,10 @@ class Guard(grpc.aio.ServerInterceptor):
                 async with contextlib.aclosing(serving(call, serve, request)) as answers:
                     async for answer in answers:
                         yield answer
+            except grpc.aio.AbortError:
+                if context.code() is grpc.StatusCode.PERMISSION_DENIED:
+                    self._refusals.refused(method, Refusal.TENANT, context.peer(), identity.name)
+                raise
             finally:
                 if is_counted:
                     counts.leave(identity.name)

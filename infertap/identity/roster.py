@@ -55,6 +55,8 @@ class Refusal(StrEnum):
     ROLE = "role"
     # The method is in no list of `required`.
     METHOD = "method"
+    # What it asks for is another tenant's, or that of all; the service says so by PERMISSION_DENIED.
+    TENANT = "tenant"
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,13 +76,17 @@ class WebGuard:
         evidence = Evidence() if self._roster is None else evidence_of(request)
         found = decide(ROLES.get(route), False, evidence, self._roster)
         if isinstance(found, Refusal):
-            self._refusals.refused(" ".join(route), found, str(request.remote), "")
+            self._refusals.refused(" ".join(route), found, str(request.remote), self._name(evidence))
             return _refusal(found, is_page=route[0] == "GET")
         set_caller(found)
         response = await handler(request)
         if self._log is not None and route[1] in _LOGGED:
             await self._tell(self._log, found, request, response, route)
         return response
+
+    def _name(self, evidence: Evidence) -> str:
+        found = None if self._roster is None else self._roster.current.identify(evidence)
+        return found.name if isinstance(found, Identity) else ""
 
     async def _tell(
         self,

@@ -94,6 +94,8 @@ class Serving(v1.RecordServiceServicer, v1.IngestServiceServicer):
         assert caller == caller_of(context)
         if request.call_id == "none":
             await context.abort(grpc.StatusCode.NOT_FOUND, "none")
+        if request.call_id == "another's":
+            await context.abort(grpc.StatusCode.PERMISSION_DENIED, "of another tenant")
         return v1.Record(call_id=caller.name, tenant="*" if caller.tenant is None else caller.tenant)
 
     async def TailRecords(self, request: Any, context: Any) -> AsyncIterator[v1.Record]:  # noqa: N802
@@ -213,6 +215,15 @@ async def test_refused(rig: Rig, headers: Any, code: str, reason: Refusal, name:
     assert "writer" not in str(caught.value.details())
     assert rig.kept.refusals == [("GetRecord", reason, name), ("TailRecords", reason, name)]
     assert rig.kept.reads == []
+
+
+async def test_refused_by_the_service(rig: Rig) -> None:
+    """What a service itself denies is counted like the rest, by the identity; other ends are not."""
+    async with rig.channel() as channel:
+        for call_id in ("none", "another's"):
+            with pytest.raises(grpc.aio.AioRpcError):
+                await get(channel, *bearer(READER), call_id=call_id)
+    assert rig.kept.refusals == [("GetRecord", Refusal.TENANT, "reader")]
 
 
 async def test_method_without_a_role(rig: Rig, tmp_path: Path) -> None:

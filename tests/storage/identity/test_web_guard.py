@@ -177,10 +177,13 @@ async def test_slow_handshake(site: Site, monkeypatch: pytest.MonkeyPatch) -> No
     server.close()
 
 
-async def test_routes(site: Site) -> None:
-    """Health is open; a route that nobody has given a role is refused; one that is not there is 404."""
+async def test_routes(site: Site, capfd: pytest.CaptureFixture[str]) -> None:
+    """Health is open; a route that nobody has given a role is refused, and the log says to whom; one that is
+    not there is 404.
+    """
     assert (await site.get("/healthz"))[0] == 200
     assert (await site.get("/unlisted", f"Bearer {TOKEN}"))[0] == 403
+    assert '"identity": "reader"' in capfd.readouterr().err
     assert (await site.get("/nowhere"))[0] == 404
 
 
