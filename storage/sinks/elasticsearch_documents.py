@@ -30,7 +30,9 @@ _BEGINNING: Final = "1970-01-01T00:00:00Z"
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """`index` may have {day}, {month} and {tenant}; of bodies so many bytes are shown, none with 0."""
+    """`index` may have {day}, {month} and {tenant}; of bodies so many bytes are shown, none with 0, and then no
+    messages of errors, which are read out of them.
+    """
 
     index: str
     payload_bytes: int = 0
@@ -58,6 +60,7 @@ def to_document(record: v1.Record, payload_bytes: int = 0) -> dict[str, Any]:
     told = {"@timestamp": _rfc3339(record.timing.start) or _rfc3339(record.stored_at) or _BEGINNING}
     told |= {name: value for name, read in _FIELDS.items() if (value := read(record)) not in (None, "", [])}
     if payload_bytes:
+        told |= {name: text for name, read in _TEXTS_OF_BODIES.items() if (text := read(record))}
         told |= dict(_bodies(record, payload_bytes))
     return told
 
@@ -192,7 +195,7 @@ def _all() -> Iterable[tuple[str, Read]]:
     yield "ended_by", _enum(v1.EndedBy, attrgetter("ended_by"))
     yield from _if_told("", "close_code")
     yield from _plain("", "close_reason")
-    yield from _plain("error", "type", "message", "stack_trace", prefix="error_")
+    yield "error_type", attrgetter("error.type")
     yield from _times("timing", "start", "end", "recorded_at")
     yield from _times("", "stored_at")
     yield from _offsets("duration_us", "upstream_connected_us", "request_complete_us")
@@ -218,3 +221,5 @@ def _all() -> Iterable[tuple[str, Read]]:
 
 
 _FIELDS: Final[dict[str, Read]] = dict(_all())
+# An error is read out of a body.
+_TEXTS_OF_BODIES: Final[dict[str, Read]] = dict(_plain("error", "message", "stack_trace", prefix="error_"))

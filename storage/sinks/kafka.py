@@ -178,8 +178,10 @@ class Connected:
         self._causes: set[int] = set()
         try:
             self._producer = Producer({**target.properties(), "error_cb": self._note}, logger=_SILENT)
-        except (KafkaException, UnusableFileError):
-            raise SinkError("settings not usable") from None
+        except UnusableFileError:
+            raise SinkError("unusable credential file") from None
+        except KafkaException:
+            raise SinkError("unusable settings or TLS files") from None
 
     def send(
         self, messages: Iterator[tuple[int, Message]], given_up: threading.Event

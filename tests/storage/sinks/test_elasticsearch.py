@@ -44,11 +44,11 @@ async def open_sink(url: str, **settings: object) -> ElasticsearchSink:
 
 async def test_each_record_is_a_document_of_its_day(bulk, sink, served) -> None:
     """By the record's id, in the index of the day it began, with nothing of its bodies."""
-    record = served(7, model__name="iris")
+    record = served(7, model__name="iris", error__type="bad", error__message="question")
     assert await sink.deliver(Batch([record, served(86_400)])) == []
     document = bulk.documents[DAY][f"{record.spool_id.hex()}-7"]
     assert document["call_id"] == record.call_id
-    assert document["model"] == "iris"
+    assert (document["model"], document["error_type"]) == ("iris", "bad")
     assert "question" not in str(document)
     assert len(bulk.documents["infertap-2026.01.02"]) == 1
 
