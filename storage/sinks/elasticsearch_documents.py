@@ -30,7 +30,7 @@ _BEGINNING: Final = "1970-01-01T00:00:00Z"
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """`index` may have {day}, {month} and {tenant}; of bodies so many bytes are shown, none with 0, and then no
+    """`index` may have {day}, {month} and {tenant}. Of bodies so many bytes are shown; with 0 none, and no
     messages of errors, which are read out of them.
     """
 
