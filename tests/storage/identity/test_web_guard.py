@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import hashlib
+import json
 import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -43,7 +44,7 @@ class Site:
         files = ServerFiles(*(str(directory / name) for name in ("cert.pem", "key.pem", "ca.pem")))
         self.refused: list[tuple[str, str]] = []
         self.access = Access(
-            AccessFiles(files, str(directory / "identities.toml")),
+            AccessFiles(files, str(directory / "identities.toml"), str(directory / "access.log")),
             lambda *refusal: self.refused.append(refusal),
         )
 
@@ -53,7 +54,14 @@ class Site:
             return web.Response(text=f"{caller.name} {caller.tenant}")
 
         app = web.Application(middlewares=[self.access.web_guard.middleware])
-        app.add_routes([web.get("/", tell), web.get("/unlisted", tell), web.get("/healthz", tell)])
+        app.add_routes(
+            [
+                web.get("/", tell),
+                web.get("/rows", tell),
+                web.get("/unlisted", tell),
+                web.get("/healthz", tell),
+            ]
+        )
         self.runner = web.AppRunner(app)
         await self.runner.setup()
         assert self.access.certificates is not None
@@ -175,6 +183,17 @@ async def test_slow_handshake(site: Site, monkeypatch: pytest.MonkeyPatch) -> No
         assert await reader.read() == b""
     writer.close()
     server.close()
+
+
+async def test_which_reads_are_logged(site: Site, tmp_path: Path) -> None:
+    """The page is; its refresh, which shows no payload, only where it looks for a text; that is not quoted."""
+    for path in ("/", "/rows", "/rows?model=iris", "/rows?text=alice", "/healthz"):
+        assert (await site.get(path, f"Bearer {TOKEN}"))[0] == 200
+    lines = [json.loads(line) for line in (tmp_path / "access.log").read_text().splitlines()]
+    assert [(each["method"], each["asked"]) for each in lines] == [
+        ("GET /", {}),
+        ("GET /rows", {"text": "(5 characters)"}),
+    ]
 
 
 async def test_routes(site: Site, capfd: pytest.CaptureFixture[str]) -> None:
