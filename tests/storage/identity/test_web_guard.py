@@ -186,7 +186,7 @@ async def test_slow_handshake(site: Site, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 async def test_which_reads_are_logged(site: Site, tmp_path: Path) -> None:
-    """The page is; its refresh, which shows no payload, only where it looks for a text; that is not quoted."""
+    """The page is; its refresh, which shows no payload, only where it looks for a text, never quoted."""
     for path in ("/", "/rows", "/rows?model=iris", "/rows?text=alice", "/healthz"):
         assert (await site.get(path, f"Bearer {TOKEN}"))[0] == 200
     lines = [json.loads(line) for line in (tmp_path / "access.log").read_text().splitlines()]
