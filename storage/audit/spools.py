@@ -213,8 +213,12 @@ class Spools:
         time they were last seen. Another storage's are as they were flushed.
         """
         shown = self._merged()
-        # Whoever has no name is nobody's successor.
-        quarantining = {_place(each) for each in shown if each.quarantined and each.pod}
+        # The latest spool of each pod that set one aside; whoever has no name is nobody's successor.
+        quarantining = {
+            _place(each): each.spool_id
+            for each in sorted(shown, key=lambda each: each.last_seen.ToNanoseconds())
+            if each.quarantined and each.pod
+        }
         of_tenant = [each for each in shown if tenant in (None, each.tenant)]
         for spool in of_tenant:
             self._complete(spool, quarantining, now_ns)
@@ -230,7 +234,7 @@ class Spools:
                     there[spool_id] = v1.Spool.FromString(known.SerializeToString())
         return list(there.values())
 
-    def _complete(self, spool: v1.Spool, quarantining: set[tuple[str, ...]], now_ns: int) -> None:
+    def _complete(self, spool: v1.Spool, quarantining: dict[tuple[str, ...], bytes], now_ns: int) -> None:
         received = self._received(spool.spool_id)
         spool.received = _count(received)
         # What came since the heartbeat is pending no more.
@@ -245,7 +249,7 @@ class Spools:
             spool.state = v1.Spool.LIVE
         elif has_left:
             spool.state = v1.Spool.LEFT
-        elif _place(spool) in quarantining and not spool.quarantined:
+        elif quarantining.get(_place(spool), spool.spool_id) != spool.spool_id:
             spool.state = v1.Spool.QUARANTINED
         else:
             spool.state = v1.Spool.VANISHED

@@ -63,6 +63,13 @@ def test_a_quarantined_spool(vault: "Vault") -> None:
     spools.heard(OTHER, v1.Heartbeat(next_sequence=1, quarantined=1), NOW + SECOND)
     assert state(spools, NOW + 2 * MINUTE) == "QUARANTINED"
     assert state(spools, NOW + 2 * MINUTE, OTHER) == "LIVE"
+    third = b"u" * 16
+    spools.disconnected(OTHER, NOW + 2 * SECOND)
+    spools.connected(hello(third), "", NOW + 3 * SECOND)
+    spools.heard(third, v1.Heartbeat(next_sequence=1, quarantined=1), NOW + 3 * SECOND)
+    assert [state(spools, NOW + 2 * MINUTE, each) for each in (SPOOL, OTHER)] == ["QUARANTINED"] * 2
+    spools.disconnected(third, NOW + 4 * SECOND)
+    assert state(spools, NOW + 2 * MINUTE, third) == "VANISHED"
 
 
 @pytest.mark.parametrize(("pod", "tenant"), [("", ""), ("pod-1", "globex")])
