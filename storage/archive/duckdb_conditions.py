@@ -37,6 +37,11 @@ class Clause:
         self.parts.append(part)
         self.values.extend(values)
 
+    def also(self, other: "Clause") -> None:
+        """Add all of another's."""
+        self.parts += other.parts
+        self.values += other.values
+
     @property
     def sql(self) -> str:
         """All of them."""
@@ -47,12 +52,6 @@ def conditions(query: Query) -> Clause:
     """What rows that are calls must be; all but the text, which is in no column."""
     of_calls, of_rows = call_conditions(query), row_conditions(query)
     return Clause([of_calls.sql, of_rows.sql], [*of_calls.values, *of_rows.values])
-
-
-def candidates(query: Query) -> Clause:
-    """What rows must be that may stand for a call that is asked for."""
-    of_calls, of_rows = call_conditions(query), row_conditions(query)
-    return Clause([of_calls.sql, f"(is_segment OR ({of_rows.sql}))"], [*of_calls.values, *of_rows.values])
 
 
 def call_conditions(query: Query) -> Clause:

@@ -1,21 +1,20 @@
 """Pages in the DuckDB engine: records in a query's order, over all parts of an archive.
 
-First the keys of the next rows, from columns alone; then the records of as many as fit on a page, by their
-row ids: the engine would else read every record that passes while it sorts. Both happen in one transaction,
-for row ids are of one snapshot.
+First the keys of the next rows, from columns alone (duckdb_keys); then the records of as many as fit on a
+page, by their row ids: the engine would else read every record that passes while it sorts. Both happen in one
+transaction, for row ids are of one snapshot.
 """
 
 import contextlib
 import dataclasses
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import duckdb
 
 from infertap import v1
 from infertap.query import Query, is_segment, join_segments, may_hold
-from storage.archive.duckdb_conditions import behind, candidates, order_clause, order_value
+from storage.archive.duckdb_keys import Key, next_keys
 from storage.archive.duckdb_packing import unpacked
 from storage.archive.duckdb_segments import CallSegments
 from storage.archive.entries import Page, Position, Stored
@@ -32,16 +31,6 @@ _MOST_ROWS: Final = 50_000
 _PAGE_BYTES: Final = 7 << 19
 # What a record costs on a page beside its own bytes: what its server adds, at most.
 _ITEM_BYTES: Final = 64
-
-
-@dataclass(frozen=True, slots=True)
-class _Key:
-    """A row that may stand for a call: where it stands in the list, and where its record is."""
-
-    position: Position
-    part: int
-    row: int
-    is_segment: bool
 
 
 def read_page(
@@ -110,30 +99,17 @@ class _Reading:
             raise ArchiveError("the query was ended")
         return Page(self._found, self._after)
 
-    def _next_keys(self) -> list[_Key]:
+    def _next_keys(self) -> list[Key]:
         """The next rows in order that may be wanted."""
-        order, where = self._query.order, candidates(self._query)
-        if self._after is not None:
-            further = behind(order, self._after)
-            where.must(further.sql, *further.values)
         # Only a text is looked for outside the engine; else each row that is read is wanted.
         most = min(self._size - len(self._found), _STEP_ROWS)
         if self._query.text:
             most = _LONG_STEP_ROWS if self._looked_at else _STEP_ROWS
-        of_parts = " UNION ALL ".join(
-            f"SELECT {order_value(order)} AS value, start_ns, spool_id, sequence, {number} AS part, "  # noqa: S608
-            f"rowid AS row, is_segment FROM {part}.records WHERE {where.sql}"
-            for number, part in enumerate(self._parts)
+        return next_keys(
+            self._cursor, self._parts, self._query, self._after, most=most, interrupt=self._interrupt
         )
-        rows = self._cursor.execute(
-            f"{of_parts} ORDER BY {order_clause(order)} LIMIT {most:d}", where.values * len(self._parts)
-        ).fetchall()
-        return [
-            _Key(Position(value, start_ns, bytes(spool_id), sequence), part, row, segment)
-            for value, start_ns, spool_id, sequence, part, row, segment in rows
-        ]
 
-    def _take(self, keys: Sequence[_Key]) -> bool:
+    def _take(self, keys: Sequence[Key]) -> bool:
         """Put what is wanted of these rows on the page; whether it is full."""
         while keys and not self._interrupt.is_set:
             small = min(_PAGE_BYTES * self._looked_at // max(self._read_bytes, 1), _STEP_ROWS)
@@ -144,7 +120,7 @@ class _Reading:
                     return True
         return False
 
-    def _take_one(self, key: _Key, stored: Stored) -> bool:
+    def _take_one(self, key: Key, stored: Stored) -> bool:
         """Put a record on the page, if it is wanted; whether the page is full."""
         self._looked_at += 1
         self._read_bytes += len(stored.record)
@@ -157,15 +133,15 @@ class _Reading:
         self._after = key.position
         return len(self._found) == self._size
 
-    def _wanted(self, key: _Key, stored: Stored) -> v1.Record | None:
+    def _wanted(self, key: Key, stored: Stored) -> v1.Record | None:
         if self._query.text and not key.is_segment and not may_hold(stored.record, self._query.text):
             return None
         record = served_row(self._cursor, self._parts, stored.served(), self._query.as_of_ns)
         return record if record is not None and self._plain.matches(record) else None
 
-    def _stored(self, keys: Sequence[_Key]) -> dict[tuple[int, int], Stored]:
+    def _stored(self, keys: Sequence[Key]) -> dict[tuple[int, int], Stored]:
         """The records of these rows."""
-        rows: dict[int, dict[int, _Key]] = {}
+        rows: dict[int, dict[int, Key]] = {}
         for key in keys:
             rows.setdefault(key.part, {})[key.row] = key
         found: dict[tuple[int, int], Stored] = {}
