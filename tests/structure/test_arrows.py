@@ -37,6 +37,17 @@ ARROWS = {
         "infertap.v1",
         "infertap.verification",
     },
+    # They know the archive, and nothing of who fills it.
+    "storage.sinks": {
+        "infertap.export",
+        "infertap.names",
+        "infertap.query",
+        "infertap.setting_files",
+        "infertap.settings",
+        "infertap.v1",
+        "storage.archive",
+        "storage.audit",
+    },
     "sidecar.protocols": set(),
     "sidecar.exchange": set(),
     "sidecar.counters": set(),
