@@ -22,7 +22,14 @@ from infertap.identity import ServerFiles, make_server
 from infertap.setting_files import UnusableFileError
 from infertap.settings import Address
 from storage.admin import Admin
-from storage.archive import Archive, ArchiveError, SharedArchive, describe_location, open_archive
+from storage.archive import (
+    Archive,
+    ArchiveError,
+    SharedArchive,
+    UnreachableError,
+    describe_location,
+    open_archive,
+)
 from storage.asking import Asking
 from storage.audit import Audit, Auditing, KeyFileError
 from storage.auditing import Audited, open_auditing, retention_lease
@@ -58,6 +65,9 @@ _SERVICES: Final = (
 )
 _DRAIN_SECONDS: Final = 5.0
 _SWEEP_SECONDS: Final = 1.0
+# How long storage waits at its start for a database that does not answer, and between two attempts.
+_UNREACHABLE_SECONDS: Final = 60.0
+_AGAIN_SECONDS: Final = 1.0
 # Between commits to an archive that is shared: each makes new parts of tables, which must be merged.
 _PACE_SECONDS: Final = 0.25
 
@@ -328,6 +338,28 @@ def _open_redaction(environ: Mapping[str, str]) -> TextRedaction | None:
     return redaction
 
 
+def _open_archive(settings: Settings) -> Archive:
+    """The archive; where nobody answers for it, once somebody does, if not for long. Raises ArchiveError."""
+    ends = time.monotonic() + _UNREACHABLE_SECONDS
+    is_told = False
+    while True:
+        try:
+            return open_archive(
+                settings.archive,
+                settings.archive_memory_bytes,
+                settings.archive_password_file or "",
+                disk_bytes=settings.archive_disk_bytes,
+                tell=log_event,
+            )
+        except UnreachableError as error:
+            if time.monotonic() > ends:
+                raise
+            if not is_told:
+                log_event("waiting for the archive", why=str(error), seconds=_UNREACHABLE_SECONDS)
+                is_told = True
+        time.sleep(_AGAIN_SECONDS)
+
+
 def run(settings: Settings, environ: Mapping[str, str]) -> None:
     """Run storage to its end, in this process; `environ` has the settings of redaction. Raises StartError and
     ArchiveError.
@@ -339,13 +371,7 @@ def run(settings: Settings, environ: Mapping[str, str]) -> None:
     if lacking := raise_descriptors(settings.ingest_streams):
         log_event("few descriptors", lacking=lacking, why="limit on open files (ulimit -n)")
     redaction = _open_redaction(environ)
-    archive = open_archive(
-        settings.archive,
-        settings.archive_memory_bytes,
-        settings.archive_password_file or "",
-        disk_bytes=settings.archive_disk_bytes,
-        tell=log_event,
-    )
+    archive = _open_archive(settings)
     try:
         asyncio.run(Storage(settings, archive, redaction).run())
     finally:

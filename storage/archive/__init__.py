@@ -16,7 +16,7 @@ from storage.archive.entries import (
     RecordEntry,
     Stored,
 )
-from storage.archive.interface import Archive, ArchiveError, CountRemoved, Interrupt
+from storage.archive.interface import Archive, ArchiveError, CountRemoved, Interrupt, UnreachableError
 from storage.archive.migrating import migrate_archive, migrates_itself, migration_statements
 from storage.archive.opening import describe_location, open_archive
 from storage.archive.ranges import Range, RangeSet
@@ -69,6 +69,7 @@ __all__ = [
     "SnapshotFile",
     "Stored",
     "Tombstone",
+    "UnreachableError",
     "Usage",
     "describe_location",
     "migrate_archive",

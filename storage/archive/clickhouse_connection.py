@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from storage.archive.clickhouse_location import Location
-from storage.archive.interface import ArchiveError, Interrupt
+from storage.archive.interface import ArchiveError, Interrupt, UnreachableError
 
 try:
     import clickhouse_connect
@@ -168,11 +168,13 @@ def _translated(where: str = "") -> Iterator[None]:
     try:
         yield
     except Error as error:
+        if not error.name:
+            raise UnreachableError(f"ClickHouse{where}: no answer") from None
         raise ArchiveError(_said(error, where)) from None
     except ClickHouseError as error:
         raise ArchiveError(f"ClickHouse: {type(error).__name__}") from None
     except (HTTPError, OSError) as error:
-        raise ArchiveError(f"ClickHouse{where}: no answer ({type(error).__name__})") from None
+        raise UnreachableError(f"ClickHouse{where}: no answer ({type(error).__name__})") from None
 
 
 def _said(error: Error, where: str) -> str:
@@ -181,6 +183,4 @@ def _said(error: Error, where: str) -> str:
         return "the query was ended"
     if error.name == "TIMEOUT_EXCEEDED":
         return "the query took too long, and was ended"
-    if error.name:
-        return f"ClickHouse{where}: {error.name} ({error.code})"
-    return f"ClickHouse{where}: no answer"
+    return f"ClickHouse{where}: {error.name} ({error.code})"

@@ -19,6 +19,10 @@ class ArchiveError(Exception):
     """The archive can't do what was asked now: a full disk, a damaged file. Never holds payload."""
 
 
+class UnreachableError(ArchiveError):
+    """Nobody answers where the archive is, which may be otherwise in a moment."""
+
+
 class Interrupt:
     """Ends a query from another thread, inside the engine too."""
 

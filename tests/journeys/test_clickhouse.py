@@ -117,6 +117,108 @@ def test_reconnects_to_another_storage(
     assert (sidecar.stop(), second.stop()) == (0, 0)
 
 
+@pytest.mark.parametrize("table", ["records", "leaves", "received"])
+def test_killed_in_mid_insert(
+    server: ClickhouseServer,
+    start_one: "Callable[..., Storage]",
+    start_model: "StartModel",
+    start_sidecar: "StartSidecar",
+    link: "Link",
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    table: str,
+) -> None:
+    """A storage that is killed between two inserts of a batch: the other one has each call once, and what
+    both wrote verifies.
+    """
+    key = str(tmp_path / "key")
+    assert main(["audit", "key", key, "--name", "storage.example/test"]) == 0
+    public = capsys.readouterr().out.strip()
+    # The one that signs is the one that started first.
+    second, first = start_one(audit_key_file=key), start_one(audit_key_file=key)
+    link.storage = first.address
+    sidecar = start_sidecar(start_model(answer).address, storage=link.address)
+    call(sidecar, range(10))
+    first.await_records(10)
+    held = server.control(hold=f"INTO records.{table} ", times=1)
+    call(sidecar, range(10, 30))
+    await_true(lambda: server.control() > held, "an insert is under way")
+    first.kill()
+    link.cut()
+    link.storage = second.address
+    records = second.await_records(30)
+    assert sorted(record.sequence for record in records) == list(range(1, 31))
+    sidecar.await_account(lambda each: each["spool"]["acked"] == 30)
+    with Client(second.address) as client:
+        [row] = client.stats().rows
+        assert row.records == 30
+    assert (sidecar.stop(), second.stop()) == (0, 0)
+    third = start_one(audit_key_file=key)
+    status = main(["verify", "--address", third.address, "--key", public, "--json"])
+    assert (status, json.loads(capsys.readouterr().out)["findings"]) == (0, [])
+    assert third.stop() == 0
+
+
+def test_forgotten_by_sidecars_of_another_storage(
+    start_one: "Callable[..., Storage]", start_model: "StartModel", start_sidecar: "StartSidecar"
+) -> None:
+    """What one storage is asked to delete the connected sidecar of another one no longer retains."""
+    near, far = start_one(), start_one()
+    sidecar = start_sidecar(start_model(answer).address, storage=far.address)
+    call(sidecar, range(3))
+    far.await_records(3)
+    sidecar.await_account(lambda each: each["spool"]["acked"] == 3)
+    assert len(sidecar.records()) == 3
+    assert main(["storage", "delete", "--address", near.address, "--request-id", "call-1", "--yes"]) == 0
+    await_true(lambda: len(sidecar.records()) == 2, "the sidecar has forgotten it")
+    assert sorted(record.request_id for record in sidecar.records()) == ["call-0", "call-2"]
+    assert sidecar.stop() == 0
+
+
+def test_started_before_its_database(
+    server: ClickhouseServer,
+    start_one: "Callable[..., Storage]",
+    start_model: "StartModel",
+    start_sidecar: "StartSidecar",
+) -> None:
+    """A storage whose database does not answer yet says so, waits for it, and then works."""
+    server.kill()
+    back = threading.Timer(3.0, server.start)
+    back.start()
+    storage = start_one()
+    back.join()
+    assert "waiting for the archive" in storage.log_path.read_text()
+    sidecar = start_sidecar(start_model(answer).address, storage=storage.address)
+    call(sidecar, range(3))
+    assert len(storage.await_records(3)) == 3
+    assert (sidecar.stop(), storage.stop()) == (0, 0)
+
+
+def test_deadline_ends_the_query_in_the_engine(
+    server: ClickhouseServer, start_one: "Callable[..., Storage]", tmp_path: Path
+) -> None:
+    """Neither a deadline nor a caller that goes away leaves work behind in ClickHouse."""
+    storage = start_one()
+    place = read_location(f"clickhouse://{USER}@127.0.0.1:{server.port}/records", str(tmp_path / "password"))
+    sleeping = "SELECT count() FROM system.processes WHERE query LIKE '%sleepEach' || 'Row%'"
+    asked = v1.GetStatsRequest()
+    with (
+        contextlib.closing(Connection(place, 1 << 28)) as connection,
+        grpc.insecure_channel(storage.address) as channel,
+    ):
+        stub = v1.RecordServiceStub(channel)
+        for is_cancelled in (False, True):
+            server.control(slow="records.records FINAL", times=1)
+            call = stub.GetStats.future(asked, timeout=SECONDS if is_cancelled else 2)
+            await_true(lambda: connection.rows(sleeping) == [(1,)], "the query works")
+            if is_cancelled:
+                call.cancel()
+            else:
+                assert call.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+            await_true(lambda: connection.rows(sleeping) == [(0,)], "the query has ended")
+    assert storage.stop() == 0
+
+
 def chained(count: int) -> list[v1.Entry]:
     """So many records of one spool, each with the hash of the one before."""
     entries, previous = [], bytes(32)

@@ -10,6 +10,8 @@ X-ClickHouse-Exception-Code. What it does not: compression, sessions, streaming,
 
     POST /control?fail=TEXT&times=N     the next N statements that hold TEXT fail, before they run
     POST /control?lose=TEXT&times=N     they run, and the connection breaks before the answer
+    POST /control?hold=TEXT&times=N     they wait for a minute, and run; `held` in the answer: how many do
+    POST /control?slow=TEXT&times=N     they work for a minute, unless they are killed, and run
 """
 
 import argparse
@@ -20,6 +22,7 @@ import re
 import socket
 import sys
 import threading
+import time
 from email.parser import BytesParser
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from queue import LifoQueue
@@ -35,6 +38,8 @@ NO_SETTINGS |= {"wait_end_of_query", "buffer_size", "compress", "decompress", "e
 NO_SETTINGS |= {"send_progress_in_http_headers", "http_headers_progress_interval_ms", "default_format"}
 INSERT = re.compile(rb"\s*(INSERT\s+INTO\s+.+?)\s+FORMAT\s+Native\s*?\n", re.IGNORECASE | re.DOTALL)
 FORMAT = re.compile(r"\s+FORMAT\s+(\w+)\s*;?\s*$", re.IGNORECASE)
+HELD_SECONDS = 60.0
+SLOW = b"SELECT sum(sleepEachRow(0.02)) FROM numbers(3000) SETTINGS max_block_size = 10"
 CODE = re.compile(r"Code: (\d+)")
 
 
@@ -110,6 +115,7 @@ class Faults:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._wanted: dict[str, tuple[bytes, int]] = {}
+        self.held = 0
 
     def want(self, kind: str, text: str, times: int) -> None:
         with self._lock:
@@ -143,10 +149,10 @@ class Answers(BaseHTTPRequestHandler):
             asked |= read_form(kind, body)
             body = b""
         if address.path == "/control":
-            for kind in ("fail", "lose"):
+            for kind in ("fail", "lose", "hold", "slow"):
                 if kind in asked:
                     self.faults.want(kind, asked[kind], int(asked.get("times", "1")))
-            return self.answer(200, b"")
+            return self.answer(200, json.dumps({"held": self.faults.held}).encode())
         if self.headers.get("authorization") != self.credentials:
             return self.answer(
                 403, b"Code: 516. DB::Exception: Authentication failed. (AUTHENTICATION_FAILED)"
@@ -154,7 +160,12 @@ class Answers(BaseHTTPRequestHandler):
         statement = asked.get("query", "").encode() + b"\n" * ("query" in asked) + body
         if self.faults.strikes("fail", statement):
             return self.answer(500, b"Code: 243. DB::Exception: No space left. (NOT_ENOUGH_SPACE)")
+        if self.faults.strikes("hold", statement):
+            self.faults.held += 1
+            time.sleep(HELD_SECONDS)
         try:
+            if self.faults.strikes("slow", statement):
+                self.engine.run(SLOW, {name: asked[name] for name in ("query_id",) if name in asked})
             answer = self.engine.run(statement, asked)
         except RuntimeError as error:
             return self.answer(500, str(error).encode())
