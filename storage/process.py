@@ -324,8 +324,9 @@ def _open_sinks(settings: Settings, archive: Archive, numbers: Numbers) -> Sinks
     except UnusableFileError as error:
         raise StartError(f"INFERTAP_SINKS_FILE: {error}") from None
     assert isinstance(archive, Audited)  # as every engine is: it keeps how far a sink came
-    around = Around(archive, archive.audit, log_event)
-    return Sinks(found, around, numbers.sinks, is_shared=isinstance(archive, SharedArchive))
+    is_shared = isinstance(archive, SharedArchive)
+    around = Around(archive, archive.audit, log_event, 1.0 if is_shared else 0.25)
+    return Sinks(found, around, numbers.sinks, is_shared=is_shared)
 
 
 def _open_redaction(environ: Mapping[str, str]) -> TextRedaction | None:

@@ -29,8 +29,7 @@ from storage.sinks.sinks_file import SinkSettings
 
 R = TypeVar("R")
 Say = Callable[..., None]
-# Between two looks whether there is more, and whether somebody asked for something.
-_LOOK_SECONDS: Final = 0.25
+# Between two looks whether somebody asked for something.
 _ASK_SECONDS: Final = 2.0
 # What was passed over is kept so often, where nothing is delivered.
 _KEEP_SECONDS: Final = 5.0
@@ -46,6 +45,8 @@ class Around:
     archive: Archive
     notes: AuditArchive
     say: Say
+    # Between two looks whether there is more.
+    look_seconds: float = 0.25
     # Tells pauses from each other: 0 to 1.
     chance: Callable[[], float] = random.random
 
@@ -58,6 +59,7 @@ class Forwarding:
         self.notes = SinkNotes(around.notes, settings.name)
         self._archive = around.archive
         self._say = around.say
+        self._look_seconds = around.look_seconds
         self._chance = around.chance
         self._numbers = numbers
         self._threads = ThreadPoolExecutor(1, f"sink-{settings.name}")
@@ -68,6 +70,8 @@ class Forwarding:
         # When the first record was stored that has not gone on; None where there is none.
         self._oldest_ns: int | None = None
         self._failures = 0
+        # Where the archive ended when nothing was left in it; None where nobody knows.
+        self._end: Arrival | None = None
         # How many are set aside, about.
         self._aside = 0
         numbers.watch_behind(settings.name, lambda: self.behind_seconds)
@@ -87,10 +91,10 @@ class Forwarding:
         """It is not run here for now."""
         self._oldest_ns = None
 
-    def close(self) -> None:
-        """Let the thread go; what it reads ends."""
+    async def close(self) -> None:
+        """Let the thread go; what it reads ends. On return it touches the archive no more."""
         self._interrupt.set()
-        self._threads.shutdown(wait=False)
+        await asyncio.to_thread(self._threads.shutdown)
 
     async def run(self) -> None:
         """Forward, until cancelled."""
@@ -138,7 +142,7 @@ class Forwarding:
         elif progress.until is not None:
             progress = replace(progress, until=None)
         else:
-            await self._wait(_LOOK_SECONDS)
+            await self._wait(self._look_seconds)
         return progress
 
     async def _gather(self, progress: Progress) -> Gathered:
@@ -147,7 +151,7 @@ class Forwarding:
         gathered = Gathered(progress.at)
         ends = 0.0
         while True:
-            found = await self._in_thread(lambda: gather(self._archive, wanted, gathered, self._interrupt))
+            found = await self._read_on(wanted, gathered)
             self._oldest_ns = gathered.first_ns
             if gathered.is_full or not gathered.records:
                 return gathered
@@ -156,7 +160,16 @@ class Forwarding:
                 left = ends - time.monotonic()
                 if left <= 0 or self._awake.is_set():
                     return gathered
-                await self._wait(min(left, _LOOK_SECONDS))
+                await self._wait(min(left, self._look_seconds))
+
+    async def _read_on(self, wanted: Wanted, into: Gathered) -> bool:
+        """Whether there was more. The engine is not asked where nothing has been stored since it had none."""
+        end = self._archive.latest_arrival()
+        if end == self._end and wanted.until is None:
+            return False
+        found = await self._in_thread(lambda: gather(self._archive, wanted, into, self._interrupt))
+        self._end = None if found else end
+        return found
 
     async def _deliver(self, sink: Sink, progress: Progress, gathered: Gathered) -> Progress:
         """Deliver a batch, however long it takes; where it came then."""

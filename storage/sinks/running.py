@@ -51,9 +51,8 @@ class Sinks:
         finally:
             for task in tasks:
                 task.cancel()
-            for each in self._forwarding.values():
-                each.close()
             await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(*(each.close() for each in self._forwarding.values()))
 
     async def _run_by_lease(self, forwarding: Forwarding) -> None:
         lease = Lease(self._around.notes, key=f"sink {forwarding.settings.name}".encode())
@@ -99,6 +98,7 @@ class Sinks:
 
     def _stands(self, forwarding: Forwarding) -> v1.Sink:
         notes, settings = forwarding.notes, forwarding.settings
+        progress = notes.progress()  # first: what is set aside is kept before it
         made = v1.Sink(
             name=settings.name,
             kind=settings.kind,
@@ -106,7 +106,6 @@ class Sinks:
             dropped=notes.dropped(),
             lost=notes.lost(),
         )
-        progress = notes.progress()
         if progress is None:
             return made
         made.delivered, made.passed_over = progress.delivered, progress.passed_over

@@ -1,11 +1,23 @@
 """What every engine tells in order of storing."""
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
+
+import pytest
 
 from infertap import v1
 from infertap.query import Query
-from storage.archive import BY_REQUEST, Archive, Arrival, CountRemoved, Interrupt, ModelRule, Retention
+from storage.archive import (
+    BY_REQUEST,
+    Archive,
+    Arrival,
+    CountRemoved,
+    Interrupt,
+    ModelRule,
+    Retention,
+    open_archive,
+)
 
 if TYPE_CHECKING:
     from tests.storage.conftest import Making
@@ -15,6 +27,22 @@ DAY = 86_400 * SECOND
 NOW = 1_767_225_600 * SECOND
 SPOOL, OTHER = b"s" * 16, b"t" * 16
 MUCH = 64 << 20
+
+
+@pytest.fixture(params=[pytest.param("", marks=pytest.mark.clickhouse)])
+def clickhouse(request: pytest.FixtureRequest) -> Iterator[Callable[[], Archive]]:
+    """Opens one ClickHouse archive, again and again, as several processes do."""
+    server = request.getfixturevalue("clickhouse_server")
+    place = server.url(server.database())
+    opened: list[Archive] = []
+
+    def open_it() -> Archive:
+        opened.append(open_archive(place, MUCH * 4))
+        return opened[-1]
+
+    yield open_it
+    for archive in opened:
+        archive.close()
 
 
 def told(archive: Archive, after: Arrival = Arrival(0), most: int = 100, most_bytes: int = MUCH) -> list[int]:  # noqa: B008
@@ -105,3 +133,32 @@ def test_removal_is_told_before(archive: Archive, making: "Making") -> None:
         pass
     assert [sum(each) for each in zip(*counted, strict=True)] == [1, 1, 0]
     assert told(archive) == []
+
+
+def test_what_was_stored_just_now_is_held_back(
+    clickhouse: Callable[[], Archive], making: "Making", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where several processes store: until none can come before it, whichever of them stored it."""
+    one, other = clickhouse(), clickhouse()
+    now_ns = time.time_ns()
+    one.append([making.entry(1)], now_ns)
+    assert told(one) == []
+    # Of a clock that is behind, and seen later.
+    other.append([making.entry(2, OTHER)], now_ns - 5 * SECOND)
+    monkeypatch.setattr("storage.archive.clickhouse_arrivals.SETTLE_NS", 0)
+    assert told(one) == told(other) == [2, 1]
+
+
+def test_an_insert_that_took_long_is_told(
+    clickhouse: Callable[[], Archive], making: "Making", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A record that may have been seen only after others were told is told by a later time, and is one."""
+    archive = clickhouse()
+    archive.append([making.entry(2)], NOW + 1)
+    place = archive.arrivals(Arrival(0), 10, MUCH, Interrupt())[-1].arrival
+    monkeypatch.setattr("storage.archive.clickhouse_writing.LONG_INSERT_NS", -1)
+    archive.append([making.entry(1)], NOW)
+    assert told(archive, place) == [1]
+    assert archive.waiting(Arrival(0), Interrupt()) == 2
+    page = archive.page(Query(), None, 10, Interrupt())
+    assert [record.sequence for record in page.records] == [2, 1]

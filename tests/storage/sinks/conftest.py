@@ -108,7 +108,7 @@ def running(scripted: ScriptedSink) -> Running:
         }
         told: list[Any] = [] if said is None else said
         around = Around(
-            archive, archive.audit, lambda *what, **facts: told.append((what, facts)), lambda: 0.0
+            archive, archive.audit, lambda *what, **facts: told.append((what, facts)), 0.05, lambda: 0.0
         )  # type: ignore[attr-defined]
         sinks = Sinks(
             [SinkSettings(**{**fields, **more})],

@@ -105,6 +105,21 @@ async def test_a_delivery_can_be_cancelled(brokers, served) -> None:
     await sink.close()
 
 
+async def test_it_ends_while_brokers_hang(brokers, served) -> None:
+    """Whoever stops storage does not wait for brokers."""
+    process, addresses = brokers
+    sink = await opened(addresses, timeout="300s")
+    assert await sink.deliver(Batch([served(1)], 1)) == []
+    process.send_signal(signal.SIGSTOP)
+    trying = asyncio.create_task(sink.deliver(Batch([served(2)], 2)))
+    await asyncio.sleep(0.2)
+    trying.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await trying
+    async with asyncio.timeout(10):
+        await sink.close()
+
+
 class StrictBroker:
     """Refuses a request as a whole for one record in it; keeps what it took."""
 
