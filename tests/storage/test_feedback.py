@@ -13,6 +13,7 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from infertap import v1
+from infertap.identity import Identity, Role, set_caller
 from infertap.query import Query
 from storage.archive import Archive, Interrupt, open_archive
 from storage.asking import Asking
@@ -338,3 +339,34 @@ async def test_more_than_an_identity_may_give(tmp_path: Path) -> None:
         assert status is not None
         assert status.details[0].Unpack(quota)
         assert quota.violations[0].subject == "feedback"
+
+
+async def test_tenants_do_not_meet(tmp_path: Path, making: "Making") -> None:
+    """An id that another tenant gave is free; each sees its own feedback and calls only, however it asks."""
+    archive, numbers = open_archive(str(tmp_path), 256 << 20), Numbers()
+    archive.append([dataclasses.replace(making.entry(1, request_id="r-1"), tenant="acme")], NOW)
+    attaching = Attaching(archive, numbers, open_redaction({}))
+    service: Any = Feedback(archive, attaching, numbers, Asking())
+    both = frozenset({Role.READ, Role.FEEDBACK})
+    told: dict[str, v1.AttachedFeedback] = {}
+    for tenant, rating in (("acme", 5), ("globex", 1)):
+        set_caller(Identity("app", tenant, both))
+        given = v1.Feedback(feedback_id="f-1", request_id="r-1", rating=rating, tenant="acme")
+        told[tenant] = (await attaching.attach([given]))[0]
+    assert [list(each.call_ids) for each in told.values()] == [[CALL], []]
+    assert not any(each.was_known for each in told.values())
+    found: dict[tuple[str, str], list[float]] = {}
+    for tenant in told:
+        set_caller(Identity("app", tenant, both))
+        for asked in ({}, {"request_id": "r-1"}, {"call_id": CALL}):
+            answer = await service.ListFeedback(v1.ListFeedbackRequest(**asked), None)
+            found[tenant, next(iter(asked), "")] = [each.rating for each in answer.feedback]
+    archive.close()
+    assert found == {
+        ("acme", ""): [5],
+        ("acme", "request_id"): [5],
+        ("acme", "call_id"): [5],
+        ("globex", ""): [1],
+        ("globex", "request_id"): [1],
+        ("globex", "call_id"): [],
+    }
