@@ -6,7 +6,9 @@ A real storage process with the embedded engine; four spools on as many streams 
 the same two cores. `ingest_2k` counts acknowledged records, and the time from a batch's writing to its
 acknowledgement. Then the archive is filled to a tenth of the records and to all of them, and asked at both
 sizes (`…_tenth`) through the API: one record by its call id, pages of fifty by several filters, a day's
-statistics by model and hour, a text in an hour of it. Writes bench/results/storage.json.
+statistics by model and hour, a text in an hour of it. `ingest_while_deleting`: of the tenth a fifth is
+deleted on request, for which files are written anew, while 1,000 records a second come in. Writes
+bench/results/storage.json.
 """
 
 import argparse
@@ -17,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -26,7 +29,9 @@ from bench.bars import Bar, stands
 from bench.processes import await_ports, cpu_us, free_port, memory_mib, started
 from bench.results import Results, Row, Run, medians, this_machine, write
 from bench.storage_senders import BATCH_ENTRIES, DAY_NS, MODELS, USERS, Sent, Spool, send
-from infertap import Client
+from infertap import Client, v1
+from infertap.admin import AdminClient
+from infertap.connection import Connection
 
 _OUT: Final = Path("bench/results/storage.json")
 _BRIEF_OUT: Final = Path("build/bench/storage.json")
@@ -38,9 +43,11 @@ _BRIEF_RECORDS: Final = 40_960
 _STRETCH: Final = 204_800
 _ASKED: Final = 100
 _HOUR_NS: Final = DAY_NS // 24
+_LIVE_PER_SECOND: Final = 1000
 BARS: Final = (
     Bar("ingest_2k", "records_per_second", "at least", 12_000.0),
     Bar("ingest_2k", "max_ms", "at most", 1000.0),
+    Bar("ingest_while_deleting", "max_ms", "at most", 1000.0),
     Bar("get", "p99_ms", "at most", 50.0),
     Bar("page", "p99_ms", "at most", 50.0),
     Bar("stats", "p99_ms", "at most", 300.0),
@@ -90,10 +97,12 @@ def table(results: Results) -> list[str]:
 def _measure(directory: Path, records: int) -> list[Row]:
     first_ns = (time.time_ns() // DAY_NS - 1) * DAY_NS
     spools = [Spool(number, first_ns, DAY_NS * _SPOOLS // records) for number in range(_SPOOLS)]
+    doomed, live = Spool(_SPOOLS, first_ns - DAY_NS, 1), Spool(_SPOOLS + 1, first_ns, 1)
     rows: list[Row] = []
     with _storage(directory) as (pid, address):
-        sent = _fill(address, spools, min(_STRETCH, records // 10))
+        sent = _fill(address, [*spools, doomed], min(_STRETCH, records // 10))
         small = _asked(address, spools, first_ns, sent)
+        deleting, deleted = _deleting(address, live, first_ns)
         rows += [
             row for name, figures in small.items() for row in medians(f"{name}_tenth", _SYSTEM, [figures])
         ]
@@ -103,8 +112,8 @@ def _measure(directory: Path, records: int) -> list[Row]:
         sent += more
         large = _asked(address, spools, first_ns, sent)
         ingest = {**_ingest(sent), "rss_mib": memory_mib([pid], "VmHWM"), "cpu_us_per_record": used_us}
-        ingest["bytes_per_record"] = _bytes_in(directory) / sum(each.records for each in sent)
-    for name, figures in {"ingest_2k": ingest, **large}.items():
+        ingest["bytes_per_record"] = _bytes_in(directory) / (sum(each.records for each in sent) - deleted)
+    for name, figures in {"ingest_2k": ingest, "ingest_while_deleting": deleting, **large}.items():
         rows += medians(name, _SYSTEM, [figures])
     return rows
 
@@ -147,6 +156,25 @@ def _ingest(sent: Sequence[Sent]) -> dict[str, float]:
         "records_per_second": sum(each.records for each in sent) / sum(each.seconds for each in sent),
         **_quantiles(acks),
     }
+
+
+def _deleting(address: str, live: Spool, before_ns: int) -> tuple[dict[str, float], int]:
+    """How long it takes to delete all before that time, and acknowledgements meanwhile; how many went."""
+    acks: list[float] = []
+    asked = v1.RecordFilter()
+    asked.end_time.FromNanoseconds(before_ns)
+
+    def delete() -> int:
+        with AdminClient(Connection(address)) as admin:
+            return admin.delete(asked).records
+
+    began = time.monotonic()
+    with ThreadPoolExecutor(1) as deleter:
+        deleting = deleter.submit(delete)
+        while not acks or not deleting.done():
+            acks += asyncio.run(send(address, [(live, list(live.batches(1)))])).ack_seconds
+            time.sleep(BATCH_ENTRIES / _LIVE_PER_SECOND)
+    return {"seconds": time.monotonic() - began, **_quantiles(acks)}, deleting.result()
 
 
 def _quantiles(seconds: Sequence[float]) -> dict[str, float]:
