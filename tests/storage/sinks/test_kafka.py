@@ -112,7 +112,8 @@ async def test_it_ends_while_brokers_hang(brokers, served) -> None:
     assert await sink.deliver(Batch([served(1)], 1)) == []
     process.send_signal(signal.SIGSTOP)
     trying = asyncio.create_task(sink.deliver(Batch([served(2)], 2)))
-    await asyncio.sleep(0.2)
+    done, _ = await asyncio.wait({trying}, timeout=0.3)
+    assert not done
     trying.cancel()
     with pytest.raises(asyncio.CancelledError):
         await trying
