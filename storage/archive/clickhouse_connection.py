@@ -7,6 +7,7 @@ the server; an error says what the server calls it, and nothing that it quotes.
 
 import contextlib
 import logging
+import os
 import threading
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,16 +35,19 @@ _BYTES: Final = {"spool_id", "record", "hash", "previous_hash", "salt", "last_ha
 _ENDED: Final = frozenset({"QUERY_WAS_CANCELLED", "QUERY_WAS_CANCELLED_BY_CLIENT"})
 
 # The client logs addresses and what servers say; both are for us to tell.
-logging.getLogger("clickhouse_connect").addHandler(logging.NullHandler())
-logging.getLogger("clickhouse_connect").propagate = False
+for _library in ("clickhouse_connect", "urllib3"):
+    logging.getLogger(_library).addHandler(logging.NullHandler())
+    logging.getLogger(_library).propagate = False
 
 
 class Connection:
     """One server, or one of a cluster. Safe from any thread; holds no session, so any server will do."""
 
     def __init__(self, location: Location, memory_bytes: int) -> None:
-        """Raises ArchiveError where nobody answers, or refuses."""
+        """Raises ArchiveError where somebody refuses, and UnreachableError where nobody answers."""
         self.location = location
+        if location.ca_file and not os.access(location.ca_file, os.R_OK):
+            raise ArchiveError(f"the certificates' file {location.ca_file} can't be read")
         with _translated(f" at {location.host}:{location.port}"):
             self._client: Client = clickhouse_connect.get_client(
                 host=location.host,
@@ -169,12 +173,21 @@ def _translated(where: str = "") -> Iterator[None]:
         yield
     except Error as error:
         if not error.name:
-            raise UnreachableError(f"ClickHouse{where}: no answer") from None
+            raise UnreachableError(f"ClickHouse{where}: no answer ({_root(error)})") from None
         raise ArchiveError(_said(error, where)) from None
     except ClickHouseError as error:
         raise ArchiveError(f"ClickHouse: {type(error).__name__}") from None
     except (HTTPError, OSError) as error:
         raise UnreachableError(f"ClickHouse{where}: no answer ({type(error).__name__})") from None
+
+
+def _root(error: BaseException) -> str:
+    """What kind of error lies beneath: whether it was TLS, or nobody was there."""
+    while True:
+        beneath = getattr(error, "reason", None) or error.__cause__ or next(iter(error.args), None)
+        if not isinstance(beneath, BaseException):
+            return type(error).__name__
+        error = beneath
 
 
 def _said(error: Error, where: str) -> str:

@@ -2,12 +2,16 @@
 
 import contextlib
 import random
+import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import trustme
 
 from infertap import v1
 from infertap.query import Query, StatsQuery
@@ -461,3 +465,64 @@ def test_a_user_deleted_while_another_writes(
     assert listed(writer) == [2]
     assert writer.received(SPOOL) == [(1, 2)]
     assert v1.Record.FromString(entry.record).caller.user == "hmac:1"
+
+
+class Wrapped:
+    """The server behind TLS: one more port, which hands on what comes."""
+
+    def __init__(self, port: int, authority: trustme.CA) -> None:
+        self._port = port
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert("127.0.0.1").configure_cert(self._context)
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listening.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                threading.Thread(target=self._serve, args=(self._listening.accept()[0],), daemon=True).start()
+
+    def _serve(self, plain: socket.socket) -> None:
+        with (
+            contextlib.suppress(OSError),
+            plain,
+            self._context.wrap_socket(plain, server_side=True) as near,
+            socket.create_connection(("127.0.0.1", self._port)) as far,
+        ):
+            answering = threading.Thread(target=self._pump, args=(far, near), daemon=True)
+            answering.start()
+            self._pump(near, far)
+            answering.join()
+
+    @staticmethod
+    def _pump(source: socket.socket, target: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(1 << 16):
+                target.sendall(data)
+            target.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        self._listening.close()
+
+
+def test_tls(clickhouse_server: "ClickhouseServer", making: "Making", tmp_path: Path) -> None:
+    """The server is checked by the file that is named, or as the system does: else nothing is sent."""
+    authority, stranger = trustme.CA(), trustme.CA()
+    right, wrong = tmp_path / "right.pem", tmp_path / "wrong.pem"
+    authority.cert_pem.write_to_path(str(right))
+    stranger.cert_pem.write_to_path(str(wrong))
+    plain = clickhouse_server.url(clickhouse_server.database())
+    with contextlib.closing(Wrapped(clickhouse_server.port, authority)) as wrapped:
+        secure = plain.replace(f":{clickhouse_server.port}/", f":{wrapped.port}/") + "?secure=on"
+        with contextlib.closing(open_archive(f"{secure}&ca_file={right}", MEMORY)) as archive:
+            archive.append([making.entry(1)], NOW)
+            assert listed(archive) == [1]
+        for untrusted, why in (
+            (secure, "SSLCertVerificationError"),
+            (f"{secure}&ca_file={wrong}", "SSLCertVerificationError"),
+            (f"{secure}&ca_file={tmp_path / 'none.pem'}", "none.pem can't be read"),
+        ):
+            with pytest.raises(ArchiveError, match=why) as error:
+                open_archive(untrusted, MEMORY)
+            assert "s3cret" not in str(error.value)
