@@ -33,7 +33,7 @@ def test_brief_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Few records go through a real storage, every question is answered, and the figures are written."""
     out = tmp_path / "storage.json"
     monkeypatch.setattr(storage, "_ASKED", 3)
-    monkeypatch.setattr(storage, "_BRIEF_RECORDS", 10_240)
+    monkeypatch.setattr(storage, "_BRIEF_RECORDS", 12_800)
     monkeypatch.setattr(sys, "argv", ["storage", "--brief", "--directory", str(tmp_path), "--out", str(out)])
     assert storage.main() == 0
     results = read(out)
