@@ -40,6 +40,8 @@ SPOOL_ID_BYTES: Final = 16
 HELLO_SECONDS: Final = 10.0
 # In all, where nothing else is said.
 MOST_STREAMS: Final = 10_000
+# What an entry costs however small it is, by what as many bytes cost.
+_ENTRY_BYTES: Final = 2048
 # Calls in one message of those in flight: those of a sidecar's whole table, and as many that have ended.
 _MOST_TOLD: Final = 30_000
 _ENDED: Final = {
@@ -256,7 +258,8 @@ class Ingest(v1.IngestServiceServicer):
     async def _begin(self, connected: _Connected, batch: v1.Batch) -> "asyncio.Task[list[v1.IngestResponse]]":
         """Once there is room for it, and until it is written, the batch is under way."""
         stream = connected.stream
-        taken = await self._room.take(batch.ByteSize(), (stream.identity, stream.address))
+        weight = batch.ByteSize() + len(batch.entries) * _ENTRY_BYTES
+        taken = await self._room.take(weight, (stream.identity, stream.address))
         task = asyncio.create_task(self._take(connected, batch))
         task.add_done_callback(lambda _: self._room.give_back(taken))
         return task
