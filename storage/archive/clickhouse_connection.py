@@ -162,6 +162,9 @@ def _settings(location: Location, memory_bytes: int) -> dict[str, Any]:
             "distributed_foreground_insert": 1,
             "optimize_skip_unused_shards": 1,
             "distributed_product_mode": "global",
+            # What all servers are to do has failed when one of them has not done it by then: it is said
+            # before nobody waits any more.
+            "distributed_ddl_task_timeout": _ANSWER_SECONDS - 20,
         }
     return settings
 

@@ -10,10 +10,22 @@ import pytest
 
 from infertap import v1
 from infertap.query import Query, StatsQuery
-from storage.archive import BY_REQUEST, Archive, Expired, Interrupt, ModelRule, Retention, open_archive
+from storage.archive import (
+    BY_REQUEST,
+    Archive,
+    ArchiveError,
+    Expired,
+    Interrupt,
+    ModelRule,
+    Retention,
+    open_archive,
+)
 from storage.archive.clickhouse_archive import ClickhouseArchive
 from storage.archive.clickhouse_connection import Connection
+from storage.archive.clickhouse_expiry import time_to_live
 from storage.archive.clickhouse_location import Location, read_location
+from storage.archive.clickhouse_tables import beneath, create_statements, forward_statements
+from storage.archive.clickhouse_writing import deletion_statement
 from storage.audit import Lease
 
 if TYPE_CHECKING:
@@ -403,3 +415,25 @@ def test_deletion_waits_for_replicas() -> None:
         "SYSTEM SYNC REPLICA ON CLUSTER 'main' records.requests LIGHTWEIGHT",
         "SYSTEM SYNC REPLICA ON CLUSTER 'main' records.records_local LIGHTWEIGHT",
     ]
+
+
+@clickhouse
+def test_a_cluster_s_statements_are_sql(connection: Connection) -> None:
+    """All that is said to a cluster the real engine's parser takes: so far it can be tried here."""
+    table = beneath("records", "main")
+    statements = [
+        *create_statements("records", "main"),
+        *forward_statements("records", "main"),
+        deletion_statement(f"records.{table}", [(SPOOL, 1), (OTHER, 2)], 0, NOW),
+        f"ALTER TABLE records.{table} APPLY DELETED MASK",
+        f"ALTER TABLE records.{table} DROP PARTITION 20261121",
+        f"ALTER TABLE records.{table} MODIFY TTL {time_to_live(Retention(ages=(ModelRule('*', DAY),)))}",
+        f"ALTER TABLE records.{table} REMOVE TTL",
+        "SYSTEM SYNC REPLICA ON CLUSTER 'main' records.records_local LIGHTWEIGHT",
+        "KILL QUERY ON CLUSTER 'main' WHERE query_id = 'x' ASYNC",
+        "SELECT count() FROM clusterAllReplicas('main', system.parts)",
+    ]
+    for statement in statements:
+        assert connection.rows(f"EXPLAIN AST {statement}"), statement
+    with pytest.raises(ArchiveError, match="SYNTAX_ERROR"):
+        connection.rows("EXPLAIN AST ALTER TABLE records APPLY DELETED MASKS")
