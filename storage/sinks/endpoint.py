@@ -7,12 +7,12 @@ somebody has mended it. No error holds anything that the endpoint said, as it ma
 """
 
 import email.utils
+import re
 import ssl
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import urlsplit
 
 import aiohttp
 
@@ -25,6 +25,9 @@ _NOT_TAKEN: Final = frozenset({400, 413, 422})
 # Of an answer: its bytes are of use only to who asked for them.
 _MOST_ANSWER_BYTES: Final = 16 << 20
 _LONGEST_WAIT_SECONDS: Final = 3600.0
+# RFC 9110, section 5.6.2.
+_TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_SECRET: Final = frozenset({"authorization", "proxy-authorization", "cookie"})
 
 
 class NotTaken(Exception):  # noqa: N818  (an outcome)
@@ -55,11 +58,23 @@ class EndpointSettings:
         is_secure = url.startswith("https:")
         return cls(
             url,
-            table.pairs("headers"),
+            _headers(table),
             _credential(table),
             table.tls() if is_secure else None,
             table.seconds("timeout", "30s", 0.1, 600),
         )
+
+
+def _headers(table: SinkTable) -> dict[str, str]:
+    headers = table.pairs("headers")
+    for name, value in headers.items():
+        if name.lower() in _SECRET:
+            raise ValueError(
+                f"headers: {name.lower()}: no credential belongs here: name a file that holds it"
+            )
+        if not (_TOKEN.fullmatch(name) and value.isprintable() and value.isascii()):
+            raise ValueError("headers: expected names and printable ASCII, as headers have them")
+    return headers
 
 
 def _credential(table: SinkTable) -> Callable[[], str] | None:
@@ -139,9 +154,3 @@ def _seconds_of(retry_after: str, now: float) -> float | None:
     except ValueError:
         return None
     return min(max(asked, 0.0), _LONGEST_WAIT_SECONDS)
-
-
-def describe(url: str) -> str:
-    """The URL without what may be secret in it, for people."""
-    parts = urlsplit(url)
-    return parts._replace(query="", fragment="").geturl()

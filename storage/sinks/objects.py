@@ -11,6 +11,7 @@ all. The folders are named as Hive's partitions are, and not as any column.
 import asyncio
 import contextlib
 import datetime
+import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ from storage.sinks.interface import Batch, OpenSink, Refused, Sink, SinkError
 from storage.sinks.sink_table import SinkTable
 
 _SCHEMES: Final = frozenset({"s3", "gs", "gcs", "abfs", "abfss", "file"})
+# What pyarrow says of S3's answers, without what it quotes.
+_AWS: Final = re.compile(r"AWS Error [A-Z_]{1,40}")
 # Records that are made columns of at once.
 _STEP: Final = 1000
 _FORMATS: Final[dict[str, Callable[[File], Part]]] = {
@@ -123,10 +126,11 @@ def folder_of(record: v1.Record) -> str:
 
 @contextlib.contextmanager
 def told() -> Iterator[None]:
-    """What a store or a disk says is a SinkError: the type alone, as it may quote addresses and keys."""
+    """What a store or a disk says is a SinkError: its word for it alone, as it quotes addresses and keys."""
     try:
         yield
     except OSError as error:
-        raise SinkError(error.strerror or type(error).__name__) from None
+        said = _AWS.search(str(error))
+        raise SinkError(said[0] if said else error.strerror or type(error).__name__) from None
     except (ExportError, pa.ArrowException) as error:
         raise SinkError(type(error).__name__) from None

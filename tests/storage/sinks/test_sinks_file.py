@@ -79,6 +79,16 @@ def sink(**settings: str) -> str:
             sink(kind='"cloudevents"', path="", url='"https://x"', ca_file='"/nowhere/ca"'),
             "ca_file, cert_file, key_file: No such file",
         ),
+        (
+            sink(
+                kind='"cloudevents"', path="", url='"http://x"', headers='{ Authorization = "Bearer secret" }'
+            ),
+            "headers: authorization: no credential belongs here",
+        ),
+        (
+            sink(kind='"cloudevents"', path="", url='"http://x"', headers='{ a = "b\\n" }'),
+            "headers: expected",
+        ),
         (sink(kind='"cloudevents"', path="", url='"http://x"', events='"kserve"'), 'needs mode = "binary"'),
     ],
 )
