@@ -236,8 +236,10 @@ def test_verifying_an_export(served: Served, capsys: pytest.CaptureFixture[str],
     assert main(["verify", str(tmp_path / "nowhere"), "--key", PUBLIC]) == 2
 
 
-def test_a_range_of_days(served: Served, capsys: pytest.CaptureFixture[str]) -> None:
-    """Days that are not looked at are not missed, and it is said that they can't be told."""
+def test_a_range_of_days(served: Served, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Days that are not looked at are not missed, and it is said that they can't be told. Which days these are
+    says who verifies, not the export.
+    """
     served.vault.now_ns += 86_400_000_000_000
     served.vault.feed(16, 18)
     served.vault.sign()
@@ -245,6 +247,11 @@ def test_a_range_of_days(served: Served, capsys: pytest.CaptureFixture[str]) -> 
     assert status == 0, said
     assert "looked at: 3 records" in said
     assert "15 sequences may be in logs that are not looked at" in said
+    export, days = str(tmp_path / "export"), ["--from", "2026-01-02", "--to", "2026-01-02"]
+    assert run(served, capsys, "audit", "export", export, *days)[0] == 0
+    assert main(["verify", export, "--key", PUBLIC, *days]) == 0
+    assert main(["verify", export, "--key", PUBLIC]) == 1
+    assert "log missing: -/2026-01-01/" in capsys.readouterr().out
 
 
 def test_proof_spools_findings_and_checkpoint(served: Served, capsys: pytest.CaptureFixture[str]) -> None:
