@@ -237,7 +237,7 @@ def test_verifying_an_export(served: Served, capsys: pytest.CaptureFixture[str],
 
 
 def test_a_range_of_days(served: Served, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    """Days that are not looked at are not missed, and it is said that they can't be told. Which days these are
+    """Days that are not looked at are not missed, and it is said that they can't be told. Which days they are
     says who verifies, not the export.
     """
     served.vault.now_ns += 86_400_000_000_000
