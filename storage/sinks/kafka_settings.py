@@ -52,7 +52,8 @@ class Target:
         return {
             "message.timeout.ms": timeout_ms,
             "request.timeout.ms": timeout_ms,
-            "topic.metadata.propagation.max.ms": min(timeout_ms, 10_000),
+            # Before the messages' own time is up, so that a topic that is missing is told as such.
+            "topic.metadata.propagation.max.ms": min(timeout_ms // 2, 10_000),
             "message.max.bytes": self.message_bytes,
             "compression.type": self.compression,
             **self.others,

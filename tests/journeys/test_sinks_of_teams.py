@@ -70,8 +70,9 @@ def serving(app: web.Application) -> Iterator[str]:
 def receivers() -> Iterator[tuple[BulkServer, Receiver, str, dict[str, str]]]:
     """What the sinks are for: the search engine, the receiver, the brokers; and where they are."""
     bulk, receiver = BulkServer(), Receiver()
-    with serving(bulk.app()) as search, serving(receiver.app()) as otlp, mock_brokers() as (_, brokers):
-        yield bulk, receiver, brokers, {"search": search + PREFIX, "otlp": otlp, "brokers": brokers}
+    with serving(bulk.app()) as search, serving(receiver.app()) as otlp, mock_brokers() as brokers:
+        places = {"search": search + PREFIX, "otlp": otlp, "brokers": brokers.addresses}
+        yield bulk, receiver, brokers.addresses, places
 
 
 def test_every_call_reaches_every_sink(
