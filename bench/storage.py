@@ -99,19 +99,19 @@ def _measure(directory: Path, records: int) -> list[Row]:
     spools = [Spool(number, first_ns, DAY_NS * _SPOOLS // records) for number in range(_SPOOLS)]
     doomed, live = Spool(_SPOOLS, first_ns - DAY_NS, 1), Spool(_SPOOLS + 1, first_ns, 1)
     rows: list[Row] = []
-    with _storage(directory) as (pid, address):
-        sent = _fill(address, [*spools, doomed], min(_STRETCH, records // 10))
-        small = _asked(address, spools, first_ns, sent)
+    with storage_running(directory, str(directory / "archive")) as (pid, address):
+        sent = fill(address, [*spools, doomed], min(_STRETCH, records // 10))
+        small = asked_figures(address, spools, first_ns, sent)
         deleting, deleted = _deleting(address, live, first_ns)
         rows += [
             row for name, figures in small.items() for row in medians(f"{name}_tenth", _SYSTEM, [figures])
         ]
         before = cpu_us([pid])
-        more = _fill(address, spools, records - sum(each.records for each in sent))
+        more = fill(address, spools, records - sum(each.records for each in sent))
         used_us = (cpu_us([pid]) - before) / sum(each.records for each in more)
         sent += more
-        large = _asked(address, spools, first_ns, sent)
-        ingest = {**_ingest(sent), "rss_mib": memory_mib([pid], "VmHWM"), "cpu_us_per_record": used_us}
+        large = asked_figures(address, spools, first_ns, sent)
+        ingest = {**ingest_figures(sent), "rss_mib": memory_mib([pid], "VmHWM"), "cpu_us_per_record": used_us}
         ingest["bytes_per_record"] = _bytes_in(directory) / (sum(each.records for each in sent) - deleted)
     for name, figures in {"ingest_2k": ingest, "ingest_while_deleting": deleting, **large}.items():
         rows += medians(name, _SYSTEM, [figures])
@@ -119,11 +119,12 @@ def _measure(directory: Path, records: int) -> list[Row]:
 
 
 @contextmanager
-def _storage(directory: Path) -> Iterator[tuple[int, str]]:
+def storage_running(directory: Path, archive: str) -> Iterator[tuple[int, str]]:
+    """A storage over `archive`, its log in `directory`: its process id and its address."""
     port, web_port = free_port(), free_port()
     environ = {
         **os.environ,
-        "INFERTAP_ARCHIVE": str(directory / "archive"),
+        "INFERTAP_ARCHIVE": archive,
         "INFERTAP_STORAGE_LISTEN": f"127.0.0.1:{port}",
         "INFERTAP_WEB_LISTEN": f"127.0.0.1:{web_port}",
     }
@@ -137,7 +138,7 @@ def _all_cores() -> str:
     return ",".join(map(str, sorted(os.sched_getaffinity(0))))
 
 
-def _fill(address: str, spools: Sequence[Spool], records: int) -> list[Sent]:
+def fill(address: str, spools: Sequence[Spool], records: int) -> list[Sent]:
     """Bring in so many more, in stretches: each is encoded first, then sent as fast as storage takes it."""
     sent = []
     round_of_batches = BATCH_ENTRIES * len(spools)
@@ -150,7 +151,8 @@ def _fill(address: str, spools: Sequence[Spool], records: int) -> list[Sent]:
     return sent
 
 
-def _ingest(sent: Sequence[Sent]) -> dict[str, float]:
+def ingest_figures(sent: Sequence[Sent]) -> dict[str, float]:
+    """How fast what was sent became durable."""
     acks = sorted(each for stretch in sent for each in stretch.ack_seconds)
     return {
         "records_per_second": sum(each.records for each in sent) / sum(each.seconds for each in sent),
@@ -186,7 +188,7 @@ def _quantiles(seconds: Sequence[float]) -> dict[str, float]:
     }
 
 
-def _asked(
+def asked_figures(
     address: str, spools: Sequence[Spool], first_ns: int, sent: Sequence[Sent]
 ) -> Mapping[str, Mapping[str, float]]:
     """How long each kind of question takes, with what is there."""
