@@ -33,7 +33,7 @@ from storage.archive.duckdb_opening import Opened, Tell, open_files
 from storage.archive.duckdb_reading import Reading
 from storage.archive.duckdb_removing import Removing
 from storage.archive.duckdb_snapshot import take_snapshot
-from storage.archive.duckdb_stats import read_stats
+from storage.archive.duckdb_stats import Holding, read_stats
 from storage.archive.duckdb_usage import usage_of
 from storage.archive.entries import Arrival, Entry, FeedbackPage, Page, Position, RecordEntry, Stored
 from storage.archive.interface import ArchiveError, CountRemoved, Interrupt
@@ -60,12 +60,13 @@ def tell_nobody(event: str, **facts: object) -> None:
 class DuckdbArchive:
     """See Archive."""
 
-    def __init__(self, directory: Path, lock: int, opened: Opened) -> None:
+    def __init__(self, directory: Path, lock: int, opened: Opened, memory_bytes: int) -> None:
         """Use `open`."""
         self._directory = directory
         self._lock = lock
         self._opened = opened
         self._reading = Reading(opened.connection, opened.parts, opened.examining.suspect)
+        self._holding = Holding(memory_bytes)
         self._removing = Removing(opened, self._reading)
         self._arrivals = Arrivals(opened.parts, self._reading, opened.writing)
 
@@ -85,7 +86,7 @@ class DuckdbArchive:
         except OSError as error:
             raise ArchiveError(f"{directory}: {error.strerror}") from None
         try:
-            return cls(directory, lock, open_files(directory, memory_bytes, part_bytes, tell))
+            return cls(directory, lock, open_files(directory, memory_bytes, part_bytes, tell), memory_bytes)
         except BaseException as error:
             os.close(lock)
             if isinstance(error, duckdb.Error):
@@ -157,7 +158,7 @@ class DuckdbArchive:
     def stats(self, asked: StatsQuery, interrupt: Interrupt) -> v1.GetStatsResponse:
         """See Archive."""
         with self._reading.all_parts(interrupt) as (cursor, parts):
-            return read_stats(cursor, parts, asked, interrupt)
+            return read_stats(cursor, parts, asked, interrupt, self._holding)
 
     def calls_of(
         self,

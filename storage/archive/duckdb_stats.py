@@ -6,6 +6,7 @@ measure, and quantiles are read off these: two to three times slower, in memory 
 """
 
 import contextlib
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -29,8 +30,9 @@ from storage.archive.duckdb_calls import calls_of
 from storage.archive.duckdb_conditions import Clause
 from storage.archive.interface import ArchiveError, Interrupt
 
-# Calls whose values are held: 8 bytes for each measure, and as much again while they come in.
-MOST_HELD: Final = 3_000_000
+# Of the engine's memory, for a call whose values are held: four of 8 bytes, and what lists leave behind.
+HELD_BYTES: Final = 72
+_HELD_SHARE: Final = 3
 _WEIGHT: Final = (
     "CASE WHEN sampling_fraction > 0 AND sampling_fraction <= 1 "
     f"THEN 1 / greatest(sampling_fraction, {LEAST_FRACTION}) ELSE 1 END"
@@ -57,15 +59,38 @@ _HELD_COLUMNS: Final = 3
 _MEASURABLE: Final = ", ".join(f"CASE WHEN {name} >= 0 THEN {name} END AS {name}" for name in MEASURES)
 
 
+class Holding:
+    """Who may hold values: one question at a time, in a third of the memory. Safe from any thread."""
+
+    def __init__(self, memory_bytes: int) -> None:
+        self._memory_bytes = memory_bytes
+        self._lock = threading.Lock()
+
+    @contextlib.contextmanager
+    def most_calls(self) -> Iterator[int]:
+        """Of how many calls values may be held, for as long as it lasts; 0 where another question does."""
+        if not self._lock.acquire(blocking=False):
+            yield 0
+            return
+        try:
+            yield self._memory_bytes // _HELD_SHARE // HELD_BYTES
+        finally:
+            self._lock.release()
+
+
 def read_stats(
-    cursor: "duckdb.DuckDBPyConnection", parts: Sequence[str], asked: StatsQuery, interrupt: Interrupt
+    cursor: "duckdb.DuckDBPyConnection",
+    parts: Sequence[str],
+    asked: StatsQuery,
+    interrupt: Interrupt,
+    holding: Holding,
 ) -> v1.GetStatsResponse:
     """See Archive.stats; `parts` are the attached files. Raises duckdb.Error and ArchiveError."""
     if not parts:
         return Tally(asked).answer()
     try:
-        with _found(cursor, parts, asked) as calls:
-            return _Counting(cursor, asked, calls, interrupt).answer(MOST_HELD)
+        with holding.most_calls() as most, _found(cursor, parts, asked) as calls:
+            return _Counting(cursor, asked, calls, interrupt).answer(most)
     except duckdb.OutOfMemoryException:  # others have it just now
         with _found(cursor, parts, asked) as calls:
             return _Counting(cursor, asked, calls, interrupt).answer(0)

@@ -47,7 +47,7 @@ def archive(tmp_path: Path, making: "Making") -> Iterator[Archive]:
 def in_buckets(archive: Archive, asked: StatsQuery, monkeypatch: pytest.MonkeyPatch) -> v1.GetStatsResponse:
     """The answer where no values are held."""
     with monkeypatch.context() as patched:
-        patched.setattr(room, "MOST_HELD", 0)
+        patched.setattr(room, "HELD_BYTES", 1 << 40)
         return archive.stats(asked, Interrupt())
 
 
@@ -102,6 +102,16 @@ def test_where_memory_is_short(archive: Archive, monkeypatch: pytest.MonkeyPatch
     assert archive.stats(ASKED, Interrupt()) == counted
     assert told == [2.0]
     monkeypatch.setattr(room._Counting, "_held", in_memory)
+
+
+def test_one_holds_values_at_a_time() -> None:
+    """In a third of the engine's memory; who asks meanwhile counts in buckets, and neither waits."""
+    holding = room.Holding(512 << 20)
+    with holding.most_calls() as most, holding.most_calls() as other:
+        assert 2_000_000 < most < 3_000_000
+        assert other == 0
+    with holding.most_calls() as again:
+        assert again == most
 
 
 def test_weights_that_differ(archive: Archive, making: "Making", monkeypatch: pytest.MonkeyPatch) -> None:
