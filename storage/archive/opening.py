@@ -28,8 +28,11 @@ def open_archive(
     `disk_bytes` is what a directory is to be kept under, by which its files are made large or small; `tell`
     hears of what takes long or was found.
     """
-    if not location.startswith(CLICKHOUSE):
+    scheme, is_url, _ = location.partition("://")
+    if not is_url:
         return DuckdbArchive.open(Path(location), memory_bytes, tell, part_bytes_for(disk_bytes))
+    if scheme + is_url != CLICKHOUSE:
+        raise ArchiveError(f"{scheme}://…: expected a directory, or {CLICKHOUSE}user@host:port/database")
     # An extra that few install.
     from storage.archive.clickhouse_archive import ClickhouseArchive  # noqa: PLC0415
     from storage.archive.clickhouse_location import read_location  # noqa: PLC0415

@@ -48,6 +48,7 @@ def run(*arguments: str, **settings: str) -> "subprocess.CompletedProcess[str]":
         ({"archive_memory_bytes": "1"}, "INFERTAP_ARCHIVE_MEMORY_BYTES='1': expected"),
         ({"storage_listen": "9903"}, "INFERTAP_STORAGE_LISTEN='9903': expected host:port"),
         ({"archive": "/dev/null"}, "INFERTAP_ARCHIVE: /dev/null"),
+        ({"archive": "s3://key:secret@x"}, "INFERTAP_ARCHIVE: s3://…: expected a directory, or clickhouse://"),
         (
             {"archive": "clickhouse://ada@127.0.0.1:1/x"},
             "INFERTAP_ARCHIVE: ClickHouse at 127.0.0.1:1: no answer",
