@@ -64,6 +64,8 @@ _SERVICES: Final = (
     v1.ListSpoolsRequest.DESCRIPTOR.file.services_by_name["AuditService"].full_name,
 )
 _DRAIN_SECONDS: Final = 5.0
+# A connection of the web port without a request.
+_KEEP_SECONDS: Final = 75.0
 _SWEEP_SECONDS: Final = 1.0
 # How long storage waits at its start for a database that does not answer, and between two attempts.
 _UNREACHABLE_SECONDS: Final = 60.0
@@ -260,6 +262,7 @@ class Storage:
                 self._access.web_guard,
             ),
             access_log=None,
+            keepalive_timeout=_KEEP_SECONDS,
         )
         await runner.setup()
         try:
