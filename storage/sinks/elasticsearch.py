@@ -129,7 +129,7 @@ def _items(body: bytes, expected: int) -> list[tuple[int, str]]:
     """Status and error's type of each action, in their order; raises SinkError where that is not told."""
     try:
         items = list(map(_item, _listed(json.loads(body))))
-    except (ValueError, TypeError, KeyError, RecursionError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise SinkError("answer not understood") from None
     if len(items) != expected:
         raise SinkError("answer not understood")

@@ -46,7 +46,9 @@ class BulkServer:
             )
         if len(body) > self.most_bytes:
             return web.json_response({}, status=413)
-        if request.content_type != "application/x-ndjson" or not body.endswith(b"\n"):
+        if request.content_type not in ("application/x-ndjson", "application/json") or not body.endswith(
+            b"\n"
+        ):
             return web.json_response({"error": {"type": "illegal_argument_exception"}}, status=400)
         lines = body[:-1].split(b"\n")
         assert len(lines) % 2 == 0

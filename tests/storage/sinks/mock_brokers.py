@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import confluent_kafka
-import pytest
 from confluent_kafka import Consumer, TopicPartition
 
 # The key of that request in Kafka's protocol.
@@ -35,6 +34,8 @@ class MockBrokers:
         )
         self.addresses = self._answer()
         if not self.addresses:
+            import pytest
+
             self.close()
             pytest.skip("no librdkafka in confluent_kafka.libs, as the wheels for Linux have it")
 

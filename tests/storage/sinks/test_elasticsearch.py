@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from storage.sinks import Batch, SinkError
@@ -114,17 +115,28 @@ async def test_an_overload_tells_how_long_to_wait(bulk, sink, served) -> None:
     assert await sink.deliver(Batch([served(1)])) == []
 
 
-async def test_an_answer_that_is_none(bulk, sink, served, monkeypatch) -> None:
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"<html>",
+        b"[]",
+        b'{"items":[]}',
+        b'{"items":[{"index":{"status":201}}]}',
+        b'{"items":[{"create":{}}]}',
+        b'{"items":[{"create":{"status":400,"error":"text"}}]}',
+        b'{"items":[{"create":{"status":400,"error":{"type":7}}}]}',
+        b'{"items":7}',
+        b"[" * 100_000,
+    ],
+)
+async def test_an_answer_that_is_none(sink, served, monkeypatch, answer: bytes) -> None:
     """Whatever does not tell of each document leaves open what arrived."""
-    monkeypatch.setattr("tests.storage.sinks.bulk_server._answer", _nothing)
+    monkeypatch.setattr(
+        "tests.storage.sinks.bulk_server._answer", lambda items, filter_path: web.Response(body=answer)
+    )
     with pytest.raises(SinkError, match="answer not understood"):
         await sink.deliver(Batch([served(1)]))
-
-
-def _nothing(items: object, filter_path: str) -> object:
-    from aiohttp import web
-
-    return web.json_response({"items": []})
 
 
 async def test_how_it_is_let_in_and_where_it_goes(bulk, url, served, tmp_path: Path) -> None:
