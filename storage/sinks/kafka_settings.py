@@ -28,8 +28,19 @@ _OURS: Final = {
     "linger.ms": 5,
     "socket.keepalive.enable": True,
 }
-# What has a setting here, or would be a secret in plain sight.
-_NOT_OTHERS: Final = ("bootstrap.", "metadata.broker", "security.", "sasl.", "ssl.", "plugin.", "queue.")
+# What has a setting here, would be a secret in plain sight, or would break what is promised.
+_NOT_OTHERS: Final = (
+    *("bootstrap.", "metadata.broker", "security.", "sasl.", "ssl.", "plugin.", "queue.", "test."),
+    *(
+        "message.timeout",
+        "delivery.timeout",
+        "request.timeout",
+        "message.max",
+        "compression.",
+        "transactional.",
+    ),
+    *("request.required.acks", "topic.metadata.propagation"),
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -199,6 +199,8 @@ async def test_who_was_beside_the_guilty_one_is_not_refused(served, code, beside
         ({"security": "ssl", "ca_file": "/nowhere/ca.pem"}, "ca_file"),
         ({"properties": {"sasl.password": "secret"}}, "not for you"),
         ({"properties": {"acks": "0"}}, "not for you"),
+        ({"properties": {"request.required.acks": "0"}}, "not for you"),
+        ({"properties": {"test.mock.num.brokers": "1"}}, "not for you"),
         ({"properties": {"no.such": "1"}}, "No such configuration property"),
         ({"properties": {"retry.backoff.ms": "secret"}}, "not as librdkafka takes them"),
     ],
