@@ -120,7 +120,11 @@ class Removing:
                     for page in self._calls(query, interrupt):
                         cursor.execute(_DOOM.format(doomed=_DOOMED), _doom_columns(page))
                     doom = Doom(_OF_DOOMED_CALL, (), reason, now_ns)
-                    return self._delete_doomed(cursor, doom, interrupt)
+                    if query.feedback is None:
+                        return self._delete_doomed(cursor, doom, interrupt)
+                    # Chosen by their feedback they would not be found again without it: so it goes last, and
+                    # what was begun is ended.
+                    return self._delete_doomed(cursor, doom, Interrupt(), is_chosen_by_feedback=True)
                 finally:
                     cursor.execute(f"DROP TABLE {_DOOMED}")
 
@@ -138,12 +142,17 @@ class Removing:
                 return
 
     def _delete_doomed(
-        self, cursor: "duckdb.DuckDBPyConnection", doom: Doom, interrupt: Interrupt
+        self,
+        cursor: "duckdb.DuckDBPyConnection",
+        doom: Doom,
+        interrupt: Interrupt,
+        *,
+        is_chosen_by_feedback: bool = False,
     ) -> Deletion:
         spools: dict[bytes, RangeSet] = {}
         records = 0
         # First: of calls that are gone nobody could tell any more what was given to them.
-        feedback = self._delete_feedback()
+        feedback = 0 if is_chosen_by_feedback else self._delete_feedback()
         for part in self._opened.parts.all:
             if interrupt.is_set:
                 raise ArchiveError("ended before all was deleted; ask again")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from infertap import v1
-from infertap.query import Query
+from infertap.query import FeedbackQuery, Query
 from storage.archive import BY_REQUEST, Archive, Interrupt, ModelRule, Retention
 
 if TYPE_CHECKING:
@@ -205,6 +205,24 @@ def test_feedback_of_an_interrupted_deletion(archive: Archive, making: "Making")
             archive.delete(Query(path="/gone"), BY_REQUEST, NOW, InterruptedLater(looks))
         except ArchiveError:
             delete(archive, path="/gone")
+        assert sequences(archive) == []
+        assert archive.feedback("", "", None, 10).feedback == []
+
+
+def test_interrupted_deletion_by_feedback(archive: Archive, making: "Making") -> None:
+    """Wherever a deletion of calls that were judged so ends, asking again leaves neither of the two."""
+    from storage.archive import ArchiveError
+
+    judged = FeedbackQuery(max_rating=1)
+    for looks in range(8):
+        first = 10 * looks + 1
+        for day in range(2):
+            archive.append([making.entry(first + day)], NOW + day * DAY)
+            archive.attach([given(first + day, call_id=making.record(first + day).call_id)])
+        try:
+            archive.delete(Query(feedback=judged), BY_REQUEST, NOW, InterruptedLater(looks))
+        except ArchiveError:
+            archive.delete(Query(feedback=judged), BY_REQUEST, NOW, Interrupt())
         assert sequences(archive) == []
         assert archive.feedback("", "", None, 10).feedback == []
 
