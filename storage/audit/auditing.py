@@ -68,7 +68,12 @@ class Auditing:
         """
         self._tick = tick
         self.findings = Findings(sources.archive, told)
-        self.spools = Spools(sources.archive, sources.received, sources.new_spools_a_day)
+        self.spools = Spools(
+            sources.archive,
+            sources.received,
+            new_a_day=sources.new_spools_a_day,
+            is_shared=sources.is_shared,
+        )
         self._lease = Lease(sources.archive) if sources.is_shared else None
         heads = ReadHeads(sources.archive) if sources.is_shared else sources.heads
         self.checkpointing = Checkpointing(sources.archive, heads, signing.keys, signing.directory)

@@ -51,10 +51,18 @@ Received = Callable[[bytes], Sequence[Range]]
 class Spools:
     """All spools that were ever heard of. Safe from any thread."""
 
-    def __init__(self, archive: AuditArchive, received: Received, new_a_day: int | None = None) -> None:
+    def __init__(
+        self,
+        archive: AuditArchive,
+        received: Received,
+        *,
+        new_a_day: int | None = None,
+        is_shared: bool = False,
+    ) -> None:
         """`received` tells which sequences of a spool need not be sent; `new_a_day` is how many new spools an
-        identity may begin. Raises ArchiveError.
+        identity may begin; `is_shared`: other processes note spools too. Raises ArchiveError.
         """
+        self._is_shared = is_shared
         self._archive = archive
         self._new = Allowance(new_a_day)
         self._received = received
@@ -83,7 +91,7 @@ class Spools:
 
     def recall(self, spool_id: bytes) -> None:
         """Learn of a spool that only another storage knows. Raises ArchiveError."""
-        if spool_id in self._known:
+        if not self._is_shared or spool_id in self._known:
             return
         before = (int.from_bytes(spool_id, "big") - 1) % (1 << 8 * len(spool_id))
         after = b"" if not any(spool_id) else before.to_bytes(len(spool_id), "big")

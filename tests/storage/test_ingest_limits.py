@@ -48,7 +48,7 @@ class Storage:
         self.streams = streams
         self.room = Room(4 << 20)
         in_flight, live = InFlight(), Live()
-        self.spools = Spools(self.archive.audit, self.archive.received, new_spools)
+        self.spools = Spools(self.archive.audit, self.archive.received, new_a_day=new_spools)
         self.writer = Writer(self.archive, live, self.numbers, in_flight)
         file = directory / "identities.toml"
         file.write_text("".join(IDENTITY.format(name, digest(name)) for name in ("red", "blue")))

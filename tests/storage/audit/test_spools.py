@@ -233,7 +233,7 @@ def test_a_spool_belongs_to_who_came_first(vault: "Vault") -> None:
     spools.connected(hello(), "red", NOW)
     with pytest.raises(ForeignSpoolError):
         spools.connected(hello(), "blue", NOW)
-    other = Spools(vault.archive.audit, vault.archive.received)
+    other = Spools(vault.archive.audit, vault.archive.received, is_shared=True)
     first, last = bytes(16), b"\xff" * 16
     for spool_id in (first, last):
         spools.connected(hello(spool_id), "red", NOW)
