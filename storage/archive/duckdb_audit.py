@@ -21,7 +21,7 @@ from typing import Any, Final
 import duckdb
 
 from infertap.verification import DELETION, RECORD, Envelope, Leaf, LoggedEntry, LogId, Tombstone
-from storage.archive.duckdb_files import make_file, quoted
+from storage.archive.duckdb_files import make_file, quoted, said
 from storage.archive.duckdb_packing import unpacked
 from storage.archive.interface import ArchiveError
 from storage.audit import LogSize, Place
@@ -206,7 +206,7 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except duckdb.Error as error:
-        raise ArchiveError(str(error).partition("\n")[0][:200]) from None
+        raise ArchiveError(said(error)) from None
 
 
 def _part_of(log: LogSize, parts: Sequence[tuple[str, str]]) -> str:

@@ -25,6 +25,21 @@ WAL: Final = ".wal"
 # neighbours that fit one row group are joined, and so written again: of the engine's own 122,880 rows that is
 # everything five times over, for seconds at a time.
 _ROWS_OF_GROUP: Final = 2048
+# What is told of an error whose message, in lower case, has the part on the left.
+_SAID: Final = {
+    "no space left": "No space left on device",
+    "quota": "Disk quota exceeded",
+    "permission denied": "Permission denied",
+    "too many open files": "Too many open files",
+    "input/output error": "Input/output error",
+    "file too large": "File too large",
+    "out of memory": "the engine's memory is used up (INFERTAP_ARCHIVE_MEMORY_BYTES)",
+    "has been invalidated": "a file can't be used until it is opened again",
+    "lock on file": "another process uses a file",
+    "version number": "a file is of another version of the engine",
+    "corrupt database file": "a checksum differs",
+    "not a valid duckdb database": "no file of the engine",
+}
 
 
 def claim(directory: Path) -> int:
@@ -119,8 +134,10 @@ def quoted(path: Path) -> str:
 
 
 def said(error: "duckdb.Error") -> str:
-    """The engine's first line: what follows may quote a statement's values."""
-    return str(error).partition("\n")[0][:200]
+    """What the engine says, in words that are ours: its own may name files, and quote what is in them."""
+    text = str(error).lower()
+    known = next((sentence for part, sentence in _SAID.items() if part in text), None)
+    return known or f"the engine failed: {type(error).__name__.removesuffix('Exception')}"
 
 
 def sync_directory(directory: Path) -> None:
