@@ -36,7 +36,7 @@ from storage.audit import Deleted
 
 _PAGE: Final = 1000
 # Of what is deleted, told to the audit's log at once: appends wait for it.
-_LOGGED_AT_ONCE: Final = 5000
+_LOGGED_AT_ONCE: Final = 1000
 # How long what was found in a file that is written to counts.
 _LOOK_SECONDS: Final = 5.0
 # Between two looks at feedback that is over age.

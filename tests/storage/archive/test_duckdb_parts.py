@@ -68,8 +68,8 @@ def test_full_file_is_left(tmp_path: Path, making: "Making") -> None:
 
 
 def test_commits_slow_down(tmp_path: Path) -> None:
-    """While the other file's log is worked in, commits wait longer the longer this one's is, and stop only where
-    it may get no longer."""
+    """While the other file's log is worked in, commits wait longer the longer this one's is, and stop
+    only where it may get no longer."""
     connection = connect(tmp_path, MEMORY)
     work = _NeverDone(connection)
     work.waits = []
