@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from infertap.settings import Address
-from storage import config
+from storage import config, process
 from storage.__main__ import help_text
+from storage.archive import UnreachableError
 
 
 def test_defaults() -> None:
@@ -48,11 +49,11 @@ def run(*arguments: str, **settings: str) -> "subprocess.CompletedProcess[str]":
         ({"archive_memory_bytes": "1"}, "INFERTAP_ARCHIVE_MEMORY_BYTES='1': expected"),
         ({"storage_listen": "9903"}, "INFERTAP_STORAGE_LISTEN='9903': expected host:port"),
         ({"archive": "/dev/null"}, "INFERTAP_ARCHIVE: /dev/null"),
-        ({"archive": "s3://key:secret@x"}, "INFERTAP_ARCHIVE: s3://…: expected a directory, or clickhouse://"),
         (
-            {"archive": "clickhouse://ada@127.0.0.1:1/x"},
-            "INFERTAP_ARCHIVE: ClickHouse at 127.0.0.1:1: no answer",
+            {"archive": "s3://key:secret@x"},
+            "INFERTAP_ARCHIVE: s3://…: expected a directory, or clickhouse://",
         ),
+        ({"archive": "clickhouse://ada@127.0.0.1:1/"}, "INFERTAP_ARCHIVE: database: expected a name"),
     ],
 )
 def test_wrong_settings(settings: dict[str, str], said: str) -> None:
@@ -61,6 +62,20 @@ def test_wrong_settings(settings: dict[str, str], said: str) -> None:
     assert ended.returncode == 2
     assert ended.stderr.startswith(said)
     assert ended.stderr.count("\n") == 1
+
+
+def test_nobody_answers_for_the_archive(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Storage says once that it waits, and gives up after a while with one line."""
+    monkeypatch.setattr(process, "_UNREACHABLE_SECONDS", 0.3)
+    monkeypatch.setattr(process, "_AGAIN_SECONDS", 0.05)
+    settings = config.read({"INFERTAP_ARCHIVE": "clickhouse://ada:s3cret@127.0.0.1:1/x"})
+    with pytest.raises(UnreachableError, match=r"ClickHouse at 127\.0\.0\.1:1: no answer \(\w+\)"):
+        process._open_archive(settings)
+    said = "".join(capsys.readouterr())
+    assert said.count("waiting for the archive") == 1
+    assert "s3cret" not in said
 
 
 def test_taken_port(tmp_path: Path) -> None:
