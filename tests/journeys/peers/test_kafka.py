@@ -43,17 +43,21 @@ def broker(port: int, advertised: int | None = None) -> Iterator[subprocess.Pope
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    yield process
-    process.kill()
-    process.wait(10)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait(10)
 
 
 @asynccontextmanager
 async def sink_of(port: int, **settings: str) -> AsyncIterator[Sink]:
     table = {"brokers": f"127.0.0.1:{port}", "topic": "calls", "timeout": "3s", **settings}
     sink = await read_kind(SinkTable("events", table))()
-    yield sink
-    await sink.close()
+    try:
+        yield sink
+    finally:
+        await sink.close()
 
 
 def batch(number: int, *sequences: int) -> Batch:
@@ -125,8 +129,10 @@ async def tls_before(inner: int, outer: int, ca: trustme.CA) -> AsyncIterator[No
         await asyncio.gather(copy(reader, onward_writer), copy(onward_reader, writer))
 
     server = await asyncio.start_server(connected, "127.0.0.1", outer, ssl=context)
-    yield
-    server.close()
+    try:
+        yield
+    finally:
+        server.close()
 
 
 async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -82,8 +82,10 @@ class MockBrokers:
 def mock_brokers() -> Iterator[MockBrokers]:
     """Three of them."""
     brokers = MockBrokers()
-    yield brokers
-    brokers.close()
+    try:
+        yield brokers
+    finally:
+        brokers.close()
 
 
 def consumed(brokers: str, topic: str, least: int = 0) -> list[dict[str, bytes]]:
