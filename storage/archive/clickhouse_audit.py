@@ -65,10 +65,21 @@ _TOMBSTONES: Final = (
 _UNLOGGED: Final = """
 SELECT tenant, spool_id, sequence, hash, previous_hash, salt, record, stored_ns FROM {database}.records FINAL
 WHERE (spool_id, sequence) > (toFixedString(unhex({{spool:String}}), 16), {{sequence:UInt64}})
+    AND (spool_id, sequence) <= (toFixedString(unhex({{end_spool:String}}), 16), {{end:UInt64}})
     AND (tenant, spool_id, sequence) NOT IN (
-        SELECT tenant, spool_id, first FROM {database}.leaves WHERE kind = {record})
+        SELECT tenant, spool_id, first FROM {database}.leaves WHERE kind = {record}
+            AND (spool_id, first) > (toFixedString(unhex({{spool:String}}), 16), {{sequence:UInt64}})
+            AND (spool_id, first) <= (toFixedString(unhex({{end_spool:String}}), 16), {{end:UInt64}}))
     AND stored_ns < toUnixTimestamp64Nano(now64(9)) - 60000000000
 ORDER BY spool_id, sequence LIMIT {{most:UInt32}}
+"""
+# Leaves that are held in memory at once, and ranges that are read to count so many.
+_WINDOW_LEAVES: Final = 1_000_000
+_WINDOW_RANGES: Final = 10_000
+_RANGES: Final = """
+SELECT spool_id, first, last FROM {database}.received WHERE NOT is_gap
+    AND (spool_id, last) > (toFixedString(unhex({{spool:String}}), 16), {{sequence:UInt64}})
+ORDER BY spool_id, first LIMIT {{most:UInt32}}
 """
 _OF_CALL: Final = """
 SELECT DISTINCT tenant, spool_id, sequence FROM {database}.records WHERE call_id = {{call:String}}
@@ -76,6 +87,7 @@ ORDER BY spool_id, sequence
 """
 
 _Key = tuple[bytes, int]
+_LAST: Final[_Key] = (b"\xff" * 16, (1 << 64) - 1)
 
 
 class AuditTables:
@@ -134,8 +146,26 @@ class AuditTables:
     def unlogged(self, after: tuple[bytes, int], most: int) -> list[tuple[str, LoggedEntry]]:
         """See AuditArchive."""
         statement = _UNLOGGED.format(database=self._database, record=RECORD)
-        values = {"spool": after[0].hex(), "sequence": after[1], "most": most}
-        return list(map(_unlogged, self._connection.rows(statement, values)))
+        while True:
+            end = self._window_end(after)
+            values = {"spool": after[0].hex(), "sequence": after[1], "most": most}
+            values |= {"end_spool": end[0].hex(), "end": end[1]}
+            found = list(map(_unlogged, self._connection.rows(statement, values)))
+            if found or end == _LAST:
+                return found
+            after = end
+
+    def _window_end(self, after: _Key) -> _Key:
+        """Up to where some leaves follow `after`, as many as may be held at once; the end where few do."""
+        left = _WINDOW_LEAVES
+        values = {"spool": after[0].hex(), "sequence": after[1], "most": _WINDOW_RANGES}
+        rows = self._connection.rows(_RANGES.format(database=self._database), values)
+        for spool_id, first, last in rows:
+            begin = max(first, after[1] + 1) if spool_id == after[0] else first
+            if last - begin >= left:
+                return spool_id, begin + left - 1
+            left -= last - begin + 1
+        return (rows[-1][0], rows[-1][2]) if len(rows) == _WINDOW_RANGES else _LAST
 
     def places(self, spool_id: bytes, sequence: int) -> list[Place]:
         """See AuditArchive."""

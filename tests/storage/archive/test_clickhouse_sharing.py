@@ -18,6 +18,7 @@ from storage.archive import (
     Interrupt,
     ModelRule,
     Retention,
+    clickhouse_audit,
     open_archive,
 )
 from storage.archive.clickhouse_archive import ClickhouseArchive
@@ -382,6 +383,37 @@ def test_a_row_that_was_given_to_another_tenant(
     assert [each.found is None for each in archive.audit.entries(log, 0, 10)] == [False, True]
     [(tenant, each)] = archive.audit.unlogged((b"", 0), 10)
     assert (tenant, each.leaf.first) == ("globex", 2)
+
+
+@clickhouse
+@pytest.mark.parametrize(("leaves", "ranges"), [(1, 10), (7, 10), (1000, 1)])
+def test_records_without_a_leaf(
+    open_another: Open,
+    making: "Making",
+    connection: Connection,
+    monkeypatch: pytest.MonkeyPatch,
+    leaves: int,
+    ranges: int,
+) -> None:
+    """Are found however little is looked at at a time, also of spools from which nothing was received."""
+    monkeypatch.setattr(clickhouse_audit, "_WINDOW_LEAVES", leaves)
+    monkeypatch.setattr(clickhouse_audit, "_WINDOW_RANGES", ranges)
+    archive, database = open_another(), connection.location.database
+    for first in (1, 4, 20):
+        archive.append(
+            [making.entry(n, spool) for spool in (SPOOL, OTHER) for n in range(first, first + 3)], NOW
+        )
+    wanted = [(spool, n) for spool in (b"a" * 16, SPOOL, OTHER, b"z" * 16) for n in (2, 21)]
+    archive._writing._insert_records([making.entry(n, spool) for spool, n in wanted], NOW)
+    connection.command(
+        f"DELETE FROM {database}.leaves WHERE (hex(spool_id), first) IN "
+        f"(('{SPOOL.hex().upper()}', 2), ('{SPOOL.hex().upper()}', 21), "
+        f"('{OTHER.hex().upper()}', 2), ('{OTHER.hex().upper()}', 21))"
+    )
+    found: list[tuple[bytes, int]] = []
+    while more := archive.audit.unlogged(found[-1] if found else (b"", 0), 3):
+        found += [(each.leaf.spool_id, each.leaf.first) for _, each in more]
+    assert found == sorted(wanted)
 
 
 # -- what a cluster adds, which is not run here
