@@ -356,11 +356,11 @@ def _open_archive(settings: Settings) -> Archive:
                 tell=log_event,
             )
         except UnreachableError as error:
-            if time.monotonic() > ends:
-                raise
             if not is_told:
                 log_event("waiting for the archive", why=str(error), seconds=_UNREACHABLE_SECONDS)
                 is_told = True
+            if time.monotonic() > ends:
+                raise
         time.sleep(_AGAIN_SECONDS)
 
 
