@@ -131,13 +131,12 @@ class Connection:
             await _first_of(
                 self._send(), self._receive(), self._settle(), self._watch(), self._tell(), self._beat()
             )
-        except grpc.aio.AioRpcError as error:
-            if error.code() is grpc.StatusCode.INVALID_ARGUMENT:
-                await self._refused(error.details() or "")
-            raise Trouble(f"storage: {error.code().name}") from None
-        except asyncio.InvalidStateError:
-            # Written after the stream's end, which `_receive` has not been told of yet.
-            raise Trouble("storage ended the stream") from None
+        except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            # The latter: written after the stream's end, which `_receive` has not been told of yet.
+            code = await self._call.code()
+            if code is grpc.StatusCode.INVALID_ARGUMENT:
+                await self._refused(await self._call.details() or "")
+            raise Trouble(f"storage: {code.name}") from None
         except SpoolForked:
             raise Trouble("the spool goes on under a new id") from None
         except SpoolError as error:
@@ -164,7 +163,8 @@ class Connection:
     async def _refused(self, why: str) -> None:
         """Storage refuses all that is under way; an entry that is alone in it is set aside."""
         guilty = self._caution.refused(self._window.under_way)
-        if guilty is not None:
+        # With answers that nobody has read yet it may be one that storage took: the next connection tells.
+        if guilty is not None and self._answers.empty():
             with suppress(SpoolError):  # then it is refused again
                 await asyncio.to_thread(
                     self._spool.dead_letter, guilty, f"INVALID_ARGUMENT: {why[:_WHY_MOST]}", self._spool_id

@@ -463,17 +463,25 @@ class EndedCall:
         self._told.set()
         return self._welcome
 
+    async def code(self) -> grpc.StatusCode:
+        """Why."""
+        return grpc.StatusCode.INVALID_ARGUMENT
+
+    async def details(self) -> str:
+        """In words."""
+        return "not understood"
+
     def cancel(self) -> None:
         """It has ended."""
 
 
 async def test_stream_that_ended_unheard(rig: Rig) -> None:
-    """Writing to a stream that has just ended is an end like any other."""
+    """Writing to a stream that has just ended is an end like any other, by the status that it has."""
     rig.append(1)
     signals = Signals(news=asyncio.Event(), draining=asyncio.Event())
     timing = Timing(WAIT_SECONDS, WAIT_SECONDS, WAIT_SECONDS)
     call: Any = EndedCall()
-    with pytest.raises(Trouble, match="ended the stream"):
+    with pytest.raises(Trouble, match="storage: INVALID_ARGUMENT"):
         await Connection(
             rig.spool,
             call,
