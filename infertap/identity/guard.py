@@ -45,7 +45,12 @@ _TOO_MANY: Final = "too many calls under way; try again later"
 MOST_CALLS: Final = 1000
 # Of those that need no identity.
 _MOST_OPEN: Final = 64
-REQUEST_SECONDS: Final = 30.0
+REQUEST_SECONDS: Final = 15.0
+# Requests of one identity that are being read at a time; large ones also until they are answered.
+_MOST_READ: Final = 16
+_MOST_TURNS: Final = 10_000
+# Of a request, but for those that bring what is kept.
+_MOST_SMALL: Final = 64 << 10
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -112,6 +117,8 @@ class Guard(grpc.aio.ServerInterceptor):
         self._refusals = refusals
         self._reads = reads
         self._guarded: dict[str, Any] = {}
+        # By name or address.
+        self._turns: dict[str, asyncio.Semaphore] = {}
         self._streams: set[_Call] = set()
         self._endings: set[asyncio.Task[None]] = set()
 
@@ -177,6 +184,8 @@ class Guard(grpc.aio.ServerInterceptor):
         serve = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
         is_open, is_counted = method in OPEN, ROLES.get(method) is not Role.INGEST
         parse = handler.request_deserializer or bytes
+        has_large = handler.request_streaming or ROLES.get(method) is Role.FEEDBACK
+        most_bytes = 0 if has_large else _MOST_SMALL
         serving = self._stream if handler.response_streaming else self._unary
 
         async def guarded(received: AsyncIterator[bytes], context: Context) -> AsyncIterator[Any]:
@@ -185,15 +194,20 @@ class Guard(grpc.aio.ServerInterceptor):
             if is_counted and not counts.enter(identity.name):
                 await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, _TOO_MANY)
             try:
-                requests = _parsed(received, parse, context)
-                request = requests if handler.request_streaming else await _only(requests, context)
-                if inspect.iscoroutinefunction(serve) and handler.response_streaming:
-                    await serve(request, context)  # it writes by itself
-                    return
-                call = _Call(method, evidence, identity, context, asyncio.current_task())
-                async with contextlib.aclosing(serving(call, serve, request)) as answers:
-                    async for answer in answers:
-                        yield answer
+                async with contextlib.AsyncExitStack() as held:
+                    requests = _parsed(received, parse, context, most_bytes)
+                    request = requests
+                    if not handler.request_streaming:
+                        request = await self._request(requests, identity.name, held, context)
+                        if most_bytes:
+                            await held.aclose()  # what is small may be held by as many calls as there are
+                    if inspect.iscoroutinefunction(serve) and handler.response_streaming:
+                        await serve(request, context)  # it writes by itself
+                        return
+                    call = _Call(method, evidence, identity, context, asyncio.current_task())
+                    async with contextlib.aclosing(serving(call, serve, request)) as answers:
+                        async for answer in answers:
+                            yield answer
             except grpc.aio.AbortError:
                 if context.code() is grpc.StatusCode.PERMISSION_DENIED:
                     self._refusals.refused(method, Refusal.TENANT, context.peer(), identity.name)
@@ -203,6 +217,29 @@ class Guard(grpc.aio.ServerInterceptor):
                     counts.leave(identity.name)
 
         return grpc.stream_stream_rpc_method_handler(guarded, None, handler.response_serializer)
+
+    async def _request(
+        self,
+        requests: AsyncIterator[Any],
+        name: str,
+        held: contextlib.AsyncExitStack,
+        context: Context,
+    ) -> Any:
+        """The one request of a call that has one, in its caller's turn, which `held` holds."""
+        if len(self._turns) >= _MOST_TURNS:
+            self._turns.clear()
+        # Who is nobody in particular is known by the address.
+        who = name or context.peer().rpartition(":")[0]
+        turns = self._turns.setdefault(who, asyncio.Semaphore(_MOST_READ))
+        try:
+            async with asyncio.timeout(REQUEST_SECONDS):
+                await held.enter_async_context(turns)
+                async for request in requests:
+                    return request
+        except TimeoutError:
+            await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "the request did not come in time")
+        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "no request")
+        raise AssertionError("abort returns never")
 
     async def _unary(self, call: _Call, serve: Any, request: Any) -> AsyncGenerator[Any, None]:
         reading = self._reading(call, request)
@@ -273,27 +310,17 @@ class _Counts:
 
 
 async def _parsed(
-    received: AsyncIterator[bytes], parse: Callable[[bytes], Any], context: Context
+    received: AsyncIterator[bytes], parse: Callable[[bytes], Any], context: Context, most_bytes: int
 ) -> AsyncIterator[Any]:
-    """The messages; what is none ends the call."""
+    """The messages; what is none, or larger than it may be (0: as large as gRPC takes), ends the call."""
     async for each in received:
+        if most_bytes and len(each) > most_bytes:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"more than {most_bytes} bytes")
         try:
             parsed = parse(each)
         except Exception:  # whatever a codec raises; grpc would write it to stderr with its traceback
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "not a message of this method")
         yield parsed
-
-
-async def _only(requests: AsyncIterator[Any], context: Context) -> Any:
-    """The one request of a call that has one."""
-    try:
-        async with asyncio.timeout(REQUEST_SECONDS):
-            async for request in requests:
-                return request
-    except TimeoutError:
-        await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "the request did not come in time")
-    await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "no request")
-    raise AssertionError("abort returns never")
 
 
 def decide(

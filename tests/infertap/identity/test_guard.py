@@ -489,3 +489,34 @@ async def test_calls_of_one_identity_leave_room_for_others(tmp_path: Path) -> No
                 except grpc.aio.AioRpcError:
                     await asyncio.sleep(0.01)
     await rig.server.stop(0)
+
+
+async def test_requests_are_small(rig: Rig) -> None:
+    """What asks for something has no megabytes to say; nor does one caller send very many at a time."""
+    async with rig.channel() as channel:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await get(channel, *bearer(READER), call_id="x" * (1 << 20))
+        assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        records = await asyncio.gather(*(get(channel, *bearer(READER)) for _ in range(50)))
+        assert {each.call_id for each in records} == {"reader"}
+
+
+async def test_half_requests_keep_only_their_sender_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who begins requests and does not end them waits behind them; others' are read."""
+    monkeypatch.setattr(guard_room, "_MOST_READ", 1)
+    rig = Rig(tmp_path, IDENTITIES + line("other", "read", "other-token"))
+    await rig.start()
+    path = "/infertap.v1.RecordService/GetRecord"
+    async with rig.channel() as channel:
+        half = channel.stream_unary(path)(metadata=bearer(READER))
+        async with asyncio.timeout(WAIT_SECONDS):
+            while "reader" not in rig.guard._turns:  # noqa: ASYNC110  (nothing tells)
+                await asyncio.sleep(0.01)
+        waiting = asyncio.create_task(get(channel, *bearer(READER)))
+        assert (await get(channel, *bearer("other-token"))).call_id == "other"
+        assert not waiting.done()
+        half.cancel()
+        assert (await waiting).call_id == "reader"
+    await rig.server.stop(0)
