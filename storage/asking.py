@@ -2,13 +2,16 @@
 
 On one event loop, with threads of its own, so that queries wait for each other and never hold up what is
 written. What is quick (a call, a page) has other threads than what may take long (figures, exports). It
-promises: a question ends within the engine when its time is up or its asker is gone; what waits is bounded.
+promises: a question ends within the engine when its time is up or its asker is gone; what waits is bounded,
+and one caller's is a part of it.
 """
 
 import asyncio
 import contextlib
+import functools
 import os
 import threading
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Final, TypeAlias, TypeVar
@@ -18,10 +21,13 @@ import grpc.aio
 
 from infertap.query import abort_exhausted
 from storage.archive import ArchiveError, Interrupt
+from storage.identity import caller_of
 
 QUICK_THREADS: Final = 4
 LONG_THREADS: Final = 2
 MOST_WAITING: Final = 64
+# Of a caller who is known, waiting or being answered.
+MOST_OF_CALLER: Final = 16
 MOST_SECONDS: Final = 60.0
 # The engine may be between two statements when it is interrupted: so it is told again.
 _AGAIN_SECONDS: Final = 0.05
@@ -83,7 +89,7 @@ class Asking:
         except TookTooLongError as error:
             await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, str(error))
         except TooManyQuestionsError:
-            await abort_exhausted(context, "queries", f"{MOST_WAITING} wait already; ask again later")
+            await abort_exhausted(context, "queries", "too many wait already; ask again later")
         except ArchiveError as error:
             await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
         raise AssertionError("abort returns never")
@@ -107,6 +113,7 @@ class _Lane:
         self._most = threads + MOST_WAITING
         self._lock = threading.Lock()
         self._asked: dict[Future[Any], Interrupt] = {}
+        self._of_caller: Counter[str] = Counter()
 
     @property
     def count(self) -> int:
@@ -114,12 +121,14 @@ class _Lane:
 
     def submit(self, read: Callable[[Interrupt], R], interrupt: Interrupt) -> "Future[R]":
         """Have it read when there is a thread for it; raises TooManyQuestionsError."""
+        caller = caller_of(None).name
         with self._lock:
-            if len(self._asked) >= self._most:
+            if len(self._asked) >= self._most or (caller and self._of_caller[caller] >= MOST_OF_CALLER):
                 raise TooManyQuestionsError
             asked = self._threads.submit(_read, read, interrupt)
             self._asked[asked] = interrupt
-        asked.add_done_callback(self._ended)
+            self._of_caller[caller] += 1
+        asked.add_done_callback(functools.partial(self._ended, caller))
         return asked
 
     def close(self) -> None:
@@ -132,9 +141,12 @@ class _Lane:
                 threading.Event().wait(_AGAIN_SECONDS)
         self._threads.shutdown()
 
-    def _ended(self, asked: "Future[Any]") -> None:
+    def _ended(self, caller: str, asked: "Future[Any]") -> None:
         with self._lock:
             self._asked.pop(asked, None)
+            self._of_caller[caller] -= 1
+            if not self._of_caller[caller]:
+                del self._of_caller[caller]
 
 
 def _yield_to_others() -> None:

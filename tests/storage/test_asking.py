@@ -14,8 +14,16 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from infertap import v1
+from infertap.identity import Identity, set_caller
 from storage.archive import Archive, ArchiveError, Interrupt
-from storage.asking import MOST_WAITING, QUICK_THREADS, Asking, TookTooLongError, TooManyQuestionsError
+from storage.asking import (
+    MOST_OF_CALLER,
+    MOST_WAITING,
+    QUICK_THREADS,
+    Asking,
+    TookTooLongError,
+    TooManyQuestionsError,
+)
 from storage.feedback import Attaching, Feedback
 from storage.in_flight import InFlight
 from storage.live import Live
@@ -233,3 +241,25 @@ async def test_too_many_callers(channel: grpc.aio.Channel, asking: Asking, slow:
         made.cancel()
     await asyncio.gather(*waiting, return_exceptions=True)
     await becomes_free(asking)
+
+
+async def test_one_caller_leaves_questions_to_others(asking: Asking) -> None:
+    """Whoever asks very much at a time is refused; another's question waits behind some of it, and is
+    answered.
+    """
+    is_answered = threading.Event()
+
+    async def ask(name: str) -> bool:
+        set_caller(Identity(name, None, frozenset()))
+        return await asking.ask(lambda _: is_answered.wait(WAIT_SECONDS))
+
+    tasks = [asyncio.create_task(ask("red")) for _ in range(MOST_OF_CALLER)]
+    await asyncio.sleep(0)
+    with pytest.raises(TooManyQuestionsError):
+        await asyncio.create_task(ask("red"))
+    other = asyncio.create_task(ask("blue"))
+    await asyncio.sleep(0)
+    assert asking.under_way == MOST_OF_CALLER + 1
+    is_answered.set()
+    assert all(await asyncio.gather(*tasks, other))
+    assert await asyncio.create_task(ask("red"))
