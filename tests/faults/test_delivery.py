@@ -116,6 +116,8 @@ def test_poison_record_is_set_aside_the_queue_moves_and_resending_fills_the_hole
     assert main(["spool", "dead-letters", "resend", "--all", "--address", sidecar.api]) == 0
     storage.await_records(50)
     assert letters(sidecar, capsys) == {}
+    # The page is told of what the API has changed by the next heartbeat.
+    sidecar.await_account(lambda each: each["spool"]["dead_lettered"] == 0)
     account = settle(sidecar, storage, calls)
     assert (account["spool"]["acked"], account["spool"]["dead_lettered"]) == (50, 0)
 
