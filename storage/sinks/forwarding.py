@@ -22,6 +22,7 @@ from infertap.setting_files import UnusableFileError
 from storage.archive import Archive, ArchiveError, Arrival, Interrupt
 from storage.audit import AuditArchive
 from storage.sinks.gathering import Gathered, Wanted, gather
+from storage.sinks.halving import deliver_one_by_one
 from storage.sinks.interface import Batch, Refused, Sink, SinkError, record_id
 from storage.sinks.numbers import SinkNumbers
 from storage.sinks.progress import MOST_SET_ASIDE, Progress, SetAside, SinkNotes, failed
@@ -36,6 +37,8 @@ _KEEP_SECONDS: Final = 5.0
 _FIRST_PAUSE_SECONDS: Final = 0.5
 _LONGEST_PAUSE_SECONDS: Final = 60.0
 _RESENT_AT_ONCE: Final = 100
+# So often a sink may fail as nobody foresaw before a record is looked for that it fails of.
+_UNFORESEEN_MOST: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,11 +206,16 @@ class Forwarding:
         """What was refused of a batch that is there, but for that. It is read again before each further try,
         into `gathered`.
         """
+        unforeseen = 0
         while gathered.records:
+            batch = Batch(gathered.records, progress.number)
             try:
                 await self._demand_room_aside()
-                return list(await sink.deliver(Batch(gathered.records, progress.number)))
+                if unforeseen >= _UNFORESEEN_MOST:
+                    return await deliver_one_by_one(sink, batch)
+                return list(await sink.deliver(batch))
             except Exception as error:  # whatever it was, it is tried again
+                unforeseen += not isinstance(error, SinkError | ArchiveError)
                 await self._pause(error)
             wanted = Wanted(self.settings.query, self.settings.limits, end)
             again = Gathered(progress.at)
@@ -236,14 +244,20 @@ class Forwarding:
         after: Arrival | None = None
         while aside := await self._in_thread(lambda: self.notes.aside(after, _RESENT_AT_ONCE)):  # noqa: B023
             after = aside[-1].arrival
-            progress = await self._resend(sink, progress, aside)
+            try:
+                progress = await self._resend(sink, progress, aside)
+            except SinkError as error:
+                # What comes has precedence; it is tried again later.
+                self._asked_at = time.monotonic() + _LONGEST_PAUSE_SECONDS
+                self._say("sink failed", sink=self.settings.name, why=error.kind, resending=len(aside))
+                return progress
         await self._in_thread(self.notes.end_resending)
         return progress
 
     async def _resend(self, sink: Sink, progress: Progress, aside: list[SetAside]) -> Progress:
         """Some of those set aside; what is refused again stays, with the reason of now."""
         found = await self._in_thread(lambda: self._find(aside))
-        refused = list(await sink.deliver(Batch(found.records, progress.number))) if found.records else []
+        refused = await self._deliver_again(sink, Batch(found.records, progress.number))
         again = [_set_aside(found, each) for each in refused]
         gone = len(aside) - len(found.records)
         progress = replace(
@@ -256,6 +270,13 @@ class Forwarding:
         self._numbers.delivered(self.settings.name, len(found.records) - len(again))
         self._numbers.lost(self.settings.name, gone)
         return progress
+
+    async def _deliver_again(self, sink: Sink, batch: Batch) -> list[Refused]:
+        """What of it is refused once more: each by itself, as perhaps all are."""
+        try:
+            return list(await sink.deliver(batch)) if batch.records else []
+        except Exception:  # whatever it was, it may be one record's
+            return await deliver_one_by_one(sink, batch, may_all_fail=True)
 
     def _find(self, aside: list[SetAside]) -> Gathered:
         """Those that are still in the archive."""

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from storage.sinks.endpoint import NotTaken
-from storage.sinks.interface import Refused, SinkError
+from storage.sinks.interface import Batch, Refused, Sink, SinkError
 
 _TOO_LARGE: Final = 413
 # So many in a row, with nothing that passed, are no coincidence.
@@ -36,4 +36,23 @@ async def send_in_halves(
             refused.append(Refused(part[0], str(refusal)))
             if len(refused) == _MOST_ALONE and not (has_passed or refusal.status == _TOO_LARGE):
                 raise SinkError(str(refusal)) from None
+    return refused
+
+
+async def deliver_one_by_one(sink: Sink, batch: Batch, *, may_all_fail: bool = False) -> list[Refused]:
+    """Deliver a batch at which a sink fails in a way that nobody foresaw: a record for which it does so alone
+    is refused. Raises SinkError, also where that is so of many and nothing passes: it is no record's fault,
+    unless they `may_all_fail`, as those that were refused before.
+    """
+    refused: list[Refused] = []
+    for index, record in enumerate(batch.records):
+        try:
+            of_one = await sink.deliver(Batch([record], batch.number))
+            refused += [Refused(index, each.reason) for each in of_one]
+        except SinkError:
+            raise
+        except Exception as error:
+            refused.append(Refused(index, type(error).__name__))
+        if len(refused) == index + 1 == _MOST_ALONE and not may_all_fail:
+            raise SinkError(refused[0].reason)
     return refused

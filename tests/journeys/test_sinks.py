@@ -3,7 +3,10 @@
 import asyncio
 import contextlib
 import io
+import os
 import socket
+import subprocess
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -166,3 +169,22 @@ def test_a_lake(
         ]
         assert sorted(pa.concat_tables(tables)["sequence"].to_pylist()) == list(range(1, 41))
         assert (sidecar.stop(), storage.stop()) == (0, 0)
+
+
+def test_a_file_that_can_not_be_used(tmp_path: Path) -> None:
+    """Storage doesn't start with it, and says in a line where the fault is."""
+    (tmp_path / "sinks.toml").write_text(
+        '[[sink]]\nname = "a"\nkind = "jsonl"\npath = "/x"\nrotat_bytes = 1\n'
+    )
+    settings = {"INFERTAP_SINKS_FILE": f"{tmp_path}/sinks.toml", "INFERTAP_ARCHIVE": f"{tmp_path}/archive"}
+    ended = subprocess.run(
+        [sys.executable, "-m", "storage"],
+        env=os.environ | settings,
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=60,
+    )
+    assert ended.returncode == 2
+    fault = "sink 1 (a): no setting 'rotat_bytes' here; see docs/sinks.md"
+    assert ended.stderr.splitlines()[-1] == f"INFERTAP_SINKS_FILE: {tmp_path}/sinks.toml: {fault}"

@@ -152,6 +152,50 @@ async def test_poison_is_set_aside(
         assert (made.refused, made.dropped, made.delivered) == (0, 1, 2)
 
 
+async def test_resending_holds_nothing_up(
+    archive: Archive, making: "Making", scripted: "ScriptedSink", running: "Running"
+) -> None:
+    """Where resending fails what comes goes on meanwhile; what fails again, however, stays set aside."""
+    archive.append([making.entry(sequence) for sequence in range(1, 11)], NOW)
+    scripted.poison = dict.fromkeys(ids(*range(1, 11)), "http 400")
+    said: list[tuple[object, dict[str, object]]] = []
+    async with running(archive, said=said) as sinks:
+        await until_stands(sinks, lambda made: made.refused == 10 and not made.waiting)
+        scripted.failures = [SinkError("http 400"), SinkError("http 503")]
+        await asyncio.to_thread(sinks.resend, "scripted")
+        sinks.wake("scripted")
+        await until(lambda: bool(said))
+        assert said[0][1]["why"] == "http 503"
+        archive.append([making.entry(11)], NOW + SECOND)
+        await scripted.until(lambda: scripted.taken == ids(11))
+        scripted.bugs = set(scripted.poison)
+        sinks.wake("scripted")
+        await until(lambda: not sinks._called("scripted").notes.is_asked_to_resend)
+        made = await stands(sinks)
+        assert (made.delivered, made.refused, made.waiting) == (1, 10, 0)
+        aside = await asyncio.to_thread(sinks.refused, "scripted", None, 20)
+        assert {each.reason for each in aside} == {"ValueError"}
+
+
+async def test_a_record_that_nobody_foresaw(
+    archive: Archive, making: "Making", scripted: "ScriptedSink", running: "Running"
+) -> None:
+    """A record at which a sink fails again and again, through a fault of its own, is set aside too."""
+    archive.append([making.entry(sequence) for sequence in range(1, 13)], NOW)
+    scripted.bugs = {ids(5)[0]}
+    async with running(archive) as sinks:
+        made = await until_stands(sinks, lambda made: made.delivered == 11)
+        assert (made.refused, made.waiting, made.last_error) == (1, 0, "")
+        (aside,) = await asyncio.to_thread(sinks.refused, "scripted", None, 10)
+        assert (aside.record_id, aside.reason) == (ids(5)[0], "ValueError")
+        # What fails of everything is ill itself.
+        scripted.bugs = set(ids(*range(13, 40)))
+        archive.append([making.entry(sequence) for sequence in range(13, 40)], NOW + SECOND)
+        await scripted.until(lambda: scripted.batches[-1].records[0].sequence == 20)
+        made = await until_stands(sinks, lambda made: bool(made.last_error))
+        assert (made.refused, made.waiting) == (1, 27)
+
+
 async def test_filter(
     archive: Archive, making: "Making", scripted: "ScriptedSink", running: "Running"
 ) -> None:
