@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from storage.archive import Archive, ArchiveError, Entry, GapEntry, Position, RecordEntry, Stored
+from storage.event_log import log_event
 from storage.in_flight import InFlight
 from storage.live import Live
 from storage.numbers import Numbers
@@ -48,6 +49,8 @@ class Writer:
         self._archive = archive
         self._check = check
         self._in_flight = in_flight
+        # Whether the last commit failed: said once, and once when it is over.
+        self._is_failing = False
         self._live = live
         self._numbers = numbers
         self._waiting: asyncio.Queue[_Batch] = asyncio.Queue(_MOST_BATCHES)
@@ -99,10 +102,16 @@ class Writer:
         except Exception as error:
             self._numbers.failed_commits.inc(len(batches))
             failure = error if isinstance(error, ArchiveError) else ArchiveError(type(error).__name__)
+            if not self._is_failing:
+                self._is_failing = True
+                log_event("the archive takes nothing", why=str(failure))
             for _, done in batches:
                 if not done.done():
                     done.set_exception(failure)
             return
+        if self._is_failing:
+            self._is_failing = False
+            log_event("the archive takes records again")
         self._numbers.commit_seconds.observe(time.monotonic() - began)
         self._count(entries, fresh)
         for entry in entries:

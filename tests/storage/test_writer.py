@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from storage.archive import Entry
+from storage.archive import ArchiveError, Entry
 from storage.in_flight import InFlight
 from storage.live import Live
 from storage.numbers import Numbers
@@ -60,3 +60,34 @@ async def test_each_commit_is_later(making: "Making", monkeypatch: pytest.Monkey
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
+
+
+class Filling(Counting):
+    """An archive that takes nothing for a while."""
+
+    is_full = True
+
+    def append(self, entries: Sequence[Entry], stored_ns: int) -> list[Any]:
+        if self.is_full:
+            raise ArchiveError("disk full")
+        return super().append(entries, stored_ns)
+
+
+async def test_an_archive_that_takes_nothing(making: "Making", capfd: pytest.CaptureFixture[str]) -> None:
+    """Nothing is acknowledged; it is said once, and once more when it is over."""
+    archive = Filling()
+    writer = Writer(archive, Live(), Numbers(), InFlight())  # type: ignore[arg-type]
+    running = asyncio.create_task(writer.run())
+    try:
+        for number in (1, 2):
+            with pytest.raises(ArchiveError, match="disk full"):
+                await writer.write([making.entry(number)])
+        archive.is_full = False
+        for number in (1, 2):
+            await writer.write([making.entry(number)])
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    said = "".join(capfd.readouterr())
+    assert said.count("the archive takes nothing") == 1
+    assert said.count("the archive takes records again") == 1
