@@ -18,6 +18,7 @@ import re
 import select
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -75,17 +76,23 @@ class LinesFile:
         """Raises SinkError where it can't be written, or another process writes it."""
         self._place = place
         self._descriptor = -1
+        # All that is done to the file: a delivery that is cancelled is under way until it ends.
+        self._thread = ThreadPoolExecutor(1, "lines")
         with _told():
             place.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._open()
 
     async def deliver(self, batch: Batch) -> Sequence[Refused]:
         """See Sink."""
-        await asyncio.to_thread(self._append, batch.records)
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._append, batch.records)
         return ()
 
     async def close(self) -> None:
-        """See Sink."""
+        """See Sink. The descriptor's number may be another file's at once: so nobody writes to it by then."""
+        self._thread.submit(self._close)
+        await asyncio.to_thread(self._thread.shutdown)
+
+    def _close(self) -> None:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1

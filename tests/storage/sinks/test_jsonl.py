@@ -1,8 +1,10 @@
 """JSON lines: to a file, and to standard output."""
 
+import asyncio
 import errno
 import json
 import os
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +66,32 @@ async def test_rotation(tmp_path: Path, making: "Making") -> None:
         "3",
         "5",
     ]
+
+
+async def test_closed_while_it_writes(
+    tmp_path: Path, making: "Making", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A delivery that is cancelled ends in its own file before that is closed, and in no other."""
+    begun, go_on = threading.Event(), threading.Event()
+    whole_line = kind.json_line
+
+    def slow_line(record: v1.Record) -> bytes:
+        begun.set()
+        assert go_on.wait(20)
+        return whole_line(record)
+
+    monkeypatch.setattr(kind, "json_line", slow_line)
+    sink = await opened(tmp_path / "records.jsonl")
+    delivering = asyncio.create_task(sink.deliver(Batch(records(making, 1))))
+    assert await asyncio.to_thread(begun.wait, 20)
+    delivering.cancel()
+    closing = asyncio.create_task(sink.close())
+    await asyncio.wait([delivering])
+    with (tmp_path / "another").open("wb"):  # takes the lowest descriptor that is free
+        go_on.set()
+        await closing
+    assert len(lines(tmp_path / "records.jsonl")) == 1
+    assert (tmp_path / "another").read_bytes() == b""
 
 
 async def test_a_torn_line_is_taken_back(tmp_path: Path, making: "Making") -> None:
