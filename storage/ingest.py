@@ -42,8 +42,14 @@ HELLO_SECONDS: Final = 10.0
 MOST_STREAMS: Final = 10_000
 # What an entry costs however small it is, by what as many bytes cost.
 _ENTRY_BYTES: Final = 2048
-# Calls in one message of those in flight: those of a sidecar's whole table, and as many that have ended.
+# Calls in one message of those in flight: those of a sidecar's whole table, and as many that have ended. New
+# ones take longest.
 _MOST_TOLD: Final = 30_000
+_MOST_NEW: Final = 2_500
+# So many need no turn; of more, each keeps the next message waiting for so long, some times what it takes.
+_FEW_TOLD: Final = 500
+_CALL_SECONDS: Final = 30e-6
+_TURN_SECONDS: Final = 2.0
 _ENDED: Final = {
     Ending.DISPLACED: (grpc.StatusCode.RESOURCE_EXHAUSTED, "others have fewer streams; try again later"),
     Ending.SILENT: (grpc.StatusCode.UNAVAILABLE, "no whole message for too long"),
@@ -91,6 +97,8 @@ class Ingest(v1.IngestServiceServicer):
         self._room = room
         self._streams = Streams(MOST_STREAMS) if streams is None else streams
         self._endings: set[asyncio.Task[None]] = set()
+        # Whose message of calls in flight is read next, where that takes long.
+        self._turns = Room(1)
         self._writer = writer
         self._numbers = numbers
         self._in_flight = in_flight
@@ -219,8 +227,6 @@ class Ingest(v1.IngestServiceServicer):
     def _note(self, connected: _Connected, told: v1.InFlight | v1.Heartbeat) -> None:
         """What needs no answer."""
         if isinstance(told, v1.InFlight):
-            if len(told.calls) + len(told.progress) + len(told.ended) > _MOST_TOLD:
-                raise InvalidArgumentError("in_flight", f"more than {_MOST_TOLD} calls")
             now = time.monotonic_ns()
             news = self._in_flight.take(connected.spool_id, connected.number, told, now)
             self._live.tell_in_flight(news, now)
@@ -244,7 +250,8 @@ class Ingest(v1.IngestServiceServicer):
                 if kind in ("in_flight", "heartbeat"):
                     told = request.in_flight if kind == "in_flight" else request.heartbeat
                     await asyncio.sleep(connected.pace.wait(time.monotonic()))
-                    await under_way.put(told, await under_way.make_room(told.ByteSize() // BYTES_OF_ONE))
+                    if await self._has_turn(connected, request.in_flight):
+                        await under_way.put(told, await under_way.make_room(told.ByteSize() // BYTES_OF_ONE))
                 elif kind == "batch":
                     taken = await under_way.make_room(len(request.batch.entries))
                     await under_way.put(await self._begin(connected, request.batch), taken)
@@ -254,6 +261,28 @@ class Ingest(v1.IngestServiceServicer):
         finally:
             stream.reading_since = None
             await under_way.put(None)
+
+    async def _has_turn(self, connected: _Connected, told: v1.InFlight) -> bool:
+        """Wait for the turn of a message that takes long to read, which is as often as takes a part of the
+        time; where that does not come soon it is passed over, as records wait behind it.
+        """
+        calls = len(told.calls) + len(told.progress) + len(told.ended)
+        if calls > _MOST_TOLD or len(told.calls) > _MOST_NEW:
+            raise InvalidArgumentError(
+                "in_flight", f"more than {_MOST_NEW} new calls, or {_MOST_TOLD} in all"
+            )
+        if calls <= _FEW_TOLD:
+            return True
+        stream = connected.stream
+        try:
+            async with asyncio.timeout(_TURN_SECONDS):
+                taken = await self._turns.take(1, (stream.identity, stream.address))
+        except TimeoutError:
+            self._in_flight.dropped += calls
+            return False
+        loop = asyncio.get_running_loop()
+        loop.call_later(calls * _CALL_SECONDS, self._turns.give_back, taken)
+        return True
 
     async def _begin(self, connected: _Connected, batch: v1.Batch) -> "asyncio.Task[list[v1.IngestResponse]]":
         """Once there is room for it, and until it is written, the batch is under way."""

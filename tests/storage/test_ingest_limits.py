@@ -261,3 +261,20 @@ async def test_far_ends(storage: Storage) -> None:
     assert storage.spools.find_holes(now_ns) == []
     assert [each.last for each in storage.spools.find_holes(now_ns + (1 << 40))] == [1]
     assert storage.numbers.exposition()
+
+
+async def test_floods_of_calls_in_flight(storage: Storage, making: "Making") -> None:
+    """Messages of very many calls take turns, and those for which there is no time are passed over, counted;
+    another's records are taken meanwhile. More calls than a sidecar tells of at once are refused.
+    """
+    ended = v1.InFlight(ended=[number.to_bytes(16, "big") for number in range(20_000)])
+    async with Sidecar(storage, "red") as red, Sidecar(storage, "blue") as blue:
+        assert await red.hello(spool(1))
+        assert await blue.hello(spool(2))
+        for _ in range(3):
+            await red.call.write(v1.IngestRequest(in_flight=ended))
+        await blue.batch(making.sent(1, spool(2)))
+        assert (await blue.call.read()).ack.ranges
+        calls = [v1.Record(call_id=str(number)) for number in range(3_000)]
+        await red.call.write(v1.IngestRequest(in_flight=v1.InFlight(calls=calls)))
+        assert await red.code() is grpc.StatusCode.INVALID_ARGUMENT
