@@ -6,7 +6,7 @@ waits for a sink, and a sink that is away costs one batch in memory. It promises
 - At least once: the place in the archive moves behind a batch once the sink has taken it, and what it refused
   is set aside. Whatever ends this process, the next one begins at that place.
 - In order of storing, batch after batch; a record that the sink refuses for ever holds nothing up.
-- A batch that is tried again is read again: what was deleted meanwhile is no longer in it.
+- A batch that has waited, or is tried again, is read again: what was deleted meanwhile is no longer in it.
 """
 
 import asyncio
@@ -37,6 +37,8 @@ _KEEP_SECONDS: Final = 5.0
 _FIRST_PAUSE_SECONDS: Final = 0.5
 _LONGEST_PAUSE_SECONDS: Final = 60.0
 _RESENT_AT_ONCE: Final = 100
+# A batch that may have waited for longer is read again before it goes.
+_SOON_SECONDS: Final = 5.0
 # So often a sink may fail as nobody foresaw before a record is looked for that it fails of.
 _UNFORESEEN_MOST: Final = 3
 
@@ -180,6 +182,8 @@ class Forwarding:
         if self.settings.repeats_exactly and progress.until != end:
             progress = replace(progress, until=end)
             await self._keep(progress)
+        if self.settings.limits.linger_seconds > _SOON_SECONDS:
+            await self._read_again(progress, gathered, end)
         refused = await self._try_until_taken(sink, progress, gathered, end)
         aside = [_set_aside(gathered, each) for each in refused]
         taken = len(gathered.records) - len(aside)
@@ -217,13 +221,17 @@ class Forwarding:
             except Exception as error:  # whatever it was, it is tried again
                 unforeseen += not isinstance(error, SinkError | ArchiveError)
                 await self._pause(error)
-            wanted = Wanted(self.settings.query, self.settings.limits, end)
-            again = Gathered(progress.at)
-            while not again.is_full:
-                await self._in_thread(lambda: gather(self._archive, wanted, again, self._interrupt))  # noqa: B023
-            gathered.records, gathered.arrivals = again.records, again.arrivals
-            gathered.passed_over = again.passed_over
+            await self._read_again(progress, gathered, end)
         return []
+
+    async def _read_again(self, progress: Progress, gathered: Gathered, end: Arrival) -> None:
+        """What is still there of a batch: some may have been deleted on request."""
+        wanted = Wanted(self.settings.query, self.settings.limits, end)
+        again = Gathered(progress.at)
+        while not again.is_full:
+            await self._in_thread(lambda: gather(self._archive, wanted, again, self._interrupt))
+        gathered.records, gathered.arrivals = again.records, again.arrivals
+        gathered.passed_over = again.passed_over
 
     async def _demand_room_aside(self) -> None:
         if self._aside < MOST_SET_ASIDE:

@@ -274,14 +274,21 @@ async def test_exact_repeats(
 async def test_lingering(
     archive: Archive, making: "Making", scripted: "ScriptedSink", running: "Running"
 ) -> None:
-    """A batch that is not full waits for more as long as it is told to, and goes once it is full."""
+    """A batch that is not full waits for more as long as it is told to, and goes once it is full; without
+    what was deleted while it waited.
+    """
     limits = Limits(3, 1 << 20, 3600.0)
-    async with running(archive, limits=limits):
-        for sequence in (1, 2, 3):
-            assert scripted.batches == []
-            archive.append([making.entry(sequence)], NOW + sequence)
+    async with running(archive, limits=limits) as sinks:
+        archive.append([making.entry(1), making.entry(2, caller__user="u")], NOW)
+        await until(lambda: sinks._called("scripted").behind_seconds > 0)
+        asked = Query.of(v1.RecordFilter(user="u"))
+        await asyncio.to_thread(archive.delete, asked, BY_REQUEST, NOW + 1, Interrupt())
+        assert scripted.batches == []
+        archive.append([making.entry(3)], NOW + SECOND)
         await scripted.until(lambda: len(scripted.batches) == 1)
-    assert scripted.taken == ids(1, 2, 3)
+        made = await until_stands(sinks, lambda made: made.delivered == 2)
+        assert (made.lost, made.waiting) == (1, 0)
+    assert scripted.taken == ids(1, 3)
 
 
 async def test_one_of_several_runs_it(
