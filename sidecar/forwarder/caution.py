@@ -11,11 +11,17 @@ from sidecar.forwarder.window import Range
 
 
 class Caution:
-    """Of one spool, over all its connections."""
+    """Of one forwarder: of its spool, over all its connections, until it has another."""
 
     def __init__(self) -> None:
         """None is called for."""
+        self._spool_id = b""
         self._until = 0
+
+    def begin(self, spool_id: bytes) -> None:
+        """A connection begins, for that spool."""
+        if spool_id != self._spool_id:
+            self._spool_id, self._until = spool_id, 0
 
     def is_due(self, after: int) -> bool:
         """Whether what follows `after` goes one by one."""

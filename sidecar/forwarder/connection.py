@@ -104,6 +104,7 @@ class Connection:
         self._spool = spool
         # Whose stream it is.
         self._spool_id = spool.spool_id
+        caution.begin(self._spool_id)
         self._in_flight = in_flight
         # What storage knows of it by this stream; None where it does not take it.
         self._snapshots: Snapshots | None = None
