@@ -19,7 +19,7 @@ from storage.audit.checkpointing import Checkpointing
 from storage.audit.findings import Findings
 from storage.audit.interface import AuditArchive, LogSize
 from storage.audit.proofs import Proofs
-from storage.audit.sharing import Lease, ReadHeads
+from storage.audit.sharing import LEASE_SECONDS, Lease, ReadHeads
 from storage.audit.spools import FLUSH_SECONDS, Range, Spools
 
 Say = Callable[..., None]
@@ -111,16 +111,23 @@ class Auditing:
 
     def end(self) -> None:
         """Keep and sign what there is; failures are told."""
-        for what, act in (("spools", self.spools.flush), ("checkpoint", self._make)):
+        acts = (("spools", self.spools.flush), ("checkpoint", self._make), ("lease", self._release))
+        for what, act in acts:
             try:
                 act()
             except Exception as error:
                 self._say("audit failed", what=what, why=type(error).__name__)
 
+    def _release(self) -> None:
+        if self._lease is not None:
+            self._lease.release()
+
     async def _sign(self) -> None:
         while True:
             await self._try("checkpoint", self._make)
-            await asyncio.sleep(self._seconds)
+            # Whoever does not sign takes over when the one that does is gone.
+            is_ours = self._lease is None or self._lease.is_held
+            await asyncio.sleep(self._seconds if is_ours else min(self._seconds, LEASE_SECONDS))
 
     async def _try(self, what: str, act: Callable[[], None]) -> None:
         try:

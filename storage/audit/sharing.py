@@ -20,7 +20,7 @@ from storage.audit.interface import AuditArchive
 LEASE_SECONDS: Final = 60
 SETTLE_SECONDS: Final = 2.0
 # A claim that took longer from reading to writing may have been overlooked by another.
-_SLOW_SECONDS: Final = 1.0
+_SLOW_SECONDS: Final = SETTLE_SECONDS
 _KIND: Final = "lease"
 SIGNER: Final = b"signer"
 _LEAVES: Final = 10_000
