@@ -47,6 +47,6 @@ def unpacked(held: bytes) -> bytes:
     if not held.startswith(_PACKED):
         return held
     try:
-        return _contexts.decompressor.decompress(memoryview(held)[1:])
+        return _contexts.decompressor.decompress(memoryview(held)[1:], allow_extra_data=False)
     except zstandard.ZstdError as error:
         raise ArchiveError(f"a record can't be unpacked: {error}") from None
