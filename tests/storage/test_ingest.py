@@ -15,8 +15,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from infertap import v1
 from storage import ingest as ingest_module
 from storage.archive import ArchiveError, Entry, RecordEntry, open_archive
-from storage.in_flight import InFlight
 from storage.entry_checks import RECORD_BYTES
+from storage.in_flight import InFlight
 from storage.ingest import Ingest
 from storage.live import Live
 from storage.numbers import Numbers
