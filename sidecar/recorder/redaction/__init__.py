@@ -7,8 +7,9 @@ place, values never. What can't be read is withheld; what fails is withheld.
 from sidecar.recorder.redaction.fields import FieldRules, Step, read_path
 from sidecar.recorder.redaction.findings import Finding, Findings
 from sidecar.recorder.redaction.holes import WHOLE, Ends, Stretch
+from sidecar.recorder.redaction.keyed_hashes import HashKey
 from sidecar.recorder.redaction.own_rules import OwnRule, RulesFileError, read_own_rules
-from sidecar.recorder.redaction.policy import HashKey, Policy
+from sidecar.recorder.redaction.policy import Policy
 from sidecar.recorder.redaction.redacted_body import RedactedBody, Withheld
 from sidecar.recorder.redaction.redactor import Redactor
 from sidecar.recorder.redaction.time_allowed import OverTimeError

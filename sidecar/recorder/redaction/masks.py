@@ -2,12 +2,10 @@
 
 from collections.abc import Mapping
 from functools import cache
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from sidecar.recorder.redaction.keyed_hashes import HashKey
 from sidecar.recorder.redaction.spans import Span
-
-if TYPE_CHECKING:
-    from sidecar.recorder.redaction.policy import HashKey
 
 _SEPARATORS: Final = b" \t\r\n-./()"
 _NO_SEPARATORS: Final = dict.fromkeys(_SEPARATORS)
@@ -28,7 +26,7 @@ def _plain(kind: str) -> bytes:
 class Masks:
     """Masks by class: `mask` (by type), `hash`, `drop`, `last4`."""
 
-    def __init__(self, actions: Mapping[str, str], key: "HashKey | None") -> None:
+    def __init__(self, actions: Mapping[str, str], key: HashKey | None) -> None:
         self._actions = actions
         self._key = key
 

@@ -1,39 +1,21 @@
 """Policy: what is redacted, as the settings say it, with a version that stands in every record."""
 
 import hashlib
-import hmac
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Final
 
 from sidecar.config import FieldRule, OpaqueRule, Settings
 from sidecar.recorder.redaction.classes import shapes_of
 from sidecar.recorder.redaction.fields import FieldRules
+from sidecar.recorder.redaction.keyed_hashes import HashKey
 from sidecar.recorder.redaction.masks import Masks
 from sidecar.recorder.redaction.own_rules import OwnRule
 from sidecar.recorder.redaction.scanner import Scanner
 
 # Counted up whenever the built-in shapes change what they find.
 _SHAPES_VERSION: Final = 4
-_HASH_DIGITS: Final = 32
-
-
-@dataclass(frozen=True)
-class HashKey:
-    """The key of keyed hashes. Its id is no secret; it tells hashes of two keys apart."""
-
-    secret: bytes
-
-    @cached_property
-    def identity(self) -> str:
-        return hashlib.sha256(b"infertap hash key\0" + self.secret).hexdigest()[:8]
-
-    def hash(self, value: bytes) -> str:
-        """`hmac:KEYID:` and 128 bits of HMAC-SHA-256 (RFC 2104) in hex: the same for the same value."""
-        digest = hmac.new(self.secret, value, hashlib.sha256).hexdigest()[:_HASH_DIGITS]
-        return f"hmac:{self.identity}:{digest}"
 
 
 @dataclass(frozen=True)
