@@ -5,7 +5,7 @@ On one event loop. Whoever is not connected, or does not take it now, hears of i
 
 import asyncio
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from infertap import v1
@@ -29,6 +29,7 @@ class Forgetting:
 
     def __init__(self) -> None:
         self._streams: dict[bytes, list[UnderWay[Any]]] = {}
+        self._telling: set[asyncio.Task[None]] = set()
 
     @contextlib.contextmanager
     def listening(self, spool_id: bytes, stream: UnderWay[Any]) -> Iterator[None]:
@@ -53,6 +54,22 @@ class Forgetting:
             for spool_id, ranges in spools.items():
                 for stream in self._streams.get(spool_id, ()):
                     telling.create_task(_put(stream, ranges))
+
+    def from_threads(
+        self, loop: asyncio.AbstractEventLoop
+    ) -> Callable[[Mapping[bytes, Sequence[Range]]], None]:
+        """What any thread may call to have `tell` done, soon, on the loop."""
+
+        def told(spools: Mapping[bytes, Sequence[Range]]) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended, and with it all streams
+                loop.call_soon_threadsafe(self._begin_telling, spools)
+
+        return told
+
+    def _begin_telling(self, spools: Mapping[bytes, Sequence[Range]]) -> None:
+        telling = asyncio.create_task(self.tell(spools))
+        self._telling.add(telling)
+        telling.add_done_callback(self._telling.discard)
 
 
 async def _put(stream: UnderWay[Any], ranges: Sequence[Range]) -> None:

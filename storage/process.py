@@ -124,6 +124,7 @@ class Storage:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
+        self._archive.on_forgotten(self._forgetting.from_threads(loop))
         working = self._begin_work()
         auditing = None if self._auditing is None else asyncio.create_task(self._auditing.run())
         server, port = await self._serve_grpc()

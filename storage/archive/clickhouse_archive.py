@@ -158,6 +158,9 @@ class ClickhouseArchive:
         """See Archive. What the table's TTL removes by itself, while no storage runs, is not told."""
         self._removing.before_removal = told
 
+    def on_forgotten(self, told: Callable[[Mapping[bytes, Sequence[Range]]], object]) -> None:
+        """See Archive: spools of all processes are to hear of it."""
+
     def matched(self, query: Query, interrupt: Interrupt) -> Matched:
         """See Archive."""
         return self._removing.matched(query, interrupt)

@@ -15,7 +15,7 @@ This is the engine's one face: each thing that an archive does is in a module of
 """
 
 import os
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Final
@@ -217,6 +217,10 @@ class DuckdbArchive:
     def on_removal(self, told: Callable[[CountRemoved], object]) -> None:
         """See Archive."""
         self._removing.before_removal = told
+
+    def on_forgotten(self, told: Callable[[Mapping[bytes, Sequence[Range]]], object]) -> None:
+        """See Archive."""
+        self._opened.kept.on_forgotten = told
 
     def matched(self, query: Query, interrupt: Interrupt) -> Matched:
         """See Archive."""

@@ -10,7 +10,7 @@ It is small: ranges are joined, and a user is the keyed hash that records have.
 """
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,6 +36,10 @@ _CREATE: Final = (
         for name, columns in _TABLES.items()
     ),
 )
+
+
+def _tell_nobody(_: Mapping[bytes, Sequence[Range]]) -> None:
+    """Where nobody wants to know."""
 
 
 class Received:
@@ -66,6 +70,8 @@ class Kept:
 
     def __init__(self, connection: "duckdb.DuckDBPyConnection") -> None:
         """Use `open`."""
+        # See Archive.on_forgotten.
+        self.on_forgotten: Callable[[Mapping[bytes, Sequence[Range]]], object] = _tell_nobody
         self._connection = connection
         self._lock = threading.Lock()
         self._requests: dict[tuple[str | None, str], int] = {}
@@ -131,6 +137,7 @@ class Kept:
             rows = [(spool_id, first, last) for spool_id, ranges in grown.items() for first, last in ranges]
             self._replace("forgotten", "spool_id IN (SELECT unnest(?::BLOB[]))", [list(grown)], rows)
             self._forgotten.update(grown)
+        self.on_forgotten({spool_id: list(new) for spool_id, new in spools.items()})
 
     def remember_request(self, tenant: str | None, user: str, asked_ns: int) -> None:
         """Records of `user` are deleted, also what comes late; durable on return. Raises duckdb.Error."""

@@ -1,7 +1,7 @@
 """Interface: what storage asks of an engine. One contract test suite holds every engine to it."""
 
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol, TypeAlias
 
@@ -154,6 +154,12 @@ class Archive(Protocol):
     def on_removal(self, told: Callable[[CountRemoved], object]) -> None:
         """Have `told` called before records are removed, on request or by retention, with what counts those
         of them that were stored after a place and match a query. What it raises ends the removal.
+        """
+
+    def on_forgotten(self, told: Callable[[Mapping[bytes, Sequence[Range]]], object]) -> None:
+        """Have `told` called, from any thread, with the sequences of each spool that are deleted on request,
+        once that is noted: by `delete`, also where it is ended half way, and by `append` of what comes after
+        the request. A SharedArchive tells nobody: see `deleted_since`.
         """
 
     def matched(self, query: Query, interrupt: Interrupt) -> Matched:

@@ -134,6 +134,34 @@ def test_persons_records_are_deleted_everywhere(
     assert told(storage) == names(range(5, 12))
 
 
+def test_deleted_before_it_came(
+    start_model: "StartModel",
+    start_sidecar: "StartSidecar",
+    start_storage: "StartStorage",
+    link: "Link",
+    tmp_path: Path,
+) -> None:
+    """A person's records that were still on their way are neither kept by storage nor by the sidecar."""
+    key = tmp_path / "key"
+    key.write_text("a key of at least sixteen bytes")
+    storage = start_storage(hash_key_file=str(key))
+    link.storage = storage.address
+    known = {"user_header": "x-user", "hash_key_file": str(key)}
+    sidecar = start_sidecar(start_model(answer).address, storage=link.address, **known)
+    call(sidecar, range(2), **{"x-user": "ada"})
+    storage.await_records(2)
+    link.cut()
+    call(sidecar, range(2, 5), **{"x-user": "ada"})
+    call(sidecar, range(5, 8), **{"x-user": "grace"})
+    asked = ("storage", "delete", "--raw-user", "-", "--address", storage.address)
+    assert "deleted: 2 records" in infertap(*asked, "--yes", typed="ada\n")
+    link.storage = storage.address
+    storage.await_records(3)
+    await_true(lambda: len(sidecar.records()) == 3, "the spool has dropped them")
+    assert told(storage) == names(range(5, 8))
+    sidecar.await_account(lambda account: account["spool"]["pending"] == 0)
+
+
 def test_archive_stays_under_its_limit(start_storage: "StartStorage") -> None:
     """The setting is obeyed by a process that runs, and told by `infertap storage status`."""
     storage = start_storage(archive_disk_bytes="256MiB", retention_age="llama*=30d,*=90d")

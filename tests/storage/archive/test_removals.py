@@ -8,7 +8,7 @@ import pytest
 
 from infertap import v1
 from infertap.query import FeedbackQuery, Query
-from storage.archive import BY_REQUEST, Archive, Interrupt, ModelRule, Retention
+from storage.archive import BY_REQUEST, Archive, Interrupt, ModelRule, Retention, SharedArchive
 
 if TYPE_CHECKING:
     from tests.storage.conftest import Making
@@ -91,8 +91,11 @@ def test_late_record_of_a_deleted_user(reopen: Callable[[], Archive], making: "M
     assert sequences(archive) == [8]
     assert archive.received(SPOOL) == [(3, 3), (8, 8)]
     assert archive.forgotten(SPOOL) == [(3, 3)]
-    others = archive.append([making.entry(4, caller__user="hmac:k:2")], begin + SECOND)
-    assert [entry.sequence for entry in others] == [4]
+    told: list[object] = []
+    archive.on_forgotten(told.append)
+    others = [making.entry(4, caller__user="hmac:k:2"), making.entry(2, caller__user="hmac:k:1")]
+    assert [entry.sequence for entry in archive.append(others, begin + SECOND)] == [4]
+    assert told == [{SPOOL: [(2, 2)]}] or isinstance(archive, SharedArchive)
 
 
 def test_filter_is_not_kept(archive: Archive, making: "Making") -> None:
