@@ -87,7 +87,7 @@ class Admin(v1.AdminServiceServicer):
             query = dataclasses.replace(query, user=user)
         if query.leaves_out_nothing(time.time_ns()):
             raise InvalidArgumentError(
-                "filter", "leaves out nothing; what everything matches deletes nothing"
+                "filter", "leaves out nothing, so nothing is deleted; everything until now is --until 0s"
             )
         return query, user
 

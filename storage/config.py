@@ -153,7 +153,7 @@ class Settings:
         "INFERTAP_CHECKPOINT_SECONDS",
         "3600",
         number(1, 86_400),
-        "Between checkpoints; one is also made at start, at the end, and by `infertap audit checkpoint`.",
+        "Between checkpoints; also at start, at the end, and by `infertap audit checkpoint --make`.",
     )
     sinks_file: str | None = setting(
         "INFERTAP_SINKS_FILE",

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections.abc import Iterable
 
 from infertap import v1
 from infertap.admin import AdminClient
@@ -31,8 +32,7 @@ def ask_of_sinks(admin: AdminClient, read: argparse.Namespace) -> int:
         print(f"usage: infertap storage sinks {read.act} NAME", file=sys.stderr)
         return 2
     if read.act == "refused":
-        for each in admin.refused(read.name):
-            print("  ".join(visible(text) for text in _told(each)))
+        _list(admin.refused(read.name))
     elif read.act == "resend":
         print(f"{admin.resend(read.name):,} records are sent again")
     else:
@@ -65,6 +65,15 @@ def _row(sink: v1.Sink) -> tuple[str, ...]:
         f"{sink.lost:,}",
         visible(error),
     )
+
+
+def _list(refused: Iterable[v1.RefusedRecord]) -> None:
+    is_empty = True
+    for each in refused:
+        is_empty = False
+        print("  ".join(visible(text) for text in _told(each)))
+    if is_empty:
+        print("nothing is set aside")
 
 
 def _told(refused: v1.RefusedRecord) -> tuple[str, ...]:

@@ -275,7 +275,14 @@ def show(report: Report) -> None:
         print(f"storage says: {visible(sentence)}")
     for sentence in report.untold:
         print(f"can't be told: {sentence}")
-    print("everything that is signed holds" if report.is_good else "NOT as it was signed")
+    print(_judged(report))
+
+
+def _judged(report: Report) -> str:
+    if not report.is_good:
+        return "NOT as it was signed"
+    is_signed = report.seen["checkpoints"] > 0  # else --unsigned
+    return "everything that is signed holds" if is_signed else "the chains hold; no signature was looked at"
 
 
 def _what_of(report: Report) -> Iterator[str]:

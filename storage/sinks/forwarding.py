@@ -201,6 +201,10 @@ class Forwarding:
         await self._keep(progress)
         self._numbers.delivered(self.settings.name, taken)
         self._numbers.refused(self.settings.name, len(aside))
+        if aside:
+            self._say(
+                "sink refused records", sink=self.settings.name, records=len(aside), why=aside[0].reason
+            )
         self._failures = 0
         return progress
 

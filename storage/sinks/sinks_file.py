@@ -118,6 +118,11 @@ def _query(asked: Any, tenant: str) -> Query:
     """What a record must be to go on. Of feedback nothing may be asked: it comes after the record."""
     if not isinstance(asked, dict) or "feedback" in asked:
         raise ValueError("filter: expected a table of what records say, without feedback")
+    fields = v1.RecordFilter.DESCRIPTOR
+    for name in asked:
+        if name not in fields.fields_by_name and name not in fields.fields_by_camelcase_name:
+            known = ", ".join(each for each in fields.fields_by_name if each != "feedback")
+            raise ValueError(f"filter: {name[:64]!r}: no such condition; there are {known}")
     try:
         query = Query.of(ParseDict(asked, v1.RecordFilter()), tenant=tenant or None)
     except (ParseError, InvalidArgumentError) as error:

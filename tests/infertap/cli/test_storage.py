@@ -130,6 +130,8 @@ class OfSinks(Admin):
     def ListRefusedRecords(  # noqa: N802
         self, request: v1.ListRefusedRecordsRequest, context: object
     ) -> v1.ListRefusedRecordsResponse:
+        if request.sink == "well":
+            return v1.ListRefusedRecordsResponse()
         number = 2 if request.page_token else 1
         told = [v1.RefusedRecord(id=f"id-{number}", call_id=f"call-{number}", reason="http \x1b400")]
         return v1.ListRefusedRecordsResponse(records=told, next_page_token="" if request.page_token else "x")
@@ -164,6 +166,8 @@ def test_sinks(of_sinks: OfSinks, capsys: pytest.CaptureFixture[str]) -> None:
     lines = capsys.readouterr().out.splitlines()
     assert [line.split("  ")[0] for line in lines] == ["id-1", "id-2"]
     assert lines[0].endswith("http \\u001b400")
+    assert main(["storage", "sinks", "refused", "well"]) == 0
+    assert capsys.readouterr().out == "nothing is set aside\n"
     assert main(["storage", "sinks", "resend", "events"]) == 0
     assert capsys.readouterr().out == "2 records are sent again\n"
     assert of_sinks.resent == ["events"]

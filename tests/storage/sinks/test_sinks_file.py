@@ -60,7 +60,10 @@ def sink(**settings: str) -> str:
         (sink(path='"relative"'), "path: expected an absolute path"),
         (sink(pth='"/x"'), "no setting 'pth' here"),
         (sink(**{"from": '"yesterday"'}), "from: expected one of now, beginning"),
-        (sink(filter='{ modle = "x" }'), "filter: .*modle"),
+        (
+            sink(filter='{ modle = "x" }'),
+            "filter: 'modle': no such condition; there are start_time, [a-z_, ]+$",
+        ),
         (sink(filter="{ feedback = {} }"), "without feedback"),
         (sink(filter='{ states = ["INFERENCING"] }'), "filter: states"),
         (sink(batch_records="0"), "batch_records: expected a whole number from 1"),
