@@ -72,6 +72,8 @@ class Forwarding:
         self._awake = asyncio.Event()
         self._asked_at = 0.0
         self._kept_at = 0.0
+        # Whether it came further than is kept.
+        self._is_ahead = False
         # When the first record was stored that has not gone on; None where there is none.
         self._oldest_ns: int | None = None
         self._failures = 0
@@ -143,11 +145,13 @@ class Forwarding:
             progress = replace(
                 progress, at=gathered.at, until=None, passed_over=progress.passed_over + gathered.passed_over
             )
-            await self._keep_now_and_then(progress)
+            self._is_ahead = True
         elif progress.until is not None:
             progress = replace(progress, until=None)
         else:
             await self._wait(self._look_seconds)
+        if self._is_ahead and time.monotonic() > self._kept_at + _KEEP_SECONDS:
+            await self._keep(progress)
         return progress
 
     async def _gather(self, progress: Progress) -> Gathered:
@@ -312,11 +316,7 @@ class Forwarding:
 
     async def _keep(self, progress: Progress) -> None:
         await self._in_thread(lambda: self.notes.keep(progress))
-        self._kept_at = time.monotonic()
-
-    async def _keep_now_and_then(self, progress: Progress) -> None:
-        if time.monotonic() > self._kept_at + _KEEP_SECONDS:
-            await self._keep(progress)
+        self._kept_at, self._is_ahead = time.monotonic(), False
 
     async def _pause(self, error: Exception) -> None:
         """After something went wrong: longer each time, and as long as the sink asked for."""

@@ -11,7 +11,7 @@ import pytest
 from infertap import v1
 from infertap.query import Query
 from storage.archive import BY_REQUEST, Archive, Interrupt, ModelRule, Retention
-from storage.sinks import SinkError, Sinks
+from storage.sinks import SinkError, Sinks, forwarding
 from storage.sinks.sinks_file import Limits
 
 if TYPE_CHECKING:
@@ -211,6 +211,22 @@ async def test_filter(
         made = await until_stands(sinks, lambda made: made.delivered == 4)
         assert scripted.taken == ids(5, 10, 15, 20)
         assert (made.passed_over, made.waiting) == (16, 0)
+
+
+async def test_quiet_after_what_a_filter_leaves_out(
+    archive: Archive,
+    making: "Making",
+    scripted: "ScriptedSink",
+    running: "Running",
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What was passed by last waits for nothing, also when nothing more comes."""
+    monkeypatch.setattr(forwarding, "_KEEP_SECONDS", 0.5)
+    async with running(archive, query=Query(model="iris")) as sinks:
+        for sequence in (1, 2):  # the second one so soon that it is not kept at once
+            archive.append([making.entry(sequence)], NOW + sequence * SECOND)
+            await until_stands(sinks, lambda made: made.passed_over > 0 == made.waiting)
+    assert not scripted.taken
 
 
 async def test_segments_go_on_one_by_one(
