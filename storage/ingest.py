@@ -25,8 +25,7 @@ from storage.audit import ForeignSpoolError, Spools, TooManySpoolsError
 from storage.entry_checks import read_entries
 from storage.forgetting import Forgetting, forget_messages
 from storage.identity import caller_of
-from storage.in_flight import InFlight
-from storage.live import Live
+from storage.live import InFlight, Live
 from storage.numbers import Numbers
 from storage.recalling import Recalling
 from storage.room import Room

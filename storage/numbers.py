@@ -9,7 +9,7 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from infertap import v1
-from storage.in_flight import InFlight
+from storage.live import InFlight
 from storage.sinks import SinkNumbers
 
 _PREFIX = "infertap_storage_"

@@ -36,14 +36,12 @@ from storage.auditing import Audited, open_auditing, retention_lease
 from storage.config import Settings
 from storage.event_log import log_event
 from storage.feedback import Attaching, Feedback
-from storage.following import Following
 from storage.following_deletions import FollowingDeletions
 from storage.forgetting import Forgetting
 from storage.identity import Access, AccessFiles, FeedbackRates
-from storage.in_flight import InFlight
 from storage.ingest import Ingest
 from storage.listening import listening_options, raise_descriptors
-from storage.live import Live
+from storage.live import Following, InFlight, Live
 from storage.memory import Memory
 from storage.numbers import Numbers
 from storage.query import Records

@@ -29,8 +29,7 @@ from storage.archive import Archive, Page, Position
 from storage.asking import Asking
 from storage.export import Export
 from storage.identity import caller_of
-from storage.in_flight import CallInFlight, InFlight
-from storage.live import Live
+from storage.live import CallInFlight, InFlight, Live
 from storage.numbers import Numbers
 from storage.places import PLACE_BYTES, Place
 

@@ -12,8 +12,7 @@ from typing import Final
 
 from storage.archive import Archive, ArchiveError, Entry, GapEntry, Position, RecordEntry, Stored
 from storage.event_log import log_event
-from storage.in_flight import InFlight
-from storage.live import Live
+from storage.live import InFlight, Live
 from storage.numbers import Numbers
 
 _MOST_BATCHES: Final = 64

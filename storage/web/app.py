@@ -23,7 +23,7 @@ from infertap.query import (
 from storage.archive import Archive, ArchiveError, Interrupt, Page
 from storage.asking import Asking, TookTooLongError, TooManyQuestionsError
 from storage.identity import SHOWN, WebGuard, caller_of
-from storage.in_flight import InFlight
+from storage.live import InFlight
 from storage.numbers import Numbers
 from storage.places import PLACE_BYTES, Place
 from storage.web import shown

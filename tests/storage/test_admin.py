@@ -20,9 +20,8 @@ from storage.admin import Admin
 from storage.archive import Archive, ArchiveError, open_archive
 from storage.event_log import log_event
 from storage.forgetting import Forgetting
-from storage.in_flight import InFlight
 from storage.ingest import Ingest
-from storage.live import Live
+from storage.live import InFlight, Live
 from storage.numbers import Numbers
 from storage.room import Room
 from storage.sinks import Around, Sinks

@@ -25,8 +25,7 @@ from storage.asking import (
     TooManyQuestionsError,
 )
 from storage.feedback import Attaching, Feedback
-from storage.in_flight import InFlight
-from storage.live import Live
+from storage.live import InFlight, Live
 from storage.numbers import Numbers
 from storage.query import Records
 

@@ -16,8 +16,7 @@ from grpc_status import rpc_status
 from infertap import v1
 from storage.archive import Archive, open_archive
 from storage.asking import Asking
-from storage.in_flight import InFlight
-from storage.live import Live
+from storage.live import InFlight, Live
 from storage.numbers import Numbers
 from storage.query import Records
 

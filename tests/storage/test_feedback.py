@@ -19,8 +19,7 @@ from storage.archive import Archive, Interrupt, open_archive
 from storage.asking import Asking
 from storage.feedback import Attaching, Feedback
 from storage.identity import FeedbackRates
-from storage.in_flight import InFlight
-from storage.live import Live
+from storage.live import InFlight, Live
 from storage.numbers import Numbers
 from storage.query import Records
 from storage.redaction import TextRedaction, open_redaction

@@ -16,9 +16,8 @@ from infertap import v1
 from storage import ingest as ingest_module
 from storage.archive import ArchiveError, Entry, RecordEntry, open_archive
 from storage.entry_checks import RECORD_BYTES
-from storage.in_flight import InFlight
 from storage.ingest import Ingest
-from storage.live import Live
+from storage.live import InFlight, Live
 from storage.numbers import Numbers
 from storage.recalling import Recalling
 from storage.room import Room

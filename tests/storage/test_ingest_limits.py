@@ -18,9 +18,8 @@ from storage import ingest as ingest_room
 from storage import stretches as stretches_room
 from storage.archive import open_archive
 from storage.audit import Spools
-from storage.in_flight import InFlight
 from storage.ingest import Ingest
-from storage.live import Live
+from storage.live import InFlight, Live
 from storage.numbers import Numbers
 from storage.room import Room
 from storage.streams import Streams

@@ -14,8 +14,8 @@ from infertap import v1
 from infertap.query import PageTokens, Query
 from storage.archive import Position, open_archive
 from storage.asking import Asking
-from storage.in_flight import InFlight
-from storage.live import MOST_LISTENERS, Live
+from storage.live import InFlight
+from storage.live.live import MOST_LISTENERS, Live
 from storage.numbers import Numbers
 from storage.places import PLACE_BYTES, Place
 from storage.query import Records

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from storage.archive import ArchiveError, Entry
-from storage.in_flight import InFlight
-from storage.live import Live
+from storage.live import InFlight, Live
 from storage.numbers import Numbers
 from storage.writer import Writer
 

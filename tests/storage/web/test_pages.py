@@ -16,7 +16,7 @@ from storage.archive import Position, open_archive
 from storage.asking import Asking
 from storage.feedback import Attaching
 from storage.identity import Access, AccessFiles
-from storage.in_flight import InFlight
+from storage.live import InFlight
 from storage.numbers import Numbers
 from storage.places import PLACE_BYTES, Place
 from storage.redaction import open_redaction

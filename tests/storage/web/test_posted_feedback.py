@@ -14,7 +14,7 @@ from storage.archive import Archive, open_archive
 from storage.asking import Asking
 from storage.feedback import Attaching
 from storage.identity import Access, AccessFiles, FeedbackRates
-from storage.in_flight import InFlight
+from storage.live import InFlight
 from storage.numbers import Numbers
 from storage.redaction import open_redaction
 from storage.web import Pages, PostedFeedback, make_app

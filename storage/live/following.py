@@ -12,7 +12,7 @@ import time
 from typing import Final
 
 from storage.archive import ArchiveError, SharedArchive, Stored
-from storage.live import Live
+from storage.live.live import Live
 
 EVERY_SECONDS: Final = 0.5
 OVERLAP_NS: Final = 10_000_000_000

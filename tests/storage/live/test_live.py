@@ -3,7 +3,7 @@
 import contextlib
 
 from infertap import v1
-from storage import live
+from storage.live import live
 
 
 async def test_slow_listener_is_cut_off() -> None:

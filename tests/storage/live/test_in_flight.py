@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from infertap import v1
-from storage import in_flight
-from storage.in_flight import GRACE_NS, LOST_NS, CallInFlight, InFlight
+from storage.live import in_flight
+from storage.live.in_flight import GRACE_NS, LOST_NS, CallInFlight, InFlight
 
 SPOOL, OTHER = b"s" * 16, b"t" * 16
 SECOND = 1_000_000_000

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from infertap import v1
-from storage.in_flight import CallInFlight
+from storage.live.in_flight import CallInFlight
 
 # Each record is held against what each of them asks for. A known caller has half of them at most.
 MOST_LISTENERS: Final = 100

@@ -7,10 +7,10 @@ from collections.abc import Container
 import pytest
 
 from infertap import v1
-from storage import following
 from storage.archive import ArchiveError, Position, Stored
-from storage.following import Following
-from storage.live import Live
+from storage.live import following
+from storage.live.following import Following
+from storage.live.live import Live
 
 SPOOL = b"s" * 16
 
