@@ -19,8 +19,8 @@ from infertap.query import InvalidArgumentError, Query, abort_invalid, read_page
 from storage.archive import BY_REQUEST, FILE_VERSION, Archive, ArchiveError, Arrival, Interrupt
 from storage.backup import read_files
 from storage.event_log import log_event
-from storage.forgetting import Forgetting
 from storage.identity import caller_of
+from storage.ingest import Forgetting
 from storage.numbers import Numbers
 from storage.redaction import TextRedaction
 from storage.sinks import Sinks, UnknownSinkError

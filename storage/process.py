@@ -36,23 +36,17 @@ from storage.auditing import Audited, open_auditing, retention_lease
 from storage.config import Settings
 from storage.event_log import log_event
 from storage.feedback import Attaching, Feedback
-from storage.following_deletions import FollowingDeletions
-from storage.forgetting import Forgetting
 from storage.identity import Access, AccessFiles, FeedbackRates
-from storage.ingest import Ingest
+from storage.ingest import FollowingDeletions, Forgetting, Ingest, Recalling, Room, Streams, Writer, take_all
 from storage.listening import listening_options, raise_descriptors
 from storage.live import Following, InFlight, Live
 from storage.memory import Memory
 from storage.numbers import Numbers
 from storage.query import Records
-from storage.recalling import Recalling
 from storage.redaction import TextRedaction, open_redaction
 from storage.retention import Retaining
-from storage.room import Room
 from storage.sinks import Around, Sinks, read_sinks
-from storage.streams import Streams
 from storage.web import CannotListenError, Pages, PostedFeedback, listen_web, make_app
-from storage.writer import Writer, take_all
 
 _SERVICES: Final = (
     v1.DeleteRecordsRequest.DESCRIPTOR.file.services_by_name["AdminService"].full_name,

@@ -19,13 +19,10 @@ from storage import restore
 from storage.admin import Admin
 from storage.archive import Archive, ArchiveError, open_archive
 from storage.event_log import log_event
-from storage.forgetting import Forgetting
-from storage.ingest import Ingest
+from storage.ingest import Forgetting, Ingest, Room, Writer
 from storage.live import InFlight, Live
 from storage.numbers import Numbers
-from storage.room import Room
 from storage.sinks import Around, Sinks
-from storage.writer import Writer
 
 if TYPE_CHECKING:
     from tests.storage.conftest import Making

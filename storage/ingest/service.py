@@ -1,4 +1,4 @@
-"""Ingest: IngestService: what sidecars send, checked, made durable, acknowledged.
+"""Service: IngestService: what sidecars send, checked, made durable, acknowledged.
 
 It promises: an acknowledgement follows the engine's commit; an entry that can never be taken is rejected
 alone, and the stream goes on; a sender that breaks the protocol hears which field is wrong; what is in flight
@@ -22,17 +22,17 @@ from infertap.identity import end_call
 from infertap.query import InvalidArgumentError, abort_exhausted, abort_invalid
 from storage.archive import Archive, ArchiveError
 from storage.audit import ForeignSpoolError, Spools, TooManySpoolsError
-from storage.entry_checks import read_entries
-from storage.forgetting import Forgetting, forget_messages
 from storage.identity import caller_of
+from storage.ingest.entry_checks import read_entries
+from storage.ingest.forgetting import Forgetting, forget_messages
+from storage.ingest.recalling import Recalling
+from storage.ingest.room import Room
+from storage.ingest.streams import Ending, Stream, Streams, TooManyStreamsError
+from storage.ingest.stretches import MOST_STRETCHES, Stretches
+from storage.ingest.under_way import BYTES_OF_ONE, Pace, UnderWay
+from storage.ingest.writer import Writer
 from storage.live import InFlight, Live
 from storage.numbers import Numbers
-from storage.recalling import Recalling
-from storage.room import Room
-from storage.streams import Ending, Stream, Streams, TooManyStreamsError
-from storage.stretches import MOST_STRETCHES, Stretches
-from storage.under_way import BYTES_OF_ONE, Pace, UnderWay
-from storage.writer import Writer
 
 SPOOL_ID_BYTES: Final = 16
 # From a call to its hello.

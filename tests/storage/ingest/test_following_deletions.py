@@ -4,9 +4,9 @@ import time
 from collections.abc import Collection, Container, Mapping, Sequence
 
 from storage.archive import ArchiveError, Range, Stored
-from storage.following_deletions import OVERLAP_NS, FollowingDeletions
-from storage.forgetting import Forgetting
-from storage.under_way import UnderWay
+from storage.ingest.following_deletions import OVERLAP_NS, FollowingDeletions
+from storage.ingest.forgetting import Forgetting
+from storage.ingest.under_way import UnderWay
 
 SPOOL, OTHER = b"s" * 16, b"t" * 16
 

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from storage.under_way import MOST_WEIGHT, Pace, UnderWay
+from storage.ingest.under_way import MOST_WEIGHT, Pace, UnderWay
 
 
 async def test_what_was_answered_makes_room() -> None:

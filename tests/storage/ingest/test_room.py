@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.room import Room
+from storage.ingest.room import Room
 
 
 async def _let_run() -> None:

@@ -13,16 +13,16 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from infertap import v1
-from storage import ingest as ingest_module
 from storage.archive import ArchiveError, Entry, RecordEntry, open_archive
-from storage.entry_checks import RECORD_BYTES
-from storage.ingest import Ingest
+from storage.ingest import service as ingest_module
+from storage.ingest.entry_checks import RECORD_BYTES
+from storage.ingest.recalling import Recalling
+from storage.ingest.room import Room
+from storage.ingest.service import Ingest
+from storage.ingest.under_way import MOST_WEIGHT
+from storage.ingest.writer import Writer
 from storage.live import InFlight, Live
 from storage.numbers import Numbers
-from storage.recalling import Recalling
-from storage.room import Room
-from storage.under_way import MOST_WEIGHT
-from storage.writer import Writer
 
 if TYPE_CHECKING:
     from tests.storage.conftest import Making

@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.streams import SILENT_SECONDS, UNREAD_SECONDS, Ending, Stream, Streams, TooManyStreamsError
+from storage.ingest.streams import (
+    SILENT_SECONDS,
+    UNREAD_SECONDS,
+    Ending,
+    Stream,
+    Streams,
+    TooManyStreamsError,
+)
 
 
 class Door:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from infertap import v1
 from storage.archive import Range
-from storage.under_way import UnderWay
+from storage.ingest.under_way import UnderWay
 
 # Ranges in one message: as many as fit well into one of gRPC's.
 _MOST_RANGES: Final = 20_000

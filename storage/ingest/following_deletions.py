@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from storage.archive import ArchiveError, Range, SharedArchive
-from storage.forgetting import Forgetting
+from storage.ingest.forgetting import Forgetting
 
 EVERY_SECONDS: Final = 5.0
 OVERLAP_NS: Final = 60_000_000_000

@@ -14,16 +14,16 @@ import pytest
 
 from infertap import v1
 from infertap.identity import Guard, make_server, open_roster
-from storage import ingest as ingest_room
-from storage import stretches as stretches_room
 from storage.archive import open_archive
 from storage.audit import Spools
-from storage.ingest import Ingest
+from storage.ingest import service as ingest_room
+from storage.ingest import stretches as stretches_room
+from storage.ingest.room import Room
+from storage.ingest.service import Ingest
+from storage.ingest.streams import Streams
+from storage.ingest.writer import Writer
 from storage.live import InFlight, Live
 from storage.numbers import Numbers
-from storage.room import Room
-from storage.streams import Streams
-from storage.writer import Writer
 
 if TYPE_CHECKING:
     from tests.storage.conftest import Making

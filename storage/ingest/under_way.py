@@ -7,7 +7,7 @@ would put more waits. What is told to the stream meanwhile stands in the same or
 import asyncio
 from typing import Final, Generic, TypeVar
 
-from storage.room import Room
+from storage.ingest.room import Room
 
 MOST: Final = 16
 # One for each entry, which may need an answer of its own, and for each so many bytes of what has none.

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from storage.archive import ArchiveError, Entry
+from storage.ingest.writer import Writer
 from storage.live import InFlight, Live
 from storage.numbers import Numbers
-from storage.writer import Writer
 
 if TYPE_CHECKING:
     from tests.storage.conftest import Making
@@ -48,7 +48,7 @@ async def test_small_commits_keep_their_distance(making: "Making") -> None:
 async def test_each_commit_is_later(making: "Making", monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the clock does, also while storage was down: whoever reads in order of storing misses none."""
     archive = Counting()
-    monkeypatch.setattr("storage.writer.time.time_ns", lambda: 5)
+    monkeypatch.setattr("storage.ingest.writer.time.time_ns", lambda: 5)
     writer = Writer(archive, Live(), Numbers(), InFlight(), last_ns=100)  # type: ignore[arg-type]
     running = asyncio.create_task(writer.run())
     try:
