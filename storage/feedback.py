@@ -25,10 +25,10 @@ from infertap.query import (
     read_page_size,
 )
 from storage.archive import Archive, ArchiveError, FeedbackPage, Interrupt
-from storage.asking import Asking
 from storage.feedback_checks import MOST_AT_ONCE, check_feedback
 from storage.identity import FeedbackRates, caller_of
 from storage.numbers import Numbers
+from storage.query import Asking
 from storage.redaction import TextRedaction, redact_feedback
 
 Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]

@@ -30,7 +30,6 @@ from storage.archive import (
     describe_location,
     open_archive,
 )
-from storage.asking import Asking
 from storage.audit import Audit, Auditing, KeyFileError
 from storage.auditing import Audited, open_auditing, retention_lease
 from storage.config import Settings
@@ -42,7 +41,7 @@ from storage.listening import listening_options, raise_descriptors
 from storage.live import Following, InFlight, Live
 from storage.memory import Memory
 from storage.numbers import Numbers
-from storage.query import Records
+from storage.query import Asking, Records
 from storage.redaction import TextRedaction, open_redaction
 from storage.retention import Retaining
 from storage.sinks import Around, Sinks, read_sinks

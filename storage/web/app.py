@@ -21,11 +21,10 @@ from infertap.query import (
     read_call_id,
 )
 from storage.archive import Archive, ArchiveError, Interrupt, Page
-from storage.asking import Asking, TookTooLongError, TooManyQuestionsError
 from storage.identity import SHOWN, WebGuard, caller_of
 from storage.live import InFlight
 from storage.numbers import Numbers
-from storage.places import PLACE_BYTES, Place
+from storage.query import PLACE_BYTES, Asking, Place, TookTooLongError, TooManyQuestionsError
 from storage.web import shown
 from storage.web.asked import Asked
 from storage.web.posted_feedback import MOST_BODY_BYTES, PostedFeedback

@@ -16,12 +16,11 @@ from infertap import v1
 from infertap.identity import Identity, Role, set_caller
 from infertap.query import Query
 from storage.archive import Archive, Interrupt, open_archive
-from storage.asking import Asking
 from storage.feedback import Attaching, Feedback
 from storage.identity import FeedbackRates
 from storage.live import InFlight, Live
 from storage.numbers import Numbers
-from storage.query import Records
+from storage.query import Asking, Records
 from storage.redaction import TextRedaction, open_redaction
 
 if TYPE_CHECKING:

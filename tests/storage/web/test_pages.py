@@ -13,12 +13,11 @@ from aiohttp import web
 from infertap import v1
 from infertap.query import PageTokens, Query
 from storage.archive import Position, open_archive
-from storage.asking import Asking
 from storage.feedback import Attaching
 from storage.identity import Access, AccessFiles
 from storage.live import InFlight
 from storage.numbers import Numbers
-from storage.places import PLACE_BYTES, Place
+from storage.query import PLACE_BYTES, Asking, Place
 from storage.redaction import open_redaction
 from storage.web import Pages, PostedFeedback, make_app
 

@@ -11,11 +11,11 @@ import pytest
 from aiohttp import web
 
 from storage.archive import Archive, open_archive
-from storage.asking import Asking
 from storage.feedback import Attaching
 from storage.identity import Access, AccessFiles, FeedbackRates
 from storage.live import InFlight
 from storage.numbers import Numbers
+from storage.query import Asking
 from storage.redaction import open_redaction
 from storage.web import Pages, PostedFeedback, make_app
 

@@ -1,4 +1,4 @@
-"""Query: RecordService over the archive and what is in flight: by call id, in pages, live, in figures."""
+"""Records: RecordService over the archive and what is in flight: by call id, in pages, live, in figures."""
 
 import dataclasses
 import time
@@ -26,12 +26,12 @@ from infertap.query import (
     read_page_size,
 )
 from storage.archive import Archive, Page, Position
-from storage.asking import Asking
-from storage.export import Export
 from storage.identity import caller_of
 from storage.live import CallInFlight, InFlight, Live
 from storage.numbers import Numbers
-from storage.places import PLACE_BYTES, Place
+from storage.query.asking import Asking
+from storage.query.export import Export
+from storage.query.places import PLACE_BYTES, Place
 
 # Bytes of feedback in one answer, beside the records: clients of gRPC take 4 MiB unless told otherwise.
 GOT_BYTES: Final = 512 << 10

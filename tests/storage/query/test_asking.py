@@ -16,7 +16,10 @@ from grpc_status import rpc_status
 from infertap import v1
 from infertap.identity import Identity, set_caller
 from storage.archive import Archive, ArchiveError, Interrupt
-from storage.asking import (
+from storage.feedback import Attaching, Feedback
+from storage.live import InFlight, Live
+from storage.numbers import Numbers
+from storage.query.asking import (
     MOST_OF_CALLER,
     MOST_WAITING,
     QUICK_THREADS,
@@ -24,10 +27,7 @@ from storage.asking import (
     TookTooLongError,
     TooManyQuestionsError,
 )
-from storage.feedback import Attaching, Feedback
-from storage.live import InFlight, Live
-from storage.numbers import Numbers
-from storage.query import Records
+from storage.query.records import Records
 
 WAIT_SECONDS = 20.0
 CALL_ID = "01a1fcbe-4eff-7330-8f2b-fad13864be60"

@@ -13,8 +13,8 @@ import grpc.aio
 from infertap import v1
 from infertap.query import Order, PageTokens, Query, ReadMask
 from storage.archive import Archive, Interrupt, Page, Position
-from storage.asking import Asking
-from storage.places import PLACE_BYTES, Place
+from storage.query.asking import Asking
+from storage.query.places import PLACE_BYTES, Place
 
 _PAGE_RECORDS: Final = 1000
 _FEEDBACK_BYTES: Final = 384 << 10

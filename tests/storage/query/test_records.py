@@ -13,12 +13,12 @@ import pytest
 from infertap import v1
 from infertap.query import PageTokens, Query
 from storage.archive import Position, open_archive
-from storage.asking import Asking
 from storage.live import InFlight
 from storage.live.live import MOST_LISTENERS, Live
 from storage.numbers import Numbers
-from storage.places import PLACE_BYTES, Place
-from storage.query import Records
+from storage.query.asking import Asking
+from storage.query.places import PLACE_BYTES, Place
+from storage.query.records import Records
 
 if TYPE_CHECKING:
     from tests.storage.conftest import Making

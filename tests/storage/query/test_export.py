@@ -15,10 +15,10 @@ from grpc_status import rpc_status
 
 from infertap import v1
 from storage.archive import Archive, open_archive
-from storage.asking import Asking
 from storage.live import InFlight, Live
 from storage.numbers import Numbers
-from storage.query import Records
+from storage.query.asking import Asking
+from storage.query.records import Records
 
 if TYPE_CHECKING:
     from tests.storage.conftest import Making
