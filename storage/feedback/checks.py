@@ -1,4 +1,4 @@
-"""Feedback checks: which feedback is taken as it is given. Pure."""
+"""Checks: which feedback is taken as it is given. Pure."""
 
 import json
 import math

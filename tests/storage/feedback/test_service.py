@@ -16,7 +16,7 @@ from infertap import v1
 from infertap.identity import Identity, Role, set_caller
 from infertap.query import Query
 from storage.archive import Archive, Interrupt, open_archive
-from storage.feedback import Attaching, Feedback
+from storage.feedback.service import Attaching, Feedback
 from storage.identity import FeedbackRates
 from storage.live import InFlight, Live
 from storage.numbers import Numbers

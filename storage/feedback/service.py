@@ -1,4 +1,4 @@
-"""Feedback: FeedbackService: what becomes known of calls afterwards, checked, redacted, kept, joined.
+"""Service: FeedbackService: what becomes known of calls afterwards, checked, redacted, kept, joined.
 
 It promises: what is answered is durable, and its giver's tenant's; texts are redacted before they are kept,
 or withheld; feedback finds its calls by their ids whenever these come. Touches the wall clock and the
@@ -25,7 +25,7 @@ from infertap.query import (
     read_page_size,
 )
 from storage.archive import Archive, ArchiveError, FeedbackPage, Interrupt
-from storage.feedback_checks import MOST_AT_ONCE, check_feedback
+from storage.feedback.checks import MOST_AT_ONCE, check_feedback
 from storage.identity import FeedbackRates, caller_of
 from storage.numbers import Numbers
 from storage.query import Asking
