@@ -21,7 +21,6 @@ from infertap import core_files, v1
 from infertap.identity import ServerFiles, make_server
 from infertap.setting_files import UnusableFileError
 from infertap.settings import Address
-from storage.admin import Admin
 from storage.archive import (
     Archive,
     ArchiveError,
@@ -31,7 +30,6 @@ from storage.archive import (
     open_archive,
 )
 from storage.audit import Audit, Auditing, KeyFileError
-from storage.auditing import Audited, open_auditing, retention_lease
 from storage.config import Settings
 from storage.event_log import log_event
 from storage.feedback import Attaching, Feedback
@@ -43,8 +41,8 @@ from storage.memory import Memory
 from storage.numbers import Numbers
 from storage.query import Asking, Records
 from storage.redaction import TextRedaction, open_redaction
-from storage.retention import Retaining
 from storage.sinks import Around, Sinks, read_sinks
+from storage.upkeep import Admin, Audited, Retaining, open_auditing, retention_lease
 from storage.web import CannotListenError, Pages, PostedFeedback, listen_web, make_app
 
 _SERVICES: Final = (

@@ -17,13 +17,13 @@ import infertap
 from infertap import v1
 from infertap.query import InvalidArgumentError, Query, abort_invalid, read_page_size
 from storage.archive import BY_REQUEST, FILE_VERSION, Archive, ArchiveError, Arrival, Interrupt
-from storage.backup import read_files
 from storage.event_log import log_event
 from storage.identity import caller_of
 from storage.ingest import Forgetting
 from storage.numbers import Numbers
 from storage.redaction import TextRedaction
 from storage.sinks import Sinks, UnknownSinkError
+from storage.upkeep.backup import read_files
 
 _LONGEST_USER: Final = 4096
 Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]

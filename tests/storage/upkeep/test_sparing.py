@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from storage import sparing
-from storage.sparing import SparingLog
+from storage.upkeep import sparing
+from storage.upkeep.sparing import SparingLog
 
 
 class Written:

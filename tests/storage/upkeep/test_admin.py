@@ -16,13 +16,13 @@ from infertap import v1
 from infertap.admin import AdminClient, AdminError
 from infertap.connection import Connection
 from storage import restore
-from storage.admin import Admin
 from storage.archive import Archive, ArchiveError, open_archive
 from storage.event_log import log_event
 from storage.ingest import Forgetting, Ingest, Room, Writer
 from storage.live import InFlight, Live
 from storage.numbers import Numbers
 from storage.sinks import Around, Sinks
+from storage.upkeep.admin import Admin
 
 if TYPE_CHECKING:
     from tests.storage.conftest import Making
@@ -78,7 +78,7 @@ class Served:
 @pytest.fixture
 async def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Served]:
     made = Served(tmp_path / "archive")
-    monkeypatch.setattr("storage.admin.caller_of", lambda _: _Anyone())
+    monkeypatch.setattr("storage.upkeep.admin.caller_of", lambda _: _Anyone())
     await made.start()
     yield made
     await made.server.stop(0)
@@ -148,7 +148,7 @@ async def test_tenant_administers_its_own(
 
     entries = [dataclasses.replace(making.entry(n), tenant="ab"[n % 2]) for n in range(1, 5)]
     served.archive.append(entries, NOW)
-    monkeypatch.setattr("storage.admin.caller_of", lambda _: _OfTenant())
+    monkeypatch.setattr("storage.upkeep.admin.caller_of", lambda _: _OfTenant())
     done = await served.ask(lambda admin: admin.delete(v1.RecordFilter(method="POST")))
     assert done.records == 2
     assert served.archive.get(making.record(1).call_id) is not None

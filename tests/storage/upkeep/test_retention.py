@@ -12,8 +12,8 @@ from storage import config
 from storage.archive import ArchiveError, Expired, ModelRule, Retention, Usage, open_archive
 from storage.audit import Lease
 from storage.numbers import Numbers
-from storage.retention import Retaining
 from storage.setting_values import read_ages, read_sizes
+from storage.upkeep.retention import Retaining
 
 if TYPE_CHECKING:
     from tests.storage.conftest import Making

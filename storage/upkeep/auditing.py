@@ -12,7 +12,7 @@ from storage.audit import AuditArchive, Auditing, Lease, Signing, Sources, read_
 from storage.config import Settings
 from storage.event_log import log_event
 from storage.numbers import Numbers
-from storage.sparing import SparingLog
+from storage.upkeep.sparing import SparingLog
 
 
 @runtime_checkable
