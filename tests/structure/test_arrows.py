@@ -29,6 +29,16 @@ ARROWS = {
         "infertap.settings",
         "infertap.setting_names",
     },
+    "storage.event_log": set(),
+    "storage.memory": set(),
+    "storage.listening": set(),
+    "storage.redaction": {
+        "infertap.v1",
+    },
+    "storage.identity": {
+        "infertap.identity",
+        "storage.event_log",
+    },
     # It knows no engine: archives call it.
     "storage.audit": {
         "infertap.identity",
@@ -36,6 +46,12 @@ ARROWS = {
         "infertap.setting_files",
         "infertap.v1",
         "infertap.verification",
+    },
+    "storage.archive": {
+        "infertap.query",
+        "infertap.v1",
+        "infertap.verification",
+        "storage.audit",
     },
     # They know the archive, and nothing of who fills it.
     "storage.sinks": {
@@ -47,6 +63,91 @@ ARROWS = {
         "infertap.v1",
         "storage.archive",
         "storage.audit",
+    },
+    "storage.setting_values": {
+        "infertap.settings",
+        "storage.archive",
+    },
+    "storage.config": {
+        "infertap.setting_names",
+        "infertap.settings",
+        "storage.archive",
+        "storage.setting_values",
+    },
+    "storage.migrate": {
+        "storage.archive",
+        "storage.config",
+    },
+    "storage.restore": {
+        "infertap.query",
+        "storage.archive",
+        "storage.config",
+    },
+    "storage.live": {
+        "infertap.v1",
+        "storage.archive",
+    },
+    "storage.numbers": {
+        "infertap.v1",
+        "storage.live",
+        "storage.sinks",
+    },
+    # Who fills the archive and who reads it know nothing of each other.
+    "storage.ingest": {
+        "infertap.identity",
+        "infertap.query",
+        "infertap.v1",
+        "storage.archive",
+        "storage.audit",
+        "storage.event_log",
+        "storage.identity",
+        "storage.live",
+        "storage.numbers",
+    },
+    "storage.query": {
+        "infertap.query",
+        "infertap.v1",
+        "storage.archive",
+        "storage.identity",
+        "storage.live",
+        "storage.numbers",
+    },
+    "storage.feedback": {
+        "infertap.query",
+        "infertap.v1",
+        "storage.archive",
+        "storage.identity",
+        "storage.numbers",
+        "storage.query",
+        "storage.redaction",
+    },
+    "storage.upkeep": {
+        "infertap",
+        "infertap.query",
+        "infertap.v1",
+        "infertap.verification",
+        "storage.archive",
+        "storage.audit",
+        "storage.config",
+        "storage.event_log",
+        "storage.identity",
+        "storage.ingest",
+        "storage.numbers",
+        "storage.redaction",
+        "storage.sinks",
+    },
+    "storage.web": {
+        "infertap.names",
+        "infertap.query",
+        "infertap.rendering",
+        "infertap.settings",
+        "infertap.v1",
+        "storage.archive",
+        "storage.feedback",
+        "storage.identity",
+        "storage.live",
+        "storage.numbers",
+        "storage.query",
     },
     "sidecar.protocols": set(),
     "sidecar.exchange": set(),
@@ -227,10 +328,26 @@ def test_arrows_point_one_way(modules) -> None:
             assert allowed, f"{module.where}:{line}: {room} may not import {target}"
 
 
-def test_every_package_has_its_arrows(modules) -> None:
-    """A new package of the sidecar must say here what it may import."""
-    packages = {module.package for module in modules if is_in(module.package, "sidecar")} - {"sidecar"}
+@pytest.mark.parametrize("top", ["sidecar", "storage"])
+def test_every_package_has_its_arrows(modules, top: str) -> None:
+    """A new package of the sidecar or of storage must say here what it may import."""
+    packages = {module.package for module in modules if is_in(module.package, top)} - {top}
     assert {package for package in packages if room_of(package) is None} == set()
+
+
+def test_storage_at_its_root_is_only_what_starts_it_or_serves_all_rooms(modules) -> None:
+    """A module stands in a room, unless it is a process, a command, or what several rooms need."""
+    starts = {"storage", "storage.__main__", "storage.process"}
+    at_root = {module.name for module in modules if module.package == "storage"} - starts
+    assert {name for name in at_root if name not in ARROWS} == set()
+
+
+def test_arrows_make_no_circle() -> None:
+    """Whatever the arrows allow, no room comes back to itself by them."""
+    from graphlib import TopologicalSorter
+
+    graph = {room: {each for each in targets if each in ARROWS} for room, targets in ARROWS.items()}
+    assert list(TopologicalSorter(graph).static_order())
 
 
 @pytest.mark.parametrize("room", PURE)
