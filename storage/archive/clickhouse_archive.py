@@ -43,7 +43,7 @@ class ClickhouseArchive:
         self._expiring = Expiring(connection, self._writing, self._removing)
         # What the audit reads and writes.
         self.audit = AuditTables(connection)
-        # Called with a day's name, twice, before its records go; see storage.auditing.
+        # Called with a day's name, twice, before its records go; see storage.upkeep.auditing.
         self.on_drop: Callable[[str, str], object] = _drop_untold
 
     @classmethod

@@ -4,7 +4,7 @@ When a day is over and all of it has passed its age, or there is too much, the d
 leaves, after the audit has stated what it held. What a rule for some models lets go earlier goes as by
 request, but for the feedback. The table's TTL says the same a day later, for when no storage runs.
 
-Several processes may do all this at once, though they had better not (see storage.retention): steps repeat
+Several processes may do all this at once, though they had better not (see storage.upkeep): steps repeat
 what was done already, and nothing worse.
 """
 
