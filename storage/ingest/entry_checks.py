@@ -21,6 +21,10 @@ _REASON_MOST: Final = 64
 _FIRST_NS: Final = 0
 _LAST_NS: Final = (1 << 63) - 1
 _NANOS: Final = 1_000_000_000
+# Below this hashlib keeps the interpreter's lock. To give it up for some microseconds, and to wait for it
+# again beside busy threads, takes far longer than the hash; not so for what is large.
+_HELD_BYTES: Final = 2047
+_LARGE: Final = 32 << 10
 
 
 class RejectedError(ValueError):
@@ -71,17 +75,28 @@ def _read_record(spool_id: bytes, sent: v1.SpooledRecord, field: str, tenant: st
         raise RejectedError(sent.sequence, "not a record") from None
     if not _is_call_id(parsed.call_id) or not _is_time(parsed.timing.start):
         raise RejectedError(sent.sequence, "record without a call id or a start")
-    sealed = sent.previous_hash + sent.sequence.to_bytes(8, "big") + sent.salt + sent.record
     return RecordEntry(
         spool_id=spool_id,
         sequence=sent.sequence,
         previous_hash=sent.previous_hash,
-        hash=sha256(sealed).digest(),
+        hash=_hash_of(sent),
         salt=sent.salt,
         record=sent.record,
         parsed=parsed,
         tenant=tenant,
     )
+
+
+def _hash_of(sent: v1.SpooledRecord) -> bytes:
+    """SHA-256 of previous hash, sequence, salt and record."""
+    hashing = sha256(sent.previous_hash + sent.sequence.to_bytes(8, "big") + sent.salt)
+    record = sent.record
+    if len(record) > _LARGE:
+        hashing.update(record)
+    else:
+        for at in range(0, len(record), _HELD_BYTES):
+            hashing.update(record[at : at + _HELD_BYTES])
+    return hashing.digest()
 
 
 def _is_call_id(call_id: str) -> bool:
