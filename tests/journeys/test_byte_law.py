@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import random
 import re
 import socket
 import struct
@@ -164,7 +165,9 @@ def test_http1_streams_arrive_as_they_leave(start_model: "StartModel", start_sid
 
 
 @pytest.mark.parametrize(
-    "first", [b"\x16\x03\x01\x02\x00", b"SSH-2.0-x\r\n", b"\x00\x00\x00\x01", os.urandom(64)]
+    "first",
+    [b"\x16\x03\x01\x02\x00", b"SSH-2.0-x\r\n", b"\x00\x00\x00\x01", random.Random(64).randbytes(64)],
+    ids=["TLS", "SSH", "zeros", "noise"],
 )
 def test_unknown_protocols_pass_untouched(
     start_model: "StartModel", start_sidecar: "StartSidecar", first: bytes
