@@ -28,7 +28,7 @@ demo: $(STAMP) ## run the main job for real (ONCE=1 ends by itself)
 
 .PHONY: test
 test: $(STAMP) ## run the tests
-	@$(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile
+	@$(BIN)/python -m pytest -q
 
 # What `INFERTAP_COMPILE=1 pip install .` installs, apart from the source, which it would shadow.
 COMPILED := $(CURDIR)/build/compiled
