@@ -138,12 +138,14 @@ def _all_cores() -> str:
     return ",".join(map(str, sorted(os.sched_getaffinity(0))))
 
 
-def fill(address: str, spools: Sequence[Spool], records: int) -> list[Sent]:
-    """Bring in so many more, in stretches: each is encoded first, then sent as fast as storage takes it."""
+def fill(address: str, spools: Sequence[Spool], records: int, most: int = _STRETCH) -> list[Sent]:
+    """Bring in so many more, in stretches of `most`: each is encoded first, then sent as fast as storage
+    takes it.
+    """
     sent = []
     round_of_batches = BATCH_ENTRIES * len(spools)
     while records >= round_of_batches:
-        stretch = min(records, _STRETCH)
+        stretch = min(records, most)
         ready = [(spool, list(spool.batches(stretch // round_of_batches))) for spool in spools]
         sent.append(asyncio.run(send(address, ready)))
         records -= sent[-1].records

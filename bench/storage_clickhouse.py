@@ -57,7 +57,7 @@ def _measure(directory: Path, archive: str, server: int, records: int) -> Mappin
     spools = [Spool(number, first_ns, DAY_NS * _SPOOLS // records) for number in range(_SPOOLS)]
     with storage_running(directory, archive) as (pid, address):
         before = cpu_us([pid]), cpu_us([server])
-        sent = [each for _ in range(records // _STRETCH) for each in fill(address, spools, _STRETCH)]
+        sent = fill(address, spools, records, _STRETCH)
         count = sum(each.records for each in sent)
         ingest = {
             **ingest_figures(sent),
