@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import os
 import random
+from concurrent.futures import Executor
 
 import pytest
 
@@ -30,25 +31,25 @@ def test_calls() -> None:
 
 @pytest.mark.skipif(not {0, 1} <= os.sched_getaffinity(0), reason="it pins to cores 0 and 1")
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda each: each.name)
-def test_round(scenario: Scenario) -> None:
+def test_round(alone: Executor, scenario: Scenario) -> None:
     """A round counts records that a real pipeline has brought to its spool."""
-    figures = recorder._round(scenario, 0.3, None)
+    figures = alone.submit(recorder._round, scenario, 0.3, None).result()
     assert figures["records_per_second"] > 0
     assert figures["cpu_us_per_request"] > 0
 
 
 @pytest.mark.skipif(not {0, 1} <= os.sched_getaffinity(0), reason="it pins to cores 0 and 1")
-def test_beside() -> None:
+def test_beside(alone: Executor) -> None:
     """A pair of rounds measures relay and upstream beside an idle and a saturated recorder, and all ends."""
-    before = os.sched_getaffinity(0)
-    found = beside(1, 0.2, recorder._run_pipeline, recorder._send_streams)
+    before = alone.submit(os.sched_getaffinity, 0).result()
+    found = alone.submit(beside, 1, 0.2, recorder._run_pipeline, recorder._send_streams).result()
     assert set(found) == {"direct", "infertap"}
     for (pair,) in found.values():
         assert pair["p99_ratio"] == pair["p99_us"] / pair["p99_idle_us"]
         assert pair["p50_us"] > 0
-    assert os.sched_getaffinity(0) == before
-    assert os.sched_getscheduler(0) == os.SCHED_OTHER
-    assert not multiprocessing.active_children()
+    assert alone.submit(os.sched_getaffinity, 0).result() == before
+    assert alone.submit(os.sched_getscheduler, 0).result() == os.SCHED_OTHER
+    assert not alone.submit(multiprocessing.active_children).result()
 
 
 def test_verdicts() -> None:

@@ -1,5 +1,6 @@
 """The spool's benchmark measures what it says."""
 
+from concurrent.futures import Executor
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,9 @@ TINY = spool.Size(seconds=0.1, spool_bytes=16 << 20, backlog=400, outage_seconds
 
 
 @pytest.mark.parametrize("name", ["spool_2k", "restart_1g"])
-def test_scenarios(tmp_path: Path, name: str) -> None:
+def test_scenarios(alone: Executor, tmp_path: Path, name: str) -> None:
     """Each gives the figures that its bars are about."""
-    figures = spool.SCENARIOS[name](tmp_path, TINY)
+    figures = alone.submit(spool.SCENARIOS[name], tmp_path, TINY).result()
     assert all(value > 0 for value in figures.values())
     assert {bar.metric for bar in spool.BARS if bar.scenario == name} <= figures.keys()
 
