@@ -10,6 +10,7 @@ engine passes over all row groups that lie before and behind; then as many recor
 
 import contextlib
 import datetime
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -86,10 +87,12 @@ class Arrivals:
             return sum(_count(cursor, part, _BEHIND, _values(after)) for part in parts)
 
     def _last_stored(self) -> int:
-        """When the latest record was stored: it is in a file of the latest day."""
+        """When the latest records and gaps were stored, whether they are there yet: in a file of the latest
+        day that has any.
+        """
         with self._parts.reading() as parts, self._reading.cursor(None) as cursor:
-            latest = [part for part in parts if part.day == parts[0].day]
-            return max((_last_ns(cursor, part) for part in latest), default=0)
+            days = itertools.groupby(parts, key=lambda part: part.day)
+            return next(filter(None, (_last_ns(cursor, tuple(of_day)) for _, of_day in days)), 0)
 
 
 def count_removed(
@@ -183,8 +186,10 @@ def _values(after: Arrival) -> list[Any]:
     return [after.stored_ns, after.spool_id, after.sequence]
 
 
-def _last_ns(cursor: "duckdb.DuckDBPyConnection", part: Part) -> int:
-    row: Any = cursor.execute(f"SELECT max(stored_ns) FROM {part.name}.records").fetchone()  # noqa: S608
+def _last_ns(cursor: "duckdb.DuckDBPyConnection", parts: Sequence[Part]) -> int:
+    """What was received stays when records are deleted."""
+    of_parts = " UNION ALL ".join(f"SELECT stored_ns FROM {part.name}.received" for part in parts)  # noqa: S608
+    row: Any = cursor.execute(f"SELECT max(stored_ns) FROM ({of_parts})").fetchone()  # noqa: S608
     return int(row[0] or 0)
 
 

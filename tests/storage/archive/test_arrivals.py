@@ -109,6 +109,20 @@ def test_places_survive(reopen: Callable[[], Archive], making: "Making") -> None
     assert told(again, place)[0] == 2
 
 
+def test_the_end_survives_deletion(reopen: Callable[[], Archive], making: "Making") -> None:
+    """Where all of the latest day was deleted, what came before is still behind the end after a start."""
+    archive = reopen()
+    archive.append([making.entry(1)], NOW)
+    archive.append([making.entry(2, caller__user="u")], NOW + DAY)
+    archive.delete(Query(user="u"), BY_REQUEST, NOW + DAY + SECOND, Interrupt())
+    archive.close()
+    again = reopen()
+    assert told(again) == [1]
+    end = again.latest_arrival()
+    again.append([making.entry(3)], max(end.stored_ns, NOW + 2 * DAY))
+    assert told(again, end) == [3]
+
+
 def test_removal_is_told_before(archive: Archive, making: "Making") -> None:
     """Who counts what is removed is asked before: how much was stored after a place, and matches."""
     archive.append([making.entry(1, caller__user="u"), making.entry(2, caller__user="u")], NOW)
