@@ -11,6 +11,7 @@ TOKEN_COUNTS: Final = ("input_tokens", "output_tokens", "total_tokens")
 KEYS: Final = ("start_time", "duration", *TOKEN_COUNTS)
 # What a count that was not reported is ordered as: below all others.
 NOT_COUNTED: Final = -1
+_LEAST: Final = -(1 << 63)
 _MOST: Final = (1 << 63) - 1
 
 
@@ -39,7 +40,7 @@ class Order:
         if self.key == "duration":
             return record.timing.duration_us
         count = token_count(record.model, self.key)
-        return NOT_COUNTED if count is None else min(count, _MOST)
+        return NOT_COUNTED if count is None else max(_LEAST, min(count, _MOST))
 
 
 def token_count(model: v1.Model, key: str) -> int | None:

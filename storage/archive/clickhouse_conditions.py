@@ -6,9 +6,11 @@ from infertap.query import NOT_COUNTED, FeedbackQuery, Order, Query, Span
 from storage.archive.entries import Position
 
 _MOST: Final = (1 << 63) - 1
+_LEAST: Final = -_MOST - 1
 _TOTAL: Final = (
-    f"if(input_tokens IS NULL AND output_tokens IS NULL, NULL, toInt64(least(toInt128({_MOST}), "
-    "toInt128(ifNull(input_tokens, 0)) + toInt128(ifNull(output_tokens, 0)))))"
+    "if(input_tokens IS NULL AND output_tokens IS NULL, NULL, "
+    f"toInt64(greatest(toInt128('{_LEAST}'), least(toInt128('{_MOST}'), "
+    "toInt128(ifNull(input_tokens, 0)) + toInt128(ifNull(output_tokens, 0))))))"
 )
 _COUNTS: Final = {"input_tokens": "input_tokens", "output_tokens": "output_tokens", "total_tokens": _TOTAL}
 _ORDERS: Final = {"start_time": "start_ns", "duration": "duration_us"} | {
@@ -196,7 +198,7 @@ class Conditions:
 
 def _bounded(number: int) -> int:
     """As far as a column goes."""
-    return min(max(number, -_MOST - 1), _MOST)
+    return min(max(number, _LEAST), _MOST)
 
 
 def _ascii_runs(text: str) -> list[str]:

@@ -20,9 +20,13 @@ _TOKENS: Final = {
     "ELSE input_tokens::HUGEINT + coalesce(output_tokens, 0) END",
 }
 _ORDERED: Final = {"start_time": "start_ns", "duration": "duration_us"} | {
-    key: f"least(coalesce({expression}, {NOT_COUNTED}), {(1 << 63) - 1})::BIGINT"
-    for key, expression in _TOKENS.items()
+    key: f"coalesce({expression}, {NOT_COUNTED})" for key, expression in _TOKENS.items()
 }
+_FAR: Final = 1 << 63
+# As infertap.query has it.
+_ORDERED["total_tokens"] = (
+    f"greatest(least({_ORDERED['total_tokens']}, {_FAR - 1}), -{_FAR}::HUGEINT)::BIGINT"
+)
 
 
 @dataclass(slots=True)

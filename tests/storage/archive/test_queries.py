@@ -216,6 +216,23 @@ def test_orders_by_tokens(filled: Archive, key: str, is_descending: bool) -> Non
     assert names(whole) == names([each for each in expected(query) if not each.segments_joined])
 
 
+@pytest.mark.parametrize("key", ["input_tokens", "output_tokens", "total_tokens"])
+def test_orders_by_any_number(archive: Archive, key: str) -> None:
+    """Counts that no model has, which anybody may send, have their place, and spoil nobody's list."""
+    far = 1 << 63
+    counts = [(-far, -far), (-far, 5), (-1, 0), (far - 1, far - 1), (0, far - 1)]
+    for place, (read, written) in enumerate(counts, 1):
+        record = made(place)
+        record.model.input_tokens, record.model.output_tokens = read, written
+        archive.append([entry(SPOOLS[0], place, record)], NOW)
+    for is_descending in (False, True):
+        query = Query(order=Order(key, is_descending))
+        found = listed(archive, query, 2)
+        assert len(found) == len(counts)
+        values = [query.order.value_of(record) for record in found]
+        assert values == sorted(values, reverse=is_descending)
+
+
 @pytest.mark.parametrize("key", ["start_time", "duration", "total_tokens"])
 @pytest.mark.parametrize("is_descending", [False, True])
 def test_pages_while_records_arrive(archive: Archive, key: str, is_descending: bool) -> None:
