@@ -3,16 +3,20 @@
 It promises: an answer is one of three things: it took what was sent; it will never take it (`NotTaken`: about
 the body, by its status); or it was not to be had now (`SinkError`), with the time that it asked to wait. What
 concerns who we are or where it is (401, 403, 404, 410, ...) is no fault of a record: it is tried again until
-somebody has mended it. No error holds anything that the endpoint said, as it may quote payload.
+somebody has mended it. No error holds anything that the endpoint said, as it may quote payload; one of a
+connection says where it was to go, and what the system or TLS said of it.
 """
 
 import email.utils
+import os
 import re
+import socket
 import ssl
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import urlsplit
 
 import aiohttp
 
@@ -28,6 +32,13 @@ _LONGEST_WAIT_SECONDS: Final = 3600.0
 # RFC 9110, section 5.6.2.
 _TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _SECRET: Final = frozenset({"authorization", "proxy-authorization", "cookie"})
+# What has no word of the system.
+_MEANS: Final[dict[type, str]] = {
+    OSError: "no connection",  # of a name with several addresses, each failing in a way of its own
+    aiohttp.ServerDisconnectedError: "ended the connection without an answer",
+    aiohttp.ClientPayloadError: "broke its answer off, or sent what can't be read",
+    aiohttp.ClientResponseError: "answered what is no HTTP",
+}
 
 
 class NotTaken(Exception):  # noqa: N818  (an outcome)
@@ -106,24 +117,20 @@ class Endpoint:
         """Let the connections go."""
         await self._session.close()
 
-    async def post(self, body: bytes, headers: Mapping[str, str], url: str = "") -> bytes:
-        """What the endpoint answered once it took `body`; `url` in place of the set one. Raises NotTaken and
-        SinkError.
-        """
+    async def post(self, body: bytes, headers: Mapping[str, str]) -> bytes:
+        """What the endpoint answered once it took `body`. Raises NotTaken and SinkError."""
         try:
             sent = {**self._settings.headers, **headers, **self._authorization()}
             async with self._session.post(
-                url or self._settings.url, data=body, headers=sent, allow_redirects=False
+                self._settings.url, data=body, headers=sent, allow_redirects=False
             ) as answer:
-                if answer.status >= 300:
+                if not 200 <= answer.status < 300:
                     raise _not_taken(answer.status, answer.headers.get("retry-after", ""))
                 return await _read(answer.content)
-        except TimeoutError:
-            raise SinkError("timeout") from None
         except UnusableFileError:
             raise SinkError("unusable credential file") from None
-        except (aiohttp.ClientError, OSError, ssl.SSLError, ValueError) as error:
-            raise SinkError(type(error).__name__) from None
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise SinkError(f"{_where(self._settings.url)}: {_what(error)}") from None
 
     def _authorization(self) -> dict[str, str]:
         credential = self._settings.credential
@@ -139,6 +146,30 @@ async def _read(content: aiohttp.StreamReader) -> bytes:
     return bytes(answer)
 
 
+def _where(url: str) -> str:
+    """HOST:PORT, and nothing else that a URL may have."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _what(error: Exception) -> str:
+    """What is wrong, in words of the system or of TLS, else by the name of its type."""
+    cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+    if isinstance(cause, TimeoutError):
+        return "timeout"
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return f"certificate not trusted: {cause.verify_message}"
+    if isinstance(cause, ssl.SSLError):
+        return f"TLS: {getattr(cause, 'reason', '') or 'failed'}"
+    if isinstance(cause, socket.gaierror):
+        return f"no such host: {cause.strerror}"
+    if isinstance(cause, OSError) and cause.errno:
+        return os.strerror(cause.errno)
+    return _MEANS.get(type(cause), type(cause).__name__)
+
+
 def _not_taken(status: int, retry_after: str) -> Exception:
     if status in _NOT_TAKEN:
         return NotTaken(status)
@@ -151,6 +182,6 @@ def _seconds_of(retry_after: str, now: float) -> float | None:
         return min(float(retry_after), _LONGEST_WAIT_SECONDS)
     try:
         asked = email.utils.parsedate_to_datetime(retry_after).timestamp() - now
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return min(max(asked, 0.0), _LONGEST_WAIT_SECONDS)

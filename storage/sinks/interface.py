@@ -21,8 +21,9 @@ from infertap import v1
 class SinkError(Exception):
     """Nothing of a batch arrived, or nobody knows what of it: the same batch is tried again, later.
 
-    `kind` is a word or two for people and dashboards, of few values ("http 503", "ConnectTimeout"): never
-    payload, nor a credential. `retry_after_seconds`: what the sink asked to wait, where it did.
+    `kind` is a few words for people and dashboards, of few values ("http 503", "collector:4318: Connection
+    refused"): never payload, nor a credential. `retry_after_seconds`: what the sink asked to wait, where it
+    did.
     """
 
     def __init__(self, kind: str, retry_after_seconds: float | None = None) -> None:

@@ -130,7 +130,7 @@ async def test_nobody_there(making: "Making") -> None:
         with pytest.raises(SinkError, match="timeout"):
             await slow.deliver(Batch(records(making, 1)))
         hold.set()
-    with pytest.raises(SinkError, match="ClientConnectorError"):
+    with pytest.raises(SinkError, match=f"^127.0.0.1:{receiver.port}: Connection refused$"):
         await slow.deliver(Batch(records(making, 1)))
     await slow.close()
 
@@ -147,7 +147,7 @@ async def test_tls(making: "Making", tmp_path: Path) -> None:
         assert await trusting.deliver(Batch(records(making, 1))) == []
         await trusting.close()
         wary = await opened(receiver, ca_file=str(tmp_path / "other.pem"))
-        with pytest.raises(SinkError, match="ClientConnectorCertificateError"):
+        with pytest.raises(SinkError, match="certificate not trusted: "):
             await wary.deliver(Batch(records(making, 2)))
         await wary.close()
         assert len(receiver.taken) == 1
