@@ -7,7 +7,8 @@
     results.py      figures and their file   bars.py        what is to be reached
     report.py       RESULTS.md               tools.py       installs what is missing
     redaction*.py   recall, REDACTION.md     recorder.py    records a second into the spool
-    storage.py      the embedded archive     archive_sizes.py   bytes and work for a record, in both engines
+    storage*.py     both archive engines     archive_sizes.py   bytes and work for a record, in both engines
+    spool.py        the spool: rate, restart, and how fast the backlog of an outage shrinks
 
 Nothing of it is in the product.
 """

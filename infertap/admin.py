@@ -6,7 +6,7 @@ files of the backups that it writes.
 
 A backup is a directory of files and, once all of them are there and durable, backup.json:
 
-    {"format": 1, "time": "2026-11-21T12:00:00Z", "schema_version": 2, "infertap_version": "0.1.0",
+    {"format": 1, "time": "2026-11-21T12:00:00Z", "schema_version": 3, "infertap_version": "0.1.0",
      "files": [{"name": "kept.duckdb", "size_bytes": 12288, "sha256": "…"}, …]}
 """
 

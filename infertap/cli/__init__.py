@@ -1,4 +1,4 @@
-"""Command line: `infertap sidecar | storage | demo | records | feedback | redact`.
+"""Command line: `infertap COMMAND`; `infertap --help` lists the commands.
 
 The door of the room. Nothing heavy is imported before it is known which command was asked for.
 """

@@ -1,4 +1,4 @@
-"""Query: what a filter, a page token and a field mask mean, the same wherever records are served.
+"""Query: what a filter, an order, a page token, a field mask and figures mean, wherever records are served.
 
 The door of the room. Pure but for `abort_invalid`, which answers a gRPC call.
 """
