@@ -20,7 +20,7 @@ from urllib.parse import quote
 from infertap import v1
 from storage.sinks.elasticsearch_documents import Form, to_lines
 from storage.sinks.endpoint import Endpoint, EndpointSettings, NotTaken
-from storage.sinks.halving import send_in_halves
+from storage.sinks.halving import send_rest
 from storage.sinks.interface import Batch, OpenSink, Refused, SinkError
 from storage.sinks.settled import Settled
 from storage.sinks.sink_table import SinkTable
@@ -79,12 +79,7 @@ class ElasticsearchSink:
 
     async def deliver(self, batch: Batch) -> Sequence[Refused]:
         """Once every document is there, or refused. Raises SinkError; then only what is missing is sent."""
-
-        async def send(indexes: Sequence[int]) -> None:
-            await self._send(batch, indexes)
-
-        self._settled.refuse(await send_in_halves(self._settled.left_of(batch), send))
-        return self._settled.refused
+        return await send_rest(batch, self._settled, self._send)
 
     async def close(self) -> None:
         """Let go of connections."""

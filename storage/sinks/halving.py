@@ -5,10 +5,12 @@ arrives. Where nothing passes at all it is not the records' fault, but for their
 """
 
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Final
 
 from storage.sinks.endpoint import NotTaken
 from storage.sinks.interface import Batch, Refused, Sink, SinkError
+from storage.sinks.settled import Settled
 
 _TOO_LARGE: Final = 413
 # So many in a row, with nothing that passed, are no coincidence.
@@ -37,6 +39,16 @@ async def send_in_halves(
             if len(refused) == _MOST_ALONE and not (has_passed or refusal.status == _TOO_LARGE):
                 raise SinkError(str(refusal)) from None
     return refused
+
+
+async def send_rest(
+    batch: Batch, settled: Settled, send: Callable[[Batch, Sequence[int]], Awaitable[None]]
+) -> Sequence[Refused]:
+    """Send what of a batch nothing is known of, in halves where it must be: `send` settles what it sends.
+    Returns all of the batch that is refused; raises as `send_in_halves` does.
+    """
+    settled.refuse(await send_in_halves(settled.left_of(batch), partial(send, batch)))
+    return settled.refused
 
 
 async def deliver_one_by_one(sink: Sink, batch: Batch, *, may_all_fail: bool = False) -> list[Refused]:

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from infertap import v1
 from storage.sinks.endpoint import Endpoint, EndpointSettings
-from storage.sinks.halving import send_in_halves
+from storage.sinks.halving import send_rest
 from storage.sinks.interface import Batch, OpenSink, Refused, SinkError
 from storage.sinks.otlp_spans import KINDS, Form, logs, traces
 from storage.sinks.otlp_values import Told
@@ -77,12 +77,7 @@ class OtlpSink:
 
     async def deliver(self, batch: Batch) -> Sequence[Refused]:
         """Once the receiver has answered for all of it. Raises SinkError; then only the rest is sent."""
-
-        async def send(indexes: Sequence[int]) -> None:
-            await self._send(batch, indexes)
-
-        self._settled.refuse(await send_in_halves(self._settled.left_of(batch), send))
-        return self._settled.refused
+        return await send_rest(batch, self._settled, self._send)
 
     async def close(self) -> None:
         """Let go of connections."""
