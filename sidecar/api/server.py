@@ -69,9 +69,12 @@ class Api:
         self._records.wake()
 
     async def serve(self) -> None:
-        """Serve until cancelled; raises CannotServeError where that can't begin now."""
+        """Serve until cancelled, and stop then; raises CannotServeError where that can't begin now."""
         access = await self.start()
-        await access.watch()
+        try:
+            await access.watch()
+        finally:
+            await self.stop()
 
     async def start(self) -> ApiAccess:
         """Serve from now on, to whom the answer says. Raises CannotServeError."""

@@ -2,8 +2,9 @@
 
 Touches the descriptors that the parent handed over, the spool, signals, and the event loop that the API and
 the forwarder live on; the pipeline has a thread of its own. It promises: SIGTERM, and a parent that is gone,
-end it after what has arrived is in the spool, and within DRAIN_SECONDS; nothing raw leaves its memory by a
-core file; its memory is limited, and it gives way to the model (nice 10).
+end it after what has arrived is in the spool, and within DRAIN_SECONDS; where the parent is gone the API's
+port is free at once and the spool soon, as a new sidecar needs both; nothing raw leaves its memory by a core
+file; its memory is limited, and it gives way to the model (nice 10).
 """
 
 import argparse
@@ -43,6 +44,8 @@ from sidecar.spool import Spool, SpoolLocked
 NICENESS: Final = 10
 # For all of the end: the parent gives 10 seconds. What is still unsent then waits in the spool.
 DRAIN_SECONDS: Final = 8.0
+# The same where the parent is gone: less than a successor waits for the spool, and it sends the rest.
+_ORPHAN_SECONDS: Final = 1.0
 # The API's port is taken: recording goes on, and it is tried again.
 _API_AGAIN_SECONDS: Final = 5.0
 _READER_CHECK_SECONDS: Final = 60.0
@@ -113,7 +116,8 @@ class Recorder:
         self._page = CounterPage(inheritance.counters, inheritance.slots)
         self._in_flight = InFlight()
         self._stop = asyncio.Event()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._end_seconds = DRAIN_SECONDS
         self._failed = False
 
     async def run(self) -> bool:
@@ -136,11 +140,11 @@ class Recorder:
         collecting.settle()
         log_event("recorder", "recording", spool_id=self._spool.spool_id.hex())
         await self._stop.wait()
-        end_by = loop.time() + DRAIN_SECONDS
+        end_by = loop.time() + self._end_seconds
         _give_way_no_more()
         pipeline.stop()
         await asyncio.to_thread(working.join)
-        await self._end(forwarder, api, end_by)
+        await self._end(forwarder, end_by)
         log_event("recorder", "ended")
         return not self._failed
 
@@ -215,7 +219,7 @@ class Recorder:
     def _start(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work, name=name)
         task.add_done_callback(self._look_after)
-        self._tasks.append(task)
+        self._tasks[name] = task
 
     def _look_after(self, task: asyncio.Task[None]) -> None:
         """A part that fails would be missed by nobody: end, and be started again."""
@@ -224,14 +228,14 @@ class Recorder:
             self._failed = True
             self._stop.set()
 
-    async def _end(self, forwarder: Forwarder | None, api: Api, end_by: float) -> None:
+    async def _end(self, forwarder: Forwarder | None, end_by: float) -> None:
         seconds = max(end_by - asyncio.get_running_loop().time(), 0.0)
         if forwarder is not None and not (self._failed or await forwarder.drain(seconds)):
             log_event("recorder", "not all is sent: the rest waits in the spool")
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await api.stop()
+        for task in self._tasks.values():
+            if not task.cancelling():  # the API's may be ending already
+                task.cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
     # -- what ends a recorder
 
@@ -246,6 +250,8 @@ class Recorder:
     def _parent_is_gone(self) -> None:
         asyncio.get_running_loop().remove_reader(self._inheritance.lifeline)
         log_event("recorder", "parent is gone")
+        self._end_seconds = _ORPHAN_SECONDS
+        self._tasks["api"].cancel()
         self._stop.set()
 
     # -- beside the pipeline

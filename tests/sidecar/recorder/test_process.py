@@ -1,6 +1,7 @@
 """The recorder as a process, between the descriptors that a parent hands over."""
 
 import contextlib
+import json
 import os
 import re
 import resource
@@ -11,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ from sidecar.counters import CounterPage
 from sidecar.exchange import EndedBy, Exchange, Protocol, Reason
 from sidecar.handoff import pack_exchange
 from sidecar.handoff.wire import batch_packet, part_packets
-from sidecar.recorder.process import NICENESS, read_arguments
+from sidecar.recorder.process import DRAIN_SECONDS, NICENESS, read_arguments
 from sidecar.spool import Spool
 
 WAIT_SECONDS = 30.0
@@ -153,6 +155,21 @@ def test_parent_that_is_gone(start_recorder: Callable[..., Parent]) -> None:
     parent.die()
     assert parent.process.wait(WAIT_SECONDS) == 0
     assert parent.appended_on_disk() == 10
+
+
+def test_parent_that_is_gone_leaves_room_for_its_successor(start_recorder: Callable[..., Parent]) -> None:
+    """A parent that dies while storage is away: what waits for storage is left to the next sidecar."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        away = f"127.0.0.1:{probe.getsockname()[1]}"
+    parent = start_recorder(storage=away)
+    parent.hand_over(1)
+    parent.await_appended(1)
+    parent.die()
+    assert parent.process.wait(WAIT_SECONDS) == 0
+    lines = [json.loads(line) for line in parent.log.read_text().splitlines()]
+    at = {line["event"]: datetime.fromisoformat(line["time"]) for line in lines}
+    assert at["ended"] - at["parent is gone"] < timedelta(seconds=DRAIN_SECONDS)
+    assert "not all is sent: the rest waits in the spool" in at
 
 
 def test_killed(start_recorder: Callable[..., Parent]) -> None:
