@@ -5,6 +5,7 @@
     ARCHIVE/feedback.duckdb  see duckdb_feedback
     ARCHIVE/kept.duckdb      see duckdb_kept
     ARCHIVE/audit.duckdb     see duckdb_audit
+    ARCHIVE/begun.duckdb     see duckdb_begun
     ARCHIVE/damaged-*        see duckdb_damage
     ARCHIVE/snapshot/        see duckdb_snapshot
     ARCHIVE/restoring        while a backup is restored: no archive yet

@@ -21,6 +21,13 @@ import duckdb
 from infertap import v1
 from infertap.query import Query
 from storage.archive.duckdb_arrivals import count_removed
+from storage.archive.duckdb_begun import (
+    DOOMED_COLUMNS,
+    forget_begun,
+    has_begun,
+    note_begun,
+    take_up_begun,
+)
 from storage.archive.duckdb_damage import PREFIX
 from storage.archive.duckdb_expiry import Share, longest_age, next_share
 from storage.archive.duckdb_files import said
@@ -44,9 +51,8 @@ _FEEDBACK_NS: Final = 12 * 3600 * 1_000_000_000
 # Calls that go: of a deletion, which several connections look at; or of one cursor, that only counts.
 _DOOMED: Final = "memory.main.doomed"
 _COUNTED: Final = "temp.main.doomed"
-_CREATE_DOOMED: Final = (
-    "CREATE OR REPLACE {temporary} TABLE {doomed} "
-    "(call_id VARCHAR, spool_id BLOB, request_id VARCHAR, tenant VARCHAR)"
+_CREATE_DOOMED: Final = "CREATE OR REPLACE {temporary} TABLE {doomed} " + (
+    f"({', '.join(f'{name} {kind}' for name, kind in DOOMED_COLUMNS.items())})"
 )
 _DOOM: Final = (
     "INSERT INTO {doomed} "
@@ -83,6 +89,7 @@ class Removing:
         # Held by whoever drops or rewrites files, or wants none to be.
         self.lock = threading.Lock()
         self._opened = opened
+        self._directory = opened.parts.directory
         self._reading = reading
         self._feedback_looked_at_ns = 0
         self._shares: dict[Part, _Look] = {}
@@ -114,19 +121,43 @@ class Removing:
         with self.lock, _told():
             if query.user and query == Query(user=query.user, tenant=query.tenant):
                 self._opened.kept.remember_request(query.tenant, query.user, now_ns)
-            with self._opened.connection.cursor() as cursor:
-                cursor.execute(_CREATE_DOOMED.format(temporary="", doomed=_DOOMED))
-                try:
-                    for page in self._calls(query, interrupt):
-                        cursor.execute(_DOOM.format(doomed=_DOOMED), _doom_columns(page))
+            self._end_begun()
+            with self._dooming() as cursor:
+                for page in self._calls(query, interrupt):
+                    cursor.execute(_DOOM.format(doomed=_DOOMED), _doom_columns(page))
+                if query.feedback is None:
                     doom = Doom(_OF_DOOMED_CALL, (), reason, now_ns)
-                    if query.feedback is None:
-                        return self._delete_doomed(cursor, doom, interrupt)
-                    # Chosen by their feedback they would not be found again without it: so it goes last, and
-                    # what was begun is ended.
-                    return self._delete_doomed(cursor, doom, Interrupt(), is_chosen_by_feedback=True)
-                finally:
-                    cursor.execute(f"DROP TABLE {_DOOMED}")
+                    return self._delete_doomed(cursor, doom, interrupt)
+                # Chosen by their feedback they would not be found again without it: so it goes last, and
+                # what was begun is ended.
+                note_begun(cursor, self._directory, _DOOMED, reason, now_ns)
+                return self._delete_begun(cursor, reason, now_ns)
+
+    @contextlib.contextmanager
+    def _dooming(self) -> "Iterator[duckdb.DuckDBPyConnection]":
+        """While there is a table of the calls that go."""
+        with self._opened.connection.cursor() as cursor:
+            cursor.execute(_CREATE_DOOMED.format(temporary="", doomed=_DOOMED))
+            try:
+                yield cursor
+            finally:
+                cursor.execute(f"DROP TABLE {_DOOMED}")
+
+    def _end_begun(self) -> bool:
+        """End the deletion that was begun and not ended, by a kill or an error; whether there was one."""
+        if not has_begun(self._directory):
+            return False
+        with self._dooming() as cursor:
+            begun = take_up_begun(cursor, self._directory, _DOOMED)
+            if begun is not None:
+                self._delete_begun(cursor, *begun)
+        return True
+
+    def _delete_begun(self, cursor: "duckdb.DuckDBPyConnection", reason: str, now_ns: int) -> Deletion:
+        doom = Doom(_OF_DOOMED_CALL, (), reason, now_ns)
+        deletion = self._delete_doomed(cursor, doom, Interrupt(), is_chosen_by_feedback=True)
+        forget_begun(self._directory)
+        return deletion
 
     def _calls(self, query: Query, interrupt: Interrupt) -> Iterator[list[v1.Record]]:
         """All that match, page by page."""
@@ -198,7 +229,12 @@ class Removing:
                 if self._opened.examining.look():
                     return Expired(is_more=True, has_forgotten=True)
                 self._expire_feedback(retention, now_ns)
-                return self._fit_disk(retention) or self._expire_share(retention, now_ns) or Expired()
+                # Room first: what is begun may have met with a full disk.
+                if dropped := self._fit_disk(retention):
+                    return dropped
+                if self._end_begun():
+                    return Expired(is_more=True)
+                return self._expire_share(retention, now_ns) or Expired()
         finally:
             self.lock.release()
 
@@ -212,7 +248,7 @@ class Removing:
 
     def _fit_disk(self, retention: Retention) -> Expired | None:
         """Drop the earliest file where there is too much on disk."""
-        directory = self._opened.parts.directory
+        directory = self._directory
         if retention.disk_bytes is None:
             return None
         before = usage_of(directory).disk_bytes

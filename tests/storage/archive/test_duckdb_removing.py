@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -15,7 +16,7 @@ import pytest
 import zstandard
 
 from infertap import v1
-from infertap.query import Query
+from infertap.query import FeedbackQuery, Query
 from storage.archive import (
     BY_REQUEST,
     Archive,
@@ -392,3 +393,78 @@ def test_killed_while_removing(tmp_path: Path) -> None:
     assert archive.matched(Query(path="/deleted"), Interrupt()).records == 0
     archive.close()
     assert not (tmp_path / "archive" / "snapshot").exists()
+
+
+KILLED_DELETION = """
+import os, signal, sys
+sys.path.insert(0, {root!r})
+from tests.storage.conftest import NOW
+from infertap.query import FeedbackQuery, Query
+from storage.archive import BY_REQUEST, Interrupt, open_archive
+from storage.archive.duckdb_feedback import FeedbackTable
+from storage.archive.duckdb_parts import Parts
+
+left = {steps}
+
+def killed_at(owner, name):
+    does = getattr(owner, name)
+    def step(*args):
+        global left
+        left -= 1
+        if left < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return does(*args)
+    setattr(owner, name, step)
+
+killed_at(Parts, "replace")
+killed_at(FeedbackTable, "delete_doomed")
+archive = open_archive({place!r}, 256 << 20)
+archive.delete(Query(feedback=FeedbackQuery(max_rating=1)), BY_REQUEST, NOW, Interrupt())
+"""
+
+
+def judged(archive: Archive, making: "Making") -> None:
+    """Two days of three calls, the first of each with the rating 1, the second with 5."""
+    for day in range(2):
+        archive.append([making.entry(10 * day + n) for n in range(1, 4)], NOW + day * DAY)
+        for n, rating in ((1, 1), (2, 5)):
+            call_id = making.record(10 * day + n).call_id
+            archive.attach([v1.Feedback(feedback_id=f"f-{day}-{n}", call_id=call_id, rating=rating)])
+
+
+@pytest.mark.parametrize("is_asked_again", [False, True])
+@pytest.mark.parametrize("steps", [0, 1, 2])
+def test_killed_while_deleting_by_feedback(
+    tmp_path: Path, making: "Making", steps: int, is_asked_again: bool
+) -> None:
+    """Wherever it was, the deletion ends after the next start, or when it is asked for again: neither records
+    nor their feedback are left, and others' are.
+    """
+    place = str(tmp_path / "archive")
+    archive = open_archive(place, MEMORY)
+    judged(archive, making)
+    archive.close()
+    script = KILLED_DELETION.format(root=str(Path(__file__).parents[3]), place=place, steps=steps)
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == -signal.SIGKILL
+    archive = open_archive(place, MEMORY)
+    if is_asked_again:
+        archive.delete(Query(feedback=FeedbackQuery(max_rating=1)), BY_REQUEST, NOW, Interrupt())
+    else:
+        assert archive.expire(Retention(), NOW).is_more
+        assert not archive.expire(Retention(), NOW).is_more
+    page = archive.page(Query(), None, 10, Interrupt())
+    assert [record.sequence for record in page.records] == [13, 12, 3, 2]
+    left = archive.feedback("", "", None, 10).feedback
+    assert [each.feedback_id for each in left] == ["f-1-2", "f-0-2"]
+    assert archive.forgotten(SPOOL) == [(1, 1), (11, 11)]
+    archive.close()
+    assert not list((tmp_path / "archive").glob("begun*"))
+
+
+def test_begun_deletion_that_cannot_be_read(archive: Archive, tmp_path: Path, making: "Making") -> None:
+    """It is given up, and retention goes on."""
+    archive.append([making.entry(1)], NOW)
+    (tmp_path / "begun.duckdb").write_bytes(b"half" * 5000)
+    archive.expire(Retention(), NOW)
+    assert not (tmp_path / "begun.duckdb").exists()
+    assert archive.delete(Query(path="/v1/1"), BY_REQUEST, NOW, Interrupt()).records == 1
