@@ -1,4 +1,4 @@
-"""Admin: AdminService: deletes on request, backs up, tells what the archive takes.
+"""Admin: AdminService: deletes on request, backs up, tells what the archive takes, looks after sinks.
 
 It promises: a deletion that its caller gives up ends after the step under way; a raw user id is hashed at
 once, and neither logged nor told in an error.
