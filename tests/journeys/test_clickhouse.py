@@ -20,6 +20,7 @@ from infertap import Client, v1
 from infertap.cli import main
 from storage.archive.clickhouse_connection import Connection
 from storage.archive.clickhouse_location import read_location
+from tests.journeys.answering import answer
 from tests.journeys.conftest import await_true
 from tests.storage.archive.clickhouse_process import PASSWORD, USER, ClickhouseServer, running_server
 from tests.storage.conftest import Making
@@ -34,16 +35,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.clickhouse
 
 SECONDS = 30
-ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
 SPOOL = b"s" * 16
-
-
-def answer(connection: socket.socket) -> None:
-    waiting = b""
-    while data := connection.recv(1 << 16):
-        waiting += data
-        connection.sendall(ANSWER * waiting.count(b"\r\n\r\n"))
-        waiting = waiting.rpartition(b"\r\n\r\n")[2]
 
 
 def call(sidecar: "Sidecar", numbers: range) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 
+from tests.journeys.answering import answer
 from tests.journeys.conftest import await_true
 
 if TYPE_CHECKING:
@@ -21,15 +22,6 @@ if TYPE_CHECKING:
     StartStorage = Callable[..., Storage]
 
 SECONDS = 30
-ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
-
-
-def answer(connection: socket.socket) -> None:
-    waiting = b""
-    while data := connection.recv(1 << 16):
-        waiting += data
-        connection.sendall(ANSWER * waiting.count(b"\r\n\r\n"))
-        waiting = waiting.rpartition(b"\r\n\r\n")[2]
 
 
 def call(sidecar: "Sidecar", numbers: range, **headers: str) -> None:

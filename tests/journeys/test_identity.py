@@ -18,6 +18,7 @@ from infertap import Client, v1
 from infertap.client import NotAllowedError, RecordNotFoundError, UnreachableError
 from infertap.connection import Connection
 from storage.__main__ import main
+from tests.journeys.answering import answer
 from tests.journeys.credentials import EXPIRED, Secrets
 
 if TYPE_CHECKING:
@@ -28,15 +29,6 @@ if TYPE_CHECKING:
     StartStorage = Callable[..., Storage]
 
 SECONDS = 30.0
-ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
-
-
-def answer(connection: socket.socket) -> None:
-    waiting = b""
-    while data := connection.recv(1 << 16):
-        waiting += data
-        connection.sendall(ANSWER * waiting.count(b"\r\n\r\n"))
-        waiting = waiting.rpartition(b"\r\n\r\n")[2]
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from pyarrow import parquet
 from infertap import v1
 from infertap.admin import AdminClient
 from infertap.connection import Connection
+from tests.journeys.answering import answer
 from tests.journeys.conftest import await_true, free_port
 from tests.journeys.object_store import running_store
 from tests.storage.sinks.receiver import Receiver
@@ -33,15 +34,6 @@ if TYPE_CHECKING:
     StartStorage = Callable[..., Storage]
 
 SECONDS = 30
-ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
-
-
-def answer(connection: socket.socket) -> None:
-    waiting = b""
-    while data := connection.recv(1 << 16):
-        waiting += data
-        connection.sendall(ANSWER * waiting.count(b"\r\n\r\n"))
-        waiting = waiting.rpartition(b"\r\n\r\n")[2]
 
 
 def call(sidecar: "Sidecar", numbers: range) -> None:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
+from tests.journeys.answering import answer
+
 if TYPE_CHECKING:
     from tests.journeys.conftest import Model, Sidecar, Storage
     from tests.journeys.link import Link
@@ -18,15 +20,6 @@ if TYPE_CHECKING:
     StartStorage = Callable[..., Storage]
 
 SECONDS = 30
-ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
-
-
-def answer(connection: socket.socket) -> None:
-    waiting = b""
-    while data := connection.recv(1 << 16):
-        waiting += data
-        connection.sendall(ANSWER * waiting.count(b"\r\n\r\n"))
-        waiting = waiting.rpartition(b"\r\n\r\n")[2]
 
 
 def call(sidecar: "Sidecar", client: httpx.Client, numbers: range) -> None:
