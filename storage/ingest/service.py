@@ -10,7 +10,7 @@ and takes its answers.
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
@@ -20,7 +20,7 @@ import grpc.aio
 from infertap import v1
 from infertap.identity import end_call
 from infertap.query import InvalidArgumentError, abort_exhausted, abort_invalid
-from storage.archive import Archive, ArchiveError
+from storage.archive import Archive, ArchiveError, Entry, Range
 from storage.audit import ForeignSpoolError, Spools, TooManySpoolsError
 from storage.identity import caller_of
 from storage.ingest.entry_checks import read_entries
@@ -300,12 +300,12 @@ class Ingest(v1.IngestServiceServicer):
         self._numbers.rejected.inc(len(rejected))
         answers = [v1.IngestResponse(reject=each) for each in rejected]
         if entries:
-            connected.stretches.add([(entry.first, entry.last) for entry in entries])
+            covered = _joined(entries)
+            connected.stretches.add(covered)
             if connected.stretches.are_too_many:
                 await self._count_stretches(connected)
             await self._writer.write(entries)
-            ranges = [v1.SequenceRange(first=entry.first, last=entry.last) for entry in entries]
-            answers.append(v1.IngestResponse(ack=v1.Ack(ranges=_joined(ranges))))
+            answers.append(v1.IngestResponse(ack=v1.Ack(ranges=map(_range, covered))))
         return answers
 
     async def _count_stretches(self, connected: _Connected) -> None:
@@ -329,16 +329,17 @@ async def _read_hello(requests: AsyncIterator[v1.IngestRequest], context: Contex
     return request.hello
 
 
-def _range(received: tuple[int, int]) -> v1.SequenceRange:
+def _range(received: Range) -> v1.SequenceRange:
     return v1.SequenceRange(first=received[0], last=received[1])
 
 
-def _joined(ranges: list[v1.SequenceRange]) -> list[v1.SequenceRange]:
-    """The same with neighbours joined, as a batch's entries mostly are."""
-    joined = ranges[:1]
-    for each in ranges[1:]:
-        if each.first == joined[-1].last + 1:
-            joined[-1] = v1.SequenceRange(first=joined[-1].first, last=each.last)
-        else:
-            joined.append(each)
-    return joined
+def _joined(entries: Sequence[Entry]) -> list[Range]:
+    """What the entries cover, in their order, with neighbours joined, as a batch's mostly are."""
+    ranges: list[Range] = []
+    first, last = entries[0].first, entries[0].first - 1
+    for entry in entries:
+        if entry.first != last + 1:
+            ranges.append((first, last))
+            first = entry.first
+        last = entry.last
+    return [*ranges, (first, last)]
