@@ -33,6 +33,10 @@ SPOOL_ID_BYTES: Final = 16
 _MOST_SEQUENCE: Final = (1 << 63) - 1
 _HEAD: Final = struct.Struct(">B16sQQ32s")
 _SEQUENCE: Final = struct.Struct(">Q")
+# Below this hashlib keeps the interpreter's lock. To give it up for some microseconds, and to wait for it
+# again beside busy threads, takes far longer than the hash; not so for what is large.
+_HELD_BYTES: Final = 2047
+_LARGE: Final = 32 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,5 +88,9 @@ def check_leaf(leaf: Leaf) -> Leaf:
 def record_hash(previous_hash: bytes, sequence: int, salt: bytes, record: bytes) -> bytes:
     """The hash of a record in its spool's chain."""
     digest = sha256(previous_hash + _SEQUENCE.pack(sequence) + salt)
-    digest.update(record)
+    if len(record) > _LARGE:
+        digest.update(record)
+    else:
+        for at in range(0, len(record), _HELD_BYTES):
+            digest.update(record[at : at + _HELD_BYTES])
     return digest.digest()

@@ -3,7 +3,7 @@
 The door of the room. Every method may block on the disk, and is safe from any thread.
 """
 
-from storage.archive.columns import FILE_VERSION, RECORD_COLUMNS, Column, Kind, record_values
+from storage.archive.columns import FILE_VERSION, RECORD_COLUMNS, Column, Kind, record_rows
 from storage.archive.duckdb_archive import RESTORING
 from storage.archive.entries import (
     POSITION_BYTES,
@@ -76,5 +76,5 @@ __all__ = [
     "migrates_itself",
     "migration_statements",
     "open_archive",
-    "record_values",
+    "record_rows",
 ]

@@ -24,7 +24,7 @@ from typing import Any, Final
 from infertap.verification import LogId
 from storage.archive.clickhouse_connection import Connection
 from storage.archive.clickhouse_tables import LEAVES, RECEIVED, RECORDS, TOMBSTONES, beneath
-from storage.archive.columns import record_values
+from storage.archive.columns import record_rows
 from storage.archive.entries import Entry, GapEntry, RecordEntry
 from storage.archive.ranges import Range, RangeSet
 from storage.archive.removals import BY_REQUEST
@@ -194,13 +194,11 @@ class Writing:
 
     def _insert_records(self, kept: Sequence[RecordEntry], stored_ns: int) -> None:
         began = time.monotonic_ns()
-        rows = [record_values(entry, stored_ns) for entry in kept]
-        self._connection.insert("records", RECORDS, rows)
+        self._connection.insert("records", RECORDS, record_rows(kept, stored_ns))
         took_ns = time.monotonic_ns() - began
         if took_ns > LONG_INSERT_NS:
             # Whoever reads in order of storing has read beyond that time: once more, with the time of now.
-            rows = [record_values(entry, stored_ns + took_ns) for entry in kept]
-            self._connection.insert("records", RECORDS, rows)
+            self._connection.insert("records", RECORDS, record_rows(kept, stored_ns + took_ns))
 
     def _insert_leaves(
         self, fresh: Sequence[Entry], forgotten: Sequence[RecordEntry], stored_ns: int

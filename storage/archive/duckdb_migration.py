@@ -11,7 +11,7 @@ from typing import Any, Final
 import duckdb
 
 from infertap import v1
-from storage.archive.columns import FILE_VERSION, record_values
+from storage.archive.columns import FILE_VERSION, record_rows
 from storage.archive.duckdb_files import REWRITTEN, make_file
 from storage.archive.duckdb_inserting import insert_rows
 from storage.archive.duckdb_packing import packed
@@ -80,5 +80,5 @@ def _row(old: Sequence[Any]) -> Sequence[Any]:
         record=bytes(record),
         parsed=v1.Record.FromString(bytes(record)),
     )
-    *values, _ = record_values(entry, stored_ns)
+    [(*values, _)] = record_rows([entry], stored_ns)
     return [*values, *packed([entry.record])]

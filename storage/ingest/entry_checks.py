@@ -1,7 +1,6 @@
 """Entry checks: what of a batch storage keeps, what it will never take, and what is no batch at all. Pure."""
 
-import uuid
-from hashlib import sha256
+import re
 from typing import Final
 
 from google.protobuf.message import DecodeError
@@ -9,6 +8,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from infertap import v1
 from infertap.query import InvalidArgumentError
+from infertap.verification import record_hash
 from storage.archive import Entry, GapEntry, RecordEntry
 
 RECORD_BYTES: Final = 3 << 20
@@ -21,10 +21,8 @@ _REASON_MOST: Final = 64
 _FIRST_NS: Final = 0
 _LAST_NS: Final = (1 << 63) - 1
 _NANOS: Final = 1_000_000_000
-# Below this hashlib keeps the interpreter's lock. To give it up for some microseconds, and to wait for it
-# again beside busy threads, takes far longer than the hash; not so for what is large.
-_HELD_BYTES: Final = 2047
-_LARGE: Final = 32 << 10
+# A UUID as RFC 9562, section 4 spells it: any other spelling would never be found.
+_CALL_ID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
 class RejectedError(ValueError):
@@ -46,65 +44,41 @@ def read_entries(spool_id: bytes, batch: v1.Batch, tenant: str) -> tuple[list[En
     rejected: list[v1.Reject] = []
     for number, each in enumerate(batch.entries):
         try:
-            entries.append(_read_entry(spool_id, each, f"batch.entries[{number}]", tenant))
+            entries.append(_read_entry(spool_id, each, number, tenant))
         except RejectedError as error:
             rejected.append(v1.Reject(sequence=error.sequence, reason=error.why))
     return entries, rejected
 
 
-def _read_entry(spool_id: bytes, entry: v1.Entry, field: str, tenant: str) -> Entry:
-    """The entry, checked. Raises RejectedError, or InvalidArgumentError where it is no entry at all."""
+def _read_entry(spool_id: bytes, entry: v1.Entry, number: int, tenant: str) -> Entry:
+    """The batch's entry of that number, checked. Raises RejectedError, or InvalidArgumentError where it is no
+    entry at all.
+    """
     kind = entry.WhichOneof("entry")
     if kind == "record":
-        return _read_record(spool_id, entry.record, f"{field}.record", tenant)
+        return _read_record(spool_id, entry.record, number, tenant)
     if kind == "gap":
-        return _read_gap(spool_id, entry.gap, f"{field}.gap", tenant)
-    raise InvalidArgumentError(field, "neither record nor gap")
+        return _read_gap(spool_id, entry.gap, f"batch.entries[{number}].gap", tenant)
+    raise InvalidArgumentError(f"batch.entries[{number}]", "neither record nor gap")
 
 
-def _read_record(spool_id: bytes, sent: v1.SpooledRecord, field: str, tenant: str) -> RecordEntry:
-    if not 0 < sent.sequence <= _MOST_SEQUENCE:
-        raise InvalidArgumentError(f"{field}.sequence", "expected 1 or more")
-    if len(sent.previous_hash) != _HASH_BYTES or len(sent.salt) != _SALT_BYTES:
-        raise RejectedError(sent.sequence, "hash or salt of another length")
-    if len(sent.record) > RECORD_BYTES:
-        raise RejectedError(sent.sequence, f"record of more than {RECORD_BYTES} bytes")
+def _read_record(spool_id: bytes, sent: v1.SpooledRecord, number: int, tenant: str) -> RecordEntry:
+    # Each taken once: what is taken out of a message is copied each time.
+    sequence, previous_hash, salt, record = sent.sequence, sent.previous_hash, sent.salt, sent.record
+    if not 0 < sequence <= _MOST_SEQUENCE:
+        raise InvalidArgumentError(f"batch.entries[{number}].record.sequence", "expected 1 or more")
+    if len(previous_hash) != _HASH_BYTES or len(salt) != _SALT_BYTES:
+        raise RejectedError(sequence, "hash or salt of another length")
+    if len(record) > RECORD_BYTES:
+        raise RejectedError(sequence, f"record of more than {RECORD_BYTES} bytes")
     try:
-        parsed = v1.Record.FromString(sent.record)
+        parsed = v1.Record.FromString(record)
     except DecodeError:
-        raise RejectedError(sent.sequence, "not a record") from None
-    if not _is_call_id(parsed.call_id) or not _is_time(parsed.timing.start):
-        raise RejectedError(sent.sequence, "record without a call id or a start")
-    return RecordEntry(
-        spool_id=spool_id,
-        sequence=sent.sequence,
-        previous_hash=sent.previous_hash,
-        hash=_hash_of(sent),
-        salt=sent.salt,
-        record=sent.record,
-        parsed=parsed,
-        tenant=tenant,
-    )
-
-
-def _hash_of(sent: v1.SpooledRecord) -> bytes:
-    """SHA-256 of previous hash, sequence, salt and record."""
-    hashing = sha256(sent.previous_hash + sent.sequence.to_bytes(8, "big") + sent.salt)
-    record = sent.record
-    if len(record) > _LARGE:
-        hashing.update(record)
-    else:
-        for at in range(0, len(record), _HELD_BYTES):
-            hashing.update(record[at : at + _HELD_BYTES])
-    return hashing.digest()
-
-
-def _is_call_id(call_id: str) -> bool:
-    """Whether it is a UUID as RFC 9562, section 4 spells it: any other spelling would never be found."""
-    try:
-        return str(uuid.UUID(call_id)) == call_id
-    except ValueError:
-        return False
+        raise RejectedError(sequence, "not a record") from None
+    if not _CALL_ID.fullmatch(parsed.call_id) or not _is_time(parsed.timing.start):
+        raise RejectedError(sequence, "record without a call id or a start")
+    hashed = record_hash(previous_hash, sequence, salt, record)
+    return RecordEntry(spool_id, sequence, previous_hash, hashed, salt, record, parsed, tenant)
 
 
 def _is_time(start: Timestamp) -> bool:
