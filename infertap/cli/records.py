@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterable
 
 from google.protobuf.json_format import MessageToJson
+from google.protobuf.message import Message
 
 from infertap import v1
 from infertap.cli.filter_options import conditions
@@ -58,6 +59,6 @@ def _print(client: Client, read: argparse.Namespace) -> None:
         print("no records match")
 
 
-def as_json(record: v1.Record, indent: int | None = None) -> str:
-    """The record as JSON (proto3's mapping), on one line unless indented."""
-    return MessageToJson(record, preserving_proto_field_name=True, indent=indent, ensure_ascii=True)
+def as_json(message: Message, indent: int | None = None) -> str:
+    """A record, or another message, as JSON (proto3's mapping), on one line unless indented."""
+    return MessageToJson(message, preserving_proto_field_name=True, indent=indent, ensure_ascii=True)

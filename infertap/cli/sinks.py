@@ -1,4 +1,4 @@
-"""Sinks: `infertap storage sinks`: how far each came, what it refused, and having that sent again."""
+"""Sinks: `infertap storage sinks`: how far each came, what it refused, and having that sent again or given up."""
 
 import argparse
 import sys
@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from infertap import v1
 from infertap.admin import AdminClient
 from infertap.cli.options import STORAGE, add_common
+from infertap.cli.records import as_json
 from infertap.rendering import local_time, visible
 
 _COLUMNS = ("name", "kind", "delivered", "waiting", "behind", "refused", "lost", "last error")
@@ -14,7 +15,7 @@ _COLUMNS = ("name", "kind", "delivered", "waiting", "behind", "refused", "lost",
 
 def add_sinks(parser: argparse.ArgumentParser) -> None:
     """Add `sinks [refused | resend | drop NAME]`."""
-    add_common(parser, STORAGE, "")
+    add_common(parser, STORAGE, "print JSON: an object for each sink or refused record, or one of how many")
     parser.add_argument(
         "act",
         nargs="?",
@@ -27,29 +28,36 @@ def add_sinks(parser: argparse.ArgumentParser) -> None:
 def ask_of_sinks(admin: AdminClient, read: argparse.Namespace) -> int:
     """Do what was asked; returns the exit status. Raises AdminError."""
     if read.act is None:
-        return _show(admin.sinks())
+        _show(admin.sinks(), read.json)
+        return 0
     if read.name is None:
         print(f"usage: infertap storage sinks {read.act} NAME", file=sys.stderr)
         return 2
     if read.act == "refused":
-        _list(admin.refused(read.name))
+        _list(admin.refused(read.name), read.json)
     elif read.act == "resend":
-        print(f"{admin.resend(read.name):,} records are sent again")
+        resent = v1.ResendRefusedRecordsResponse(records=admin.resend(read.name))
+        print(as_json(resent) if read.json else f"{resent.records:,} records are sent again")
     else:
-        print(f"{admin.drop(read.name):,} records were given up; the archive still has them")
+        dropped = v1.DropRefusedRecordsResponse(records=admin.drop(read.name))
+        told = f"{dropped.records:,} records were given up; the archive still has them"
+        print(as_json(dropped) if read.json else told)
     return 0
 
 
-def _show(sinks: list[v1.Sink]) -> int:
+def _show(sinks: list[v1.Sink], is_json: bool) -> None:
+    if is_json:
+        for sink in sinks:
+            print(as_json(sink))
+        return
     if not sinks:
         print("no sinks are configured (INFERTAP_SINKS_FILE)")
-        return 0
+        return
     rows = [_COLUMNS, *map(_row, sinks)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
     for row in rows:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         print("  ".join(cells).rstrip())
-    return 0
 
 
 def _row(sink: v1.Sink) -> tuple[str, ...]:
@@ -67,12 +75,12 @@ def _row(sink: v1.Sink) -> tuple[str, ...]:
     )
 
 
-def _list(refused: Iterable[v1.RefusedRecord]) -> None:
+def _list(refused: Iterable[v1.RefusedRecord], is_json: bool) -> None:
     is_empty = True
     for each in refused:
         is_empty = False
-        print("  ".join(visible(text) for text in _told(each)))
-    if is_empty:
+        print(as_json(each) if is_json else "  ".join(visible(text) for text in _told(each)))
+    if is_empty and not is_json:
         print("nothing is set aside")
 
 

@@ -90,6 +90,7 @@ def test_json_where_there_is_none(command: str, capsys: pytest.CaptureFixture[st
         ("audit findings", "for each finding"),
         ("verify", "print what was found as one JSON object"),
         ("spool dead-letters show", "print it as JSON"),
+        ("storage sinks", "for each sink"),
     ],
 )
 def test_help_says_what_json_is_of(command: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:

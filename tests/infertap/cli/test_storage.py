@@ -1,5 +1,6 @@
 """`infertap storage delete | backup | status`, as far as no storage is needed: journeys have one."""
 
+import json
 from collections.abc import Iterator
 from concurrent import futures
 
@@ -144,6 +145,11 @@ class OfSinks(Admin):
         self.resent.append(request.sink)
         return v1.ResendRefusedRecordsResponse(records=2)
 
+    def DropRefusedRecords(  # noqa: N802
+        self, request: v1.DropRefusedRecordsRequest, context: object
+    ) -> v1.DropRefusedRecordsResponse:
+        return v1.DropRefusedRecordsResponse(records=2)
+
 
 @pytest.fixture
 def of_sinks(monkeypatch: pytest.MonkeyPatch) -> Iterator[OfSinks]:
@@ -174,3 +180,35 @@ def test_sinks(of_sinks: OfSinks, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["storage", "sinks", "resend", "other"]) == 1
     assert capsys.readouterr().err == "infertap: no sink of that name is configured\n"
     assert main(["storage", "sinks", "resend"]) == 2
+
+
+def test_sinks_as_json(of_sinks: OfSinks, capsys: pytest.CaptureFixture[str]) -> None:
+    """An object for each sink, and for each record that was refused, made harmless; of what is done the
+    number; nothing where there is nothing.
+    """
+    asked = {
+        "": [
+            {
+                "name": "events",
+                "kind": "cloudevents",
+                "delivered": "1200",
+                "waiting": "3",
+                "refused": "2",
+                "lost": "1",
+                "behind": "90s",
+                "last_error": "http 503",
+                "last_error_at": "2026-01-01T00:00:00Z",
+            }
+        ],
+        "refused events": [
+            {"id": f"id-{number}", "call_id": f"call-{number}", "reason": "http \x1b400"} for number in (1, 2)
+        ],
+        "refused well": [],
+        "resend events": [{"records": "2"}],
+        "drop events": [{"records": "2"}],
+    }
+    for act, told in asked.items():
+        assert main(["storage", "sinks", *act.split(), "--json"]) == 0
+        out = capsys.readouterr().out
+        assert [json.loads(line) for line in out.splitlines()] == told
+        assert "\x1b" not in out
