@@ -157,12 +157,12 @@ class InFlight:
     def _add(self, spool: _Spool, spool_id: bytes, record: v1.Record, now: int) -> CallInFlight | None:
         """Keep a call; returns it where it is news."""
         call_id = _read_id(record.call_id) if _is_sound(record) else None
-        size = record.ByteSize()
         known = None if call_id is None else spool.calls.get(call_id)
-        if call_id is None or (known is None and not self._make_room(spool, size)):
+        if known is not None:
+            self._remove(spool, known.call_id)
+        if call_id is None or not self._make_room(spool, record.ByteSize()):
             self.dropped += 1
             return None
-        self._remove(spool, call_id)
         record.tenant = spool.tenant  # whatever the sidecar says
         record.ClearField("sequence")  # only a record has one, and a time of storage
         record.ClearField("stored_at")

@@ -138,6 +138,16 @@ def test_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(small) == 1
 
 
+def test_calls_that_grow_are_bounded() -> None:
+    """What is told of a call once more, and is larger now, needs room as a new call does."""
+    table = InFlight(most_bytes=3000)
+    stream = table.begin(SPOOL, 0)
+    table.take(SPOOL, stream, told(*(call(number) for number in range(1, 9))), 0)
+    table.take(SPOOL, stream, told(*(call(number, path="/" * 1000) for number in range(1, 9))), 0)
+    assert sum(len(each.record) for each in table.calls()) <= 3000
+    assert table.dropped == 8 - len(table) > 0
+
+
 @pytest.mark.parametrize(
     "odd",
     [
