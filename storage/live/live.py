@@ -24,21 +24,24 @@ MOST_BYTES: Final = 128 << 20
 
 
 class Listener:
-    """One listener's queue."""
+    """One listener's queue: what it hears, until it is cut off and has heard all that it could."""
 
     def __init__(self) -> None:
         self.is_behind = False
-        self._waiting: asyncio.Queue[tuple[v1.Record, int]] = asyncio.Queue(MOST_WAITING)
+        # None: the end, for who waits.
+        self._waiting: asyncio.Queue[tuple[v1.Record, int] | None] = asyncio.Queue(MOST_WAITING)
         self.bytes = 0
 
-    @property
-    def is_at_end(self) -> bool:
-        """Whether it is cut off and has heard all that it could."""
-        return self.is_behind and self._waiting.empty()
+    def __aiter__(self) -> "Listener":
+        return self
 
-    async def next(self) -> v1.Record:
+    async def __anext__(self) -> v1.Record:
         """The next record, once there is one."""
-        record, size = await self._waiting.get()
+        if self.is_behind and self._waiting.empty():
+            raise StopAsyncIteration
+        if (waited := await self._waiting.get()) is None:
+            raise StopAsyncIteration
+        record, size = waited
         self.bytes -= size
         return record
 
@@ -55,6 +58,7 @@ class Listener:
         self.is_behind = True
         while not self._waiting.empty():
             self._waiting.get_nowait()
+        self._waiting.put_nowait(None)
         self.bytes = 0
 
 

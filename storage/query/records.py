@@ -140,8 +140,7 @@ class Records(v1.RecordServiceServicer):
             for call in open_calls:
                 if query.matches(record := call.shown(time.monotonic_ns())):
                     yield mask.apply(record)
-            while not listener.is_at_end:
-                record = await listener.next()
+            async for record in listener:
                 row = await self._row(record, context)
                 if row is None or row.is_continued or (row.spool_id, row.sequence) in told:
                     continue

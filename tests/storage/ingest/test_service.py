@@ -328,7 +328,7 @@ async def test_in_flight(served: Served, making: "Making") -> None:
             assert (await spool.read()).HasField("ack")
             (known,) = served.in_flight.calls()
             assert known.shown(known.told).call_id == open_call.call_id
-            told = await listener.next()
+            told = await anext(listener)
             assert (told.call_id, told.state, told.sequence) == (open_call.call_id, v1.INFERENCING, 0)
             await spool.batch(making.sent(1))
             await spool.read()

@@ -54,12 +54,12 @@ async def test_each_once_however_late_it_is_seen(monkeypatch: pytest.MonkeyPatch
             begun = time.time_ns()
             for sequence in range(2, 12):
                 shelf.put(sequence, begun + 1000 + sequence)
-            heard = [(await asyncio.wait_for(listener.next(), 10)).sequence for _ in range(10)]
+            heard = [(await asyncio.wait_for(anext(listener), 10)).sequence for _ in range(10)]
             shelf.put(12, begun + 500)
-            heard.append((await asyncio.wait_for(listener.next(), 10)).sequence)
+            heard.append((await asyncio.wait_for(anext(listener), 10)).sequence)
             assert heard == list(range(2, 13))
             with pytest.raises(TimeoutError):
-                await asyncio.wait_for(listener.next(), 0.1)
+                await asyncio.wait_for(anext(listener), 0.1)
     finally:
         running.cancel()
 
@@ -73,8 +73,8 @@ async def test_archive_that_is_away() -> None:
         with live.listening() as listener:
             shelf.put(1, time.time_ns() + 1)
             with pytest.raises(TimeoutError):
-                await asyncio.wait_for(listener.next(), 0.1)
+                await asyncio.wait_for(anext(listener), 0.1)
             shelf.is_away = False
-            assert (await asyncio.wait_for(listener.next(), 10)).sequence == 1
+            assert (await asyncio.wait_for(anext(listener), 10)).sequence == 1
     finally:
         running.cancel()

@@ -1,5 +1,6 @@
 """Those who listen to what arrives."""
 
+import asyncio
 import contextlib
 
 from infertap import v1
@@ -12,10 +13,8 @@ async def test_slow_listener_is_cut_off() -> None:
     with told.listening() as slow, told.listening() as quick:
         for number in range(live.MOST_WAITING + 2):
             told.tell([v1.Record(sequence=number + 1)])
-            assert (await quick.next()).sequence == number + 1
-        heard = []
-        while not slow.is_at_end:
-            heard.append((await slow.next()).sequence)
+            assert (await anext(quick)).sequence == number + 1
+        heard = [record.sequence async for record in slow]
         assert heard == list(range(1, live.MOST_WAITING + 1))
         assert not quick.is_behind
 
@@ -26,11 +25,7 @@ async def test_bytes_that_wait_are_bounded() -> None:
     large = v1.Record(call_id="x" * (live.MOST_WAITING_BYTES // 4))
     with told.listening() as listener:
         told.tell([large] * 10)
-        heard = 0
-        while not listener.is_at_end:
-            await listener.next()
-            heard += 1
-        assert heard == 3
+        assert len([record async for record in listener]) == 3
 
 
 async def test_bytes_that_wait_for_all_are_bounded() -> None:
@@ -48,8 +43,25 @@ async def test_bytes_that_wait_for_all_are_bounded() -> None:
         heard = [listener for listener in everyone if not listener.is_behind]
         assert heard
         for listener in heard:
-            assert (await listener.next()).call_id == large.call_id
-        assert all(listener.is_at_end for listener in everyone if listener.is_behind)
+            assert (await anext(listener)).call_id == large.call_id
+        for listener in everyone:
+            if listener.is_behind:
+                assert [record async for record in listener] == []
+
+
+async def test_who_waits_is_told_of_being_cut_off() -> None:
+    """Who had nothing waiting when too much came at once hears of its end, and does not wait for ever."""
+    told = live.Live()
+    large = v1.Record(call_id="x" * (live.MOST_WAITING_BYTES // 4))
+    with contextlib.ExitStack() as open_ones:
+        everyone = [open_ones.enter_context(told.listening()) for _ in range(10)]
+        waiting = [asyncio.create_task(anext(listener)) for listener in everyone]
+        await asyncio.sleep(0)
+        told.tell([large] * 3)
+        heard = await asyncio.gather(*waiting, return_exceptions=True)
+    ended = [isinstance(each, StopAsyncIteration) for each in heard]
+    assert ended == [listener.is_behind for listener in everyone]
+    assert 0 < sum(ended) < len(everyone)
 
 
 def test_one_caller_leaves_listeners_to_others() -> None:
