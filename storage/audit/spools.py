@@ -2,9 +2,9 @@
 
 In the archive's notes, kind "spool": key = spool id, value = an encoded infertap.v1.Spool without what is
 computed when it is asked for (state, received, missing). It promises: what a heartbeat said is durable within
-FLUSH_SECONDS, and at the end of storage; a spool belongs to the tenant that first sent as it (where several
-storages keep one archive, as soon as the first one has flushed); how many are begun, remembered and looked
-at is bounded, whatever sidecars say.
+FLUSH_SECONDS, and at the end of storage; a spool belongs to the tenant that first sent as it, through kills
+and for all storages that keep one archive once it `is_kept`; how many are begun, remembered and looked at is
+bounded, whatever sidecars say.
 """
 
 import itertools
@@ -67,9 +67,13 @@ class Spools:
         self._new = Allowance(new_a_day)
         self._received = received
         self._lock = threading.Lock()
+        # Held by whoever flushes: who comes next finds it done.
+        self._flushing = threading.Lock()
         self._known: dict[bytes, v1.Spool] = {}
         self._connected: dict[bytes, int] = {}
         self._changed: set[bytes] = set()
+        # Those of which it is not durable yet whose they are.
+        self._unkept: set[bytes] = set()
         # Holes of each spool, and since when they have been seen.
         self._holes: dict[bytes, dict[Range, int]] = {}
         self._to_watch: set[bytes] = set()
@@ -112,6 +116,9 @@ class Spools:
                 if not self._new.take(identity, now_ns):
                     raise TooManySpoolsError("no more new ones for now; try again later")
                 spool = self._known[hello.spool_id] = v1.Spool(spool_id=hello.spool_id)
+                self._unkept.add(hello.spool_id)
+            elif spool.tenant != tenant:
+                self._unkept.add(hello.spool_id)
             spool.tenant = tenant
             for name in ("pod", "namespace", "node", "container", "infertap_version"):
                 setattr(spool, name, getattr(hello, name)[:_MOST_NAME])
@@ -157,21 +164,29 @@ class Spools:
 
     # -- what is kept and found
 
+    def is_kept(self, spool_id: bytes) -> bool:
+        """Whether it is durable whose that spool is."""
+        return spool_id not in self._unkept
+
     def flush(self) -> None:
         """Keep what changed; durable on return. Raises ArchiveError, and then keeps it next time."""
-        with self._lock:
-            changed = {
-                spool_id: self._known[spool_id].SerializeToString() if spool_id in self._known else b""
-                for spool_id in self._changed
-            }
-            self._changed.clear()
-        if changed:
+        with self._flushing:
+            with self._lock:
+                changed = {
+                    spool_id: self._known[spool_id].SerializeToString() if spool_id in self._known else b""
+                    for spool_id in self._changed
+                }
+                self._changed.clear()
+            if not changed:
+                return
             try:
                 self._archive.put(_KIND, changed)
             except BaseException:
                 with self._lock:
                     self._changed |= changed.keys()
                 raise
+            with self._lock:
+                self._unkept -= changed.keys() - self._changed
 
     def find_holes(self, now_ns: int) -> list[v1.Finding]:
         """Sequences that never came and were not declared lost, for a minute, of spools heard of lately."""

@@ -104,6 +104,7 @@ class Ingest(v1.IngestServiceServicer):
         self._live = live
         # Who is told of spools; None where heartbeats are not taken.
         self._spools = spools
+        self._keeping = asyncio.Lock()
         self._forgetting = forgetting or Forgetting()
         self._recalling = recalling or Recalling()
 
@@ -169,6 +170,7 @@ class Ingest(v1.IngestServiceServicer):
             self._spools.connected(hello, caller.writes_as, time.time_ns(), caller.name)
         number = self._in_flight.begin(hello.spool_id, time.monotonic_ns(), caller.writes_as)
         try:
+            await self._keep(hello.spool_id)
             received = await asyncio.to_thread(self._archive.received, hello.spool_id)
             welcome = v1.Welcome(
                 received=map(_range, received[-MOST_RANGES:]),
@@ -184,6 +186,15 @@ class Ingest(v1.IngestServiceServicer):
             self._in_flight.end(hello.spool_id, number, time.monotonic_ns())
             if self._spools is not None:
                 self._spools.disconnected(hello.spool_id, time.time_ns())
+
+    async def _keep(self, spool_id: bytes) -> None:
+        """On return it is durable whose a new spool is: else another's could be it, once storage was killed.
+        One after the other, for each keeps those of all who wait.
+        """
+        while self._spools is not None and not self._spools.is_kept(spool_id):
+            async with self._keeping:
+                if not self._spools.is_kept(spool_id):
+                    await asyncio.to_thread(self._spools.flush)
 
     async def _answers(
         self, connected: _Connected, requests: AsyncIterator[v1.IngestRequest]

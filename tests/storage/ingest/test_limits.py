@@ -3,8 +3,9 @@
 import asyncio
 import contextlib
 import hashlib
+import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +15,8 @@ import pytest
 
 from infertap import v1
 from infertap.identity import Guard, make_server, open_roster
-from storage.archive import open_archive
-from storage.audit import Spools
+from storage.archive import ArchiveError, open_archive
+from storage.audit import ForeignSpoolError, Spools
 from storage.ingest import service as ingest_room
 from storage.ingest import stretches as stretches_room
 from storage.ingest.room import Room
@@ -208,6 +209,56 @@ async def test_one_spool_id_has_one_tenant(storage: Storage) -> None:
             assert sorted(welcomed) == [False, True]
             refused = blue if welcomed[0] else red
             assert await refused.code() is grpc.StatusCode.PERMISSION_DENIED
+
+
+async def test_whose_a_new_spool_is_survives(storage: Storage) -> None:
+    """Before a new spool is welcome it is durable whose it is: whatever ends storage, it is no other's."""
+    async with Sidecar(storage, "red") as red:
+        assert await red.hello(spool(1))
+        after_a_kill = Spools(storage.archive.audit, storage.archive.received)
+        with pytest.raises(ForeignSpoolError):
+            after_a_kill.connected(v1.Hello(spool_id=spool(1)), "blue", time.time_ns())
+
+
+async def test_many_new_spools_are_kept_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many come at once, there are few commits; one that is known waits for none."""
+    async with Storage(tmp_path, Streams(100)) as storage, contextlib.AsyncExitStack() as stack:
+        tables, go_on = storage.archive.audit, threading.Event()
+        kept: list[int] = []
+        put = tables.put
+
+        def put_slowly(kind: str, notes: Mapping[bytes, bytes]) -> None:
+            assert go_on.wait(WAIT_SECONDS)
+            kept.append(len(notes))
+            put(kind, notes)
+
+        async with Sidecar(storage, "red") as known:
+            assert await known.hello(spool(0))
+        monkeypatch.setattr(tables, "put", put_slowly)
+        sidecars = [await stack.enter_async_context(Sidecar(storage, "red")) for _ in range(21)]
+        hellos = [asyncio.create_task(each.hello(spool(n))) for n, each in enumerate(sidecars[1:], 1)]
+        await await_true(lambda: len(storage.spools._known) == 21)
+        assert await sidecars[0].hello(spool(0))
+        assert not any(each.done() for each in hellos)
+        go_on.set()
+        assert all(await asyncio.gather(*hellos))
+        assert len(kept) <= 2
+
+
+async def test_a_new_spool_that_can_not_be_kept(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its sidecar hears that it may come back; then it is welcome, and durable."""
+
+    def fail(*_: object) -> None:
+        raise ArchiveError("No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(storage.archive.audit, "put", fail)
+        async with Sidecar(storage, "red") as red:
+            assert not await red.hello(spool(1))
+            assert await red.code() is grpc.StatusCode.UNAVAILABLE
+    async with Sidecar(storage, "red") as red:
+        assert await red.hello(spool(1))
+    assert storage.archive.audit.notes("spool", b"", 10)
 
 
 async def test_new_spools_are_bounded(storage: Storage) -> None:
