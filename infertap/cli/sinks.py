@@ -1,4 +1,4 @@
-"""Sinks: `infertap storage sinks`: how far each came, what it refused, and having that sent again or given up."""
+"""Sinks: `infertap storage sinks`: how far each came, what it refused; sends that again, or gives it up."""
 
 import argparse
 import sys

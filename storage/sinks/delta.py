@@ -55,7 +55,7 @@ class Delta:
 
     def _commit(self, batch: Batch) -> None:
         said = {"id": self._id, "number": batch.number, "digest": batch.digest}
-        with told():
+        with told(self._where):
             table = DeltaTable(self._where, self._id)
             if self._is_to_look and _is_said(table.latest(_LOOKED_THROUGH), said):
                 self._is_to_look = False

@@ -11,13 +11,14 @@ all. The folders are named as Hive's partitions are, and not as any column.
 import asyncio
 import contextlib
 import datetime
+import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import pyarrow as pa
 
@@ -27,8 +28,10 @@ from storage.sinks.interface import Batch, OpenSink, Refused, Sink, SinkError
 from storage.sinks.sink_table import SinkTable
 
 _SCHEMES: Final = frozenset({"s3", "gs", "gcs", "abfs", "abfss", "file"})
-# What pyarrow says of S3's answers, without what it quotes.
-_AWS: Final = re.compile(r"AWS Error [A-Z_]{1,40}")
+# What pyarrow, and deltalake, say of answers and connections, without what they quote.
+_SAID: Final = re.compile(
+    r"AWS Error [A-Z_]{1,40}|dns error|status (?:code: )?\d{3}|(?:os error |Os { code: )(\d{1,3})"
+)
 # Records that are made columns of at once.
 _STEP: Final = 1000
 _FORMATS: Final[dict[str, Callable[[File], Part]]] = {
@@ -64,7 +67,8 @@ def read_place(table: SinkTable) -> str:
     parts = urlsplit(url)
     if parts.scheme not in _SCHEMES:
         raise ValueError(f"url: expected an absolute path, or one of {', '.join(sorted(_SCHEMES))}://")
-    if "@" in parts.netloc and not parts.scheme.startswith("abfs"):
+    # Azure's container may stand before an "@".
+    if parts.password is not None or ("@" in parts.netloc and not parts.scheme.startswith("abfs")):
         raise ValueError("url: no keys belong here: they come from the environment (docs/export.md)")
     return url
 
@@ -97,7 +101,7 @@ class Objects:
         folders: dict[str, list[v1.Record]] = {}
         for record in batch.records:
             folders.setdefault(folder_of(record), []).append(record)
-        with told():
+        with told(self._form.url):
             place = self._place = self._place or open_place(self._form.url)
             for folder, records in folders.items():
                 part = Batch(records, batch.number)
@@ -125,12 +129,26 @@ def folder_of(record: v1.Record) -> str:
 
 
 @contextlib.contextmanager
-def told() -> Iterator[None]:
-    """What a store or a disk says is a SinkError: its word for it alone, as it quotes addresses and keys."""
+def told(url: str) -> Iterator[None]:
+    """What a store or a disk says is a SinkError: where, and its word for it alone, as it quotes keys."""
     try:
         yield
-    except OSError as error:
-        said = _AWS.search(str(error))
-        raise SinkError(said[0] if said else error.strerror or type(error).__name__) from None
-    except (ExportError, pa.ArrowException) as error:
-        raise SinkError(type(error).__name__) from None
+    except (OSError, ExportError, pa.ArrowException) as error:
+        raise SinkError(f"{_where(url)}: {_what(error)}") from None
+
+
+def _where(url: str) -> str:
+    """The store's own HOST:PORT where it is named, else the bucket; or the path."""
+    if "://" not in url:
+        return url
+    parts = urlsplit(url)
+    named = parse_qs(parts.query).get("endpoint_override", [""])[-1]
+    return named.rpartition("@")[2] or f"{parts.scheme}://{parts.hostname or parts.path}"
+
+
+def _what(error: Exception) -> str:
+    if said := _SAID.search(str(error)):
+        return said[0] if said[1] is None else os.strerror(int(said[1]))
+    cause = error if isinstance(error, OSError) else error.__context__
+    known = isinstance(cause, OSError) and cause.errno
+    return os.strerror(known) if known else type(error).__name__

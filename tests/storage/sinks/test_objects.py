@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from infertap import v1
-from storage.sinks import Batch, Sink, SinkError
+from infertap.export import ExportError
+from storage.sinks import Batch, Sink, SinkError, delta
 from storage.sinks import objects as kind
 from storage.sinks.sink_table import SinkTable
 
@@ -93,11 +95,53 @@ async def test_a_place_that_fails(tmp_path: Path, making: "Making") -> None:
 
 
 @pytest.mark.parametrize(
+    ("url", "error", "said"),
+    [
+        (
+            "s3://bucket/x?endpoint_override=store:9000&scheme=http",
+            OSError("key 'KEY': AWS Error ACCESS_DENIED during PutObject operation: KEY"),
+            "store:9000: AWS Error ACCESS_DENIED",
+        ),
+        (
+            "s3://bucket/KEY",
+            OSError("GET http://KEY: dns error\nfailed to look up"),
+            "s3://bucket: dns error",
+        ),
+        (
+            "abfss://KEY@account.dfs.core.windows.net/x",
+            OSError("Server returned non-2xx status code: 403 Forbidden: <Key>KEY</Key>"),
+            "abfss://account.dfs.core.windows.net: status code: 403",
+        ),
+        ("/lake", ExportError("/KEY: Os { code: 13, kind: PermissionDenied }"), "/lake: Permission denied"),
+        ("/lake", FileNotFoundError(2, "Failed to open 'KEY'"), "/lake: No such file or directory"),
+        ("s3://bucket", pa.ArrowInvalid("KEY"), "s3://bucket: ArrowInvalid"),
+    ],
+)
+def test_what_a_store_says(url: str, error: Exception, said: str) -> None:
+    """What is wrong and where is told, and no more of what the store says or the place's URL holds."""
+    with pytest.raises(SinkError) as caught, kind.told(url):
+        raise error
+    assert caught.value.kind == said
+
+
+async def test_a_table_that_is_away(making: "Making", monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Delta table whose store is away is told by the store's host and port, and what the system says."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "KEY")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "SECRET")
+    url = "s3://bucket/x?region=eu&endpoint_override=127.0.0.1:1&scheme=http"
+    sink = await delta.read_kind(SinkTable("lake", {"url": url}))()
+    with pytest.raises(SinkError, match=r"^127\.0\.0\.1:1: Connection refused$"):
+        await sink.deliver(Batch([record(making, 1)]))
+    await sink.close()
+
+
+@pytest.mark.parametrize(
     ("url", "fault"),
     [
         ("relative", "absolute path"),
         ("ftp://x/y", "expected an absolute path, or one of"),
         ("s3://KEY:SECRET@bucket/x", "no keys belong here"),
+        ("abfs://:SECRET@account/x", "no keys belong here"),
     ],
 )
 def test_places_that_can_not_be(url: str, fault: str) -> None:
@@ -111,15 +155,13 @@ def test_delta_exactly_once(tmp_path: Path, making: "Making") -> None:
     """A batch that was committed before a crash is found in the table, and not committed again."""
     import deltalake
 
-    from storage.sinks.delta import Delta
-
     batch = Batch([record(making, 1), record(making, 2)], 1)
     for each in (batch, batch, Batch([record(making, 3)], 2)):
-        Delta("lake", str(tmp_path / "table"))._commit(each)
+        delta.Delta("lake", str(tmp_path / "table"))._commit(each)
     table = deltalake.DeltaTable(tmp_path / "table")
     assert sorted(table.to_pyarrow_table()["sequence"].to_pylist()) == [1, 2, 3]
     assert table.transaction_version("infertap sink lake") == 2
     # An archive that was put back from a backup has other records under the number: they are not left out.
-    Delta("lake", str(tmp_path / "table"))._commit(Batch([record(making, 4)], 2))
+    delta.Delta("lake", str(tmp_path / "table"))._commit(Batch([record(making, 4)], 2))
     table.update_incremental()
     assert sorted(table.to_pyarrow_table()["sequence"].to_pylist()) == [1, 2, 3, 4]
