@@ -37,9 +37,9 @@ _QUOTED: Final = frozenset(
         *("application_version", "bucket", "call_id", "cohort", "end_time", "error_type", "finish_reasons"),
         *("first_day", "group_by", "id", "label", "last_day", "max", "method", "min", "min_duration"),
         *("model", "model_version", "new_size", "old_size", "order_by", "path", "read_mask"),
-        *("redaction_class", "request_id", "sequence", "session", "size", "spool_id", "start_time"),
-        # As records show it, which is a keyed hash.
-        *("state", "states", "tags", "thumb", "user"),
+        *("redaction_class", "request_id", "sequence", "sequences", "session", "sink", "size", "spool_id"),
+        # The user as records show it, which is a keyed hash.
+        *("start_time", "state", "states", "tags", "thumb", "user"),
     }
 )
 _MOST_CHARACTERS: Final = 200

@@ -14,6 +14,12 @@ def test_texts_are_told_by_their_length() -> None:
     assert asked_of(request) == {"filter": {"model": "iris", "text": "(6 characters)"}}
 
 
+def test_what_an_act_was_about_is_told() -> None:
+    """Which sink an admin gave up the records of, and which dead letters were sent again."""
+    assert asked_of(v1.DropRefusedRecordsRequest(sink="lake")) == {"sink": "lake"}
+    assert asked_of(v1.ResendDeadLettersRequest(sequences=[7, 8])) == {"sequences": ["7", "8"]}
+
+
 def far(**said: int) -> v1.RecordFilter:
     asked = v1.RecordFilter()
     for name, seconds in said.items():
