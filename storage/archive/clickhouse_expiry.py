@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 from storage.archive.clickhouse_arrivals import of_day
 from storage.archive.clickhouse_connection import Connection
-from storage.archive.clickhouse_removing import STEP_RECORDS, Removing, Row
+from storage.archive.clickhouse_removing import ROW, STEP_RECORDS, Removing, Row
 from storage.archive.clickhouse_tables import META
 from storage.archive.clickhouse_writing import Writing, is_forgotten
 from storage.archive.removals import BY_AGE, BY_REQUEST, BY_SIZE, Expired, ModelRule, Retention
@@ -30,13 +30,12 @@ _OVER_NS: Final = 600 * _SECOND_NS
 # What is much work, and seldom any use: between two looks. And how far a look for remains goes back.
 _SELDOM_SECONDS: Final = 60.0
 _REMAINS_NS: Final = 900 * _SECOND_NS
-_ROW: Final = "tenant, spool_id, sequence, previous_hash, hash, start_ns, record_bytes"
 _EARLIEST: Final = f"""
-SELECT {_ROW} FROM {{database}}.records WHERE {{such}}
+SELECT {ROW} FROM {{database}}.records WHERE {{such}}
 ORDER BY stored_ns, spool_id, sequence LIMIT 1 BY spool_id, sequence LIMIT {{most:d}}
 """
 _REMAINS: Final = f"""
-SELECT {_ROW}, caller, (spool_id, sequence) IN (SELECT spool_id, sequence FROM {{database}}.tombstones
+SELECT {ROW}, caller, (spool_id, sequence) IN (SELECT spool_id, sequence FROM {{database}}.tombstones
     WHERE spool_id IN (SELECT spool_id FROM {{database}}.records WHERE {{lately}})) AS is_buried
 FROM {{database}}.records
 WHERE {{lately}} AND (is_buried OR caller IN (SELECT caller FROM {{database}}.requests))

@@ -9,14 +9,14 @@ is done again tells of nothing twice.
 
 import dataclasses
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from infertap.query import Query
 from storage.archive.clickhouse_arrivals import Arrivals, of_records
 from storage.archive.clickhouse_conditions import Conditions
 from storage.archive.clickhouse_connection import Connection
-from storage.archive.clickhouse_tables import REQUESTS, TOMBSTONES, beneath
+from storage.archive.clickhouse_tables import REQUESTS, TOMBSTONES, beneath, place_of
 from storage.archive.clickhouse_writing import Writing, deletion_statement
 from storage.archive.interface import ArchiveError, CountRemoved, Interrupt
 from storage.archive.ranges import Range, RangeSet
@@ -26,18 +26,33 @@ from storage.audit import Deleted
 # Records that one step deletes: their keys fit into a statement.
 STEP_RECORDS: Final = 1_500
 _STEP_FEEDBACK: Final = 500
+# Where a killed storage left off is among so many of the latest steps: others may have deleted since.
+_LATEST_STEPS: Final = 8
 # Deleted records that are told of at once; whoever hears not of all of them does when it connects again.
 _MOST_TOLD: Final = 500_000
 _MUTATION_SECONDS: Final = 600
 _POLL_SECONDS: Final = 0.05
+# The columns of a Row.
+ROW: Final = "tenant, spool_id, sequence, previous_hash, hash, start_ns, record_bytes"
 # All segments of the calls that match, wherever they begin.
-_MATCHING: Final = """
-SELECT tenant, spool_id, sequence, previous_hash, hash, start_ns, record_bytes
-FROM {database}.records
-WHERE {of_all} AND (tenant, spool_id, start_ns, call_id) IN (
-    SELECT tenant, spool_id, start_ns, call_id FROM {database}.records
-    WHERE {where} LIMIT 1 BY spool_id, sequence LIMIT {most:d})
+_MATCHING: Final = f"""
+SELECT {ROW} FROM {{database}}.records
+WHERE {{of_all}} AND (tenant, spool_id, start_ns, call_id) IN (
+    SELECT tenant, spool_id, start_ns, call_id FROM {{database}}.records
+    WHERE {{where}} LIMIT 1 BY spool_id, sequence LIMIT {{most:d}})
 LIMIT 1 BY spool_id, sequence
+"""
+# Tombstones with their records beside them, among the latest tombstones of requests.
+_LEFT: Final = f"""
+SELECT {ROW} FROM {{database}}.records
+WHERE ({{{{tenant:Nullable(String)}}}} IS NULL OR tenant = {{{{tenant:Nullable(String)}}}})
+    AND {place_of("sequence")} IN (SELECT {place_of("sequence")} FROM ({{latest}}))
+    AND (tenant, spool_id, sequence) IN ({{latest}})
+LIMIT 1 BY spool_id, sequence LIMIT {{most:d}}
+"""
+_LATEST: Final = """
+SELECT tenant, spool_id, sequence FROM {database}.tombstones WHERE reason = '{reason}'
+ORDER BY deleted_ns DESC LIMIT {most:d}
 """
 _MATCHED: Final = """
 SELECT count(), sum(record_bytes) FROM {database}.records FINAL
@@ -127,7 +142,7 @@ class Removing:
         spools: dict[bytes, RangeSet] = {}
         # Each step's tombstones are told by their time: others look for what was deleted lately.
         step_ns, began = now_ns, time.monotonic_ns()
-        while rows := self._matching(query, interrupt):
+        for rows in self._steps(query, interrupt):
             feedback += self.delete_rows(rows, reason, step_ns)
             records += len(rows)
             for row in rows:
@@ -162,6 +177,21 @@ class Removing:
         ):
             found.setdefault(spool_id, RangeSet()).add(sequence, sequence)
         return {spool_id: list(ranges) for spool_id, ranges in found.items()}
+
+    def _steps(self, query: Query, interrupt: Interrupt) -> Iterator[list[Row]]:
+        """What is to go, each time that what was told before has gone."""
+        if query.feedback is not None:
+            # Of the last step of a storage that was killed the feedback may be gone, by which nobody would
+            # find its records any more.
+            while rows := self._left_undone(query.tenant, interrupt):
+                yield rows
+        while rows := self._matching(query, interrupt):
+            yield rows
+
+    def _left_undone(self, tenant: str | None, interrupt: Interrupt) -> list[Row]:
+        latest = _LATEST.format(database=self._database, reason=BY_REQUEST, most=_LATEST_STEPS * STEP_RECORDS)
+        statement = _LEFT.format(database=self._database, latest=latest, most=STEP_RECORDS)
+        return [Row(*row) for row in self._connection.rows(statement, {"tenant": tenant}, interrupt)]
 
     def _matching(self, query: Query, interrupt: Interrupt) -> list[Row]:
         where = Conditions(self._database)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from infertap import v1
-from infertap.query import Query, StatsQuery
+from infertap.query import FeedbackQuery, Query, StatsQuery
 from storage.archive import (
     BY_REQUEST,
     Archive,
@@ -170,6 +170,40 @@ def test_a_step_that_is_done_again(
     assert archive.delete(Query(path="/v1/1"), BY_REQUEST, LATER, Interrupt()).records == 1
     assert listed(archive) == [2]
     assert told_of(archive) == [1, 3]
+
+
+@clickhouse
+def test_killed_while_deleting_by_feedback(open_another: Open, making: "Making") -> None:
+    """A storage was killed after it deleted the feedback that its records were chosen by: asked again, by
+    whom they are of, they go.
+    """
+    killed, keeper = open_another(), open_another()
+    for n, tenant in ((1, "a"), (2, "b"), (3, "a")):
+        killed.append([dataclasses.replace(making.entry(n), tenant=tenant)], NOW)
+    for n, tenant, rating in ((1, "a", 1), (2, "b", 1), (3, "a", 5)):
+        given = v1.Feedback(feedback_id=f"f-{n}", call_id=making.record(n).call_id, rating=rating)
+        given.tenant = tenant
+        killed.attach([given])
+    command = killed._connection.command
+
+    def command_or_end(statement: str, *given: Any, **options: Any) -> None:
+        if "DELETE FROM" in statement:
+            raise KilledError
+        command(statement, *given, **options)
+
+    killed._connection.command = command_or_end  # type: ignore[method-assign, assignment]
+    judged = Query(feedback=FeedbackQuery(max_rating=1))
+    with pytest.raises(KilledError):
+        killed.delete(judged, BY_REQUEST, NOW, Interrupt())
+    assert (listed(keeper), keeper.matched(judged, Interrupt()).records) == ([1, 2, 3], 0), (
+        "nothing is tested"
+    )
+    of_tenant = dataclasses.replace(judged, tenant="a")
+    deletion = keeper.delete(of_tenant, BY_REQUEST, LATER + DAY, Interrupt())
+    assert (deletion.records, deletion.spools, listed(keeper)) == (1, {SPOOL: [(1, 1)]}, [2, 3])
+    assert keeper.delete(judged, BY_REQUEST, LATER + DAY, Interrupt()).records == 1
+    assert listed(keeper) == [3]
+    assert told_of(keeper) == [1, 3], "its deletion is told once"
 
 
 # -- retention
