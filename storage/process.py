@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 import grpc.aio
 from aiohttp import web
@@ -86,15 +86,12 @@ class Storage:
         self._streams = Streams(settings.ingest_streams, settings.ingest_streams_per_identity)
         self._numbers.watch(self._in_flight)
         self._following: Following | None = None
-        told, pace_seconds = self._live, 0.0
+        told = self._live
         if isinstance(archive, SharedArchive):
             # Whoever stored a record, this tells of it.
             self._following, told = Following(archive, self._live), Live()
-            pace_seconds = _PACE_SECONDS
         self._auditing = _open_auditing(settings, archive, self._numbers)
-        check = take_all if self._auditing is None else self._auditing.check
-        more: dict[str, Any] = {"check": check, "pace_seconds": pace_seconds, "last_ns": _last_ns(archive)}
-        self._writer = Writer(archive, told, self._numbers, self._in_flight, **more)
+        self._writer = _make_writer(archive, told, self._numbers, self._in_flight, self._auditing)
         self._sinks = _open_sinks(settings, archive, self._numbers)
         self._forgetting = Forgetting()
         self._recalling = Recalling()
@@ -298,6 +295,20 @@ def _open_auditing(settings: Settings, archive: Archive, numbers: Numbers) -> Au
         return open_auditing(settings, archive, numbers)
     except KeyFileError as error:
         raise StartError(f"INFERTAP_AUDIT_KEY_FILE: {error}") from None
+
+
+def _make_writer(
+    archive: Archive, told: Live, numbers: Numbers, in_flight: InFlight, auditing: Auditing | None
+) -> Writer:
+    return Writer(
+        archive,
+        told,
+        numbers,
+        in_flight,
+        check=take_all if auditing is None else auditing.check,
+        pace_seconds=_PACE_SECONDS if isinstance(archive, SharedArchive) else 0.0,
+        last_ns=_last_ns(archive),
+    )
 
 
 def _last_ns(archive: Archive) -> int:
