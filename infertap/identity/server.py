@@ -3,8 +3,8 @@
 grpc.aio decodes the path of a call to a method that it does not have as UTF-8, outside of any call's own
 task: one call with another path, from whoever reaches the port, ends its loop, and nothing is served any
 more. So calls to unknown methods are answered here, with UNIMPLEMENTED, and their path is never looked at.
-That is by the hook `_make_request_call_future` (grpcio 1.84), which is not grpc's public interface: a test
-says when it is no longer what it was.
+That is by the hook `_make_request_call_future`, which is not grpc's public interface (grpcio 1.84, 1.85): a
+test says when it is no longer what it was.
 
 It promises: whatever is asked for, the methods that were added are served on.
 """
