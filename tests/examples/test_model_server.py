@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -14,14 +13,10 @@ import httpx
 import pytest
 
 from infertap import oip
+from tests.ports import free_port
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 FLOWERS = [[5.1, 3.5, 1.4, 0.2], [6.7, 3.0, 5.2, 2.3]]
-
-
-def free_address() -> str:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return f"127.0.0.1:{probe.getsockname()[1]}"
 
 
 def await_live(process: subprocess.Popen[bytes], url: str) -> None:
@@ -38,7 +33,7 @@ def await_live(process: subprocess.Popen[bytes], url: str) -> None:
 
 @pytest.fixture(scope="module")
 def addresses() -> Iterator[tuple[str, str]]:
-    http, grpc_address = free_address(), free_address()
+    http, grpc_address = (f"127.0.0.1:{free_port()}" for _ in range(2))
     process = subprocess.Popen(
         [sys.executable, "-m", "model_server", "--http", http, "--grpc", grpc_address, "--gap-ms", "5"],
         env=os.environ | {"PYTHONPATH": str(EXAMPLES)},

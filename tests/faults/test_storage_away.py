@@ -15,7 +15,8 @@ import pytest
 from infertap import v1
 from tests.faults.settling import metrics, settle
 from tests.faults.tools import require, require_root, under_time
-from tests.journeys.conftest import await_true, free_port
+from tests.journeys.conftest import await_true
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from tests.faults.calls import Calls

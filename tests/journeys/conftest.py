@@ -29,14 +29,9 @@ import pytest
 
 from infertap import Client, v1
 from tests.journeys.link import Link
+from tests.ports import free_port
 
 WAIT_SECONDS = 30.0
-
-
-def free_port() -> int:
-    """A loopback port that nobody listens on just now."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 def await_true(claim: Callable[[], Any], what: str, seconds: float = WAIT_SECONDS) -> Any:

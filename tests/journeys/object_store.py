@@ -14,7 +14,8 @@ from typing import Any
 import boto3
 import httpx
 
-from tests.journeys.conftest import await_true, free_port
+from tests.journeys.conftest import await_true
+from tests.ports import free_port
 
 BUCKET = "exports"
 _POLICY = {

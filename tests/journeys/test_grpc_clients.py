@@ -3,7 +3,6 @@
 import json
 import os
 import queue
-import socket
 import struct
 import subprocess
 import sys
@@ -17,6 +16,7 @@ import grpc
 import pytest
 
 from infertap import oip, v1
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from tests.journeys.conftest import Sidecar
@@ -247,8 +247,7 @@ def test_many_calls_at_a_time(echo: Echo, start_sidecar: "StartSidecar", open_ch
 @pytest.fixture(scope="module")
 def example() -> Iterator[str]:
     """Address of the example model server's gRPC side."""
-    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
-        http_address, grpc_address = (f"127.0.0.1:{probe.getsockname()[1]}" for probe in (one, other))
+    http_address, grpc_address = (f"127.0.0.1:{free_port()}" for _ in range(2))
     process = subprocess.Popen(
         [sys.executable, "-m", "model_server", "--http", http_address, "--grpc", grpc_address],
         env=os.environ | {"PYTHONPATH": str(EXAMPLES)},

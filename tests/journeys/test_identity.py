@@ -20,6 +20,7 @@ from infertap.connection import Connection
 from storage.__main__ import main
 from tests.journeys.answering import answer
 from tests.journeys.credentials import EXPIRED, Secrets
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from tests.journeys.conftest import Model, Sidecar, Storage
@@ -291,8 +292,7 @@ def test_api_beyond_loopback(
 ) -> None:
     """The sidecar's own API asks for TLS and a token with the role where it has them."""
     secrets.identify(("reader", "", "read", "reader-token"), ("writer", "", "ingest", "writer-token"))
-    with socket.create_server(("0.0.0.0", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     sidecar = start_sidecar(
         start_model(answer).address,
         api_listen=f"0.0.0.0:{port}",

@@ -20,6 +20,7 @@ import httpx
 import pytest
 
 from infertap import v1
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from tests.journeys.conftest import Model, Sidecar
@@ -38,8 +39,7 @@ SECONDS = 30
 @pytest.fixture(scope="module")
 def example() -> Iterator[str]:
     """Address of the example model server's HTTP side."""
-    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
-        http_address, grpc_address = (f"127.0.0.1:{probe.getsockname()[1]}" for probe in (one, other))
+    http_address, grpc_address = (f"127.0.0.1:{free_port()}" for _ in range(2))
     arguments = ["--http", http_address, "--grpc", grpc_address, "--gap-ms", "4"]
     process = subprocess.Popen(
         [sys.executable, "-m", "model_server", *arguments],

@@ -22,6 +22,7 @@ import pytest
 
 from tests.journeys.conftest import await_true, receive_until
 from tests.journeys.test_http2_clients import Http2Model, echo
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from tests.journeys.conftest import Model, Sidecar
@@ -44,18 +45,6 @@ def http1_model(connection: socket.socket) -> None:
 def new_id() -> str:
     """No digits: a record would not show what may be somebody's number."""
     return "".join(random.choices(string.ascii_lowercase, k=24))
-
-
-def quiet_port() -> int:
-    """A free port that no client's own end is given meanwhile: both sidecars want the same."""
-    with open("/proc/sys/net/ipv4/ip_local_port_range") as range_of_clients:
-        below = int(range_of_clients.read().split()[0])
-    while True:
-        with (
-            contextlib.suppress(OSError),
-            socket.create_server(("127.0.0.1", random.randrange(9000, below))) as it,
-        ):
-            return int(it.getsockname()[1])
 
 
 class GrpcModel:
@@ -196,7 +185,7 @@ def test_no_call_fails_and_none_is_lost(
     workers: str,
 ) -> None:
     """While clients hammer, the sidecar ends and another takes its ports: each answered call is on record."""
-    web, web2, rpc = quiet_port(), quiet_port(), quiet_port()
+    web, web2, rpc = free_port(), free_port(), free_port()
     chosen = {
         "routes": f"127.0.0.1:{web}={start_model(http1_model).address},"
         f"127.0.0.1:{web2}={start_model(Http2Model(echo)).address},127.0.0.1:{rpc}={grpc_model.address}",
@@ -205,7 +194,7 @@ def test_no_call_fails_and_none_is_lost(
         "drain_seconds": "10",
     }
     spools = [str(tmp_path / "first"), str(tmp_path / "second")]
-    apis = [f"127.0.0.1:{quiet_port()}" for _ in range(4)]
+    apis = [f"127.0.0.1:{free_port()}" for _ in range(4)]
     first = start_sidecar("off", spool_dir=spools[0], api_listen=apis[0], **chosen)
     hammer = Hammer()
     clients = (

@@ -22,8 +22,9 @@ from infertap import v1
 from infertap.admin import AdminClient
 from infertap.connection import Connection
 from tests.journeys.answering import answer
-from tests.journeys.conftest import await_true, free_port
+from tests.journeys.conftest import await_true
 from tests.journeys.object_store import running_store
+from tests.ports import free_port
 from tests.storage.sinks.receiver import Receiver
 
 if TYPE_CHECKING:

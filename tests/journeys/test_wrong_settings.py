@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.ports import free_port
+
 if TYPE_CHECKING:
     from tests.journeys.conftest import Model, Sidecar
 
@@ -98,8 +100,7 @@ def test_model_that_is_not_up_yet(
     start_sidecar: "Callable[..., Sidecar]", start_model: "Callable[..., Model]"
 ) -> None:
     """Before the model is up clients get a reset, as from a refused connection; then they get answers."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     sidecar = start_sidecar(f"127.0.0.1:{port}")
     for _ in range(3):
         with pytest.raises(ConnectionResetError), sidecar.connect() as client:

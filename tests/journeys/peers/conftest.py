@@ -17,8 +17,9 @@ from typing import Any
 
 import pytest
 
-from tests.journeys.conftest import Sidecar, await_true, free_port, sidecar_environ
+from tests.journeys.conftest import Sidecar, await_true, sidecar_environ
 from tests.journeys.peers.scripted import ScriptedServer
+from tests.ports import free_port
 
 HERE = Path(__file__).parent
 ENVIRONMENTS = Path(__file__).parents[3] / "build" / "peers"

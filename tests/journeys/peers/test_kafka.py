@@ -15,8 +15,8 @@ from infertap import v1
 from storage.sinks import Batch, Sink, SinkError
 from storage.sinks.kafka import read_kind
 from storage.sinks.sink_table import SinkTable
-from tests.journeys.conftest import free_port
 from tests.journeys.peers.conftest import python_of
+from tests.ports import free_port
 from tests.storage.sinks.mock_brokers import consumed
 
 pytestmark = pytest.mark.peers

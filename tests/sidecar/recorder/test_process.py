@@ -26,6 +26,7 @@ from sidecar.handoff import pack_exchange
 from sidecar.handoff.wire import batch_packet, part_packets
 from sidecar.recorder.process import DRAIN_SECONDS, NICENESS, read_arguments
 from sidecar.spool import Spool
+from tests.ports import free_port
 
 WAIT_SECONDS = 30.0
 RUN_ID = "ab" * 16
@@ -58,8 +59,7 @@ class Parent:
         self.lifeline, self.lifeline_held = os.pipe()
         self.row = self.page.recorder()
         self.sent = 0
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            self.api = f"127.0.0.1:{probe.getsockname()[1]}"
+        self.api = f"127.0.0.1:{free_port()}"
         chosen = {
             "spool_dir": str(self.directory),
             "spool_bytes": "16MiB",
@@ -159,9 +159,7 @@ def test_parent_that_is_gone(start_recorder: Callable[..., Parent]) -> None:
 
 def test_parent_that_is_gone_leaves_room_for_its_successor(start_recorder: Callable[..., Parent]) -> None:
     """A parent that dies while storage is away: what waits for storage is left to the next sidecar."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        away = f"127.0.0.1:{probe.getsockname()[1]}"
-    parent = start_recorder(storage=away)
+    parent = start_recorder(storage=f"127.0.0.1:{free_port()}")
     parent.hand_over(1)
     parent.await_appended(1)
     parent.die()
