@@ -27,6 +27,11 @@ _BATCH: Final = {"content-type": "application/cloudevents-batch+json; charset=ut
 # So many refused, and none taken, are no coincidence: the endpoint is ill, not the records.
 _MOST_REFUSED: Final = 8
 
+# Headers that are too large: in binary mode they are made of the record.
+_OF_HEADERS: Final = frozenset({431})
+# So is the type of the body, where it is that of the call.
+_OF_CALLS_HEADERS: Final = frozenset({415, 431})
+
 # Headers and body of one request.
 _Request: TypeAlias = tuple[Mapping[str, str], bytes]
 _Encode: TypeAlias = Callable[[v1.Record], Sequence[_Request]]
@@ -38,6 +43,8 @@ class _Form:
 
     source: str
     encode: _Encode | None
+    # Statuses that are about what a request is made of, beyond those that always are.
+    not_taken: frozenset[int]
     concurrency: int
 
 
@@ -51,7 +58,8 @@ def read_kind(table: SinkTable) -> OpenSink:
     encode: _Encode | None = None
     if mode == "binary":
         encode = (lambda record: kserve_events(record, source)) if events == "kserve" else _ours(source)
-    form = _Form(source, encode, table.integer("concurrency", 8, 1, 64))
+    not_taken = _OF_CALLS_HEADERS if events == "kserve" else _OF_HEADERS
+    form = _Form(source, encode, not_taken, table.integer("concurrency", 8, 1, 64))
 
     async def make() -> Sink:
         return CloudEvents(Endpoint(endpoint), form)
@@ -103,7 +111,7 @@ class CloudEvents:
             for index in turns:
                 try:
                     for headers, body in requests[index]:
-                        await self._endpoint.post(body, headers)
+                        await self._endpoint.post(body, headers, self._form.not_taken)
                 except NotTaken as refusal:
                     refused.append(Refused(index, str(refusal)))
                     if len(refused) >= _MOST_REFUSED and not arrived:

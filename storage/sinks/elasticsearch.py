@@ -47,6 +47,7 @@ _TOO_LARGE: Final = 413
 # Of 1 to 9: most of what more would gain, for a third of the time.
 _GZIP_LEVEL: Final = 3
 _ARRIVED: Final = (200, 201, 409)
+# 4xx, but for what is said of who we are, of the index or of the load.
 _NOT_DOCUMENTS: Final = (401, 403, 404, 429)
 _NAMED: Final = re.compile(r"(?![-_+.])(?:[^A-Z\s{}\\/*?\"<>|,#:]|\{day\}|\{month\}|\{tenant\})+")
 
@@ -103,10 +104,10 @@ class ElasticsearchSink:
         for index, (status, kind) in zip(indexes, items, strict=True):
             if status in _ARRIVED:
                 self._settled.arrive([index])
-            elif status >= 500 or status in _NOT_DOCUMENTS or kind in _SET_UP:
-                again.append((status, kind))
-            else:
+            elif 400 <= status < 500 and status not in _NOT_DOCUMENTS and kind not in _SET_UP:
                 self._settled.refuse([Refused(index, kind)])
+            else:
+                again.append((status, kind))
         if again:
             status, kind = again[0]
             raise SinkError(f"{status} {kind}")
@@ -124,7 +125,7 @@ def _items(body: bytes, expected: int) -> list[tuple[int, str]]:
     """Status and error's type of each action, in their order; raises SinkError where that is not told."""
     try:
         items = list(map(_item, _listed(json.loads(body))))
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError):
         raise SinkError("answer not understood") from None
     if len(items) != expected:
         raise SinkError("answer not understood")

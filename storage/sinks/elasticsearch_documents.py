@@ -22,6 +22,8 @@ from storage.sinks.payload_texts import text_of
 Read = Callable[[Any], Any]
 # What names of indexes may not have (Elasticsearch's "Create index"), and what would select several.
 _NOT_IN_NAMES: Final = str.maketrans(dict.fromkeys('\\/*?"<>| ,#:', "_"))
+# A tenant's name may begin so, an index's may not; with a dot it would be a hidden one.
+_NOT_FIRST: Final = ("-", "_", "+", ".")
 _MOST_NAME_BYTES: Final = 255
 # Between a call's start and its storing: an outage may take days, and calls that last do.
 _FARTHEST_SECONDS: Final = 35 * 86_400
@@ -52,6 +54,8 @@ def index_of(record: v1.Record, pattern: str) -> str:
     day = _day(record)
     tenant = (record.tenant or "none").lower().translate(_NOT_IN_NAMES)
     name = pattern.format(day=f"{day:%Y.%m.%d}", month=f"{day:%Y.%m}", tenant=tenant)
+    if name.startswith(_NOT_FIRST):
+        name = f"t{name}"
     return name.encode()[:_MOST_NAME_BYTES].decode(errors="ignore")
 
 

@@ -13,7 +13,7 @@ import re
 import socket
 import ssl
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
@@ -117,13 +117,19 @@ class Endpoint:
         """Let the connections go."""
         await self._session.close()
 
-    async def post(self, body: bytes, headers: Mapping[str, str]) -> bytes:
-        """What the endpoint answered once it took `body`. Raises NotTaken and SinkError."""
+    async def post(
+        self, body: bytes, headers: Mapping[str, str], also_not_taken: Container[int] = ()
+    ) -> bytes:
+        """What the endpoint answered once it took `body`; `also_not_taken`: statuses that are about what was
+        sent too, where headers are made of it. Raises NotTaken and SinkError.
+        """
         try:
             sent = {**self._settings.headers, **headers, **self._authorization()}
             async with self._session.post(
                 self._settings.url, data=body, headers=sent, allow_redirects=False
             ) as answer:
+                if answer.status in also_not_taken:
+                    raise NotTaken(answer.status)
                 if not 200 <= answer.status < 300:
                     raise _not_taken(answer.status, answer.headers.get("retry-after", ""))
                 return await _read(answer.content)

@@ -103,7 +103,7 @@ class OtlpSink:
         """How many were not accepted; raises SinkError where the answer is none."""
         try:
             return rejected(answer) if self._is_binary else _rejected_in_json(answer, self._signal.count)
-        except (ValueError, TypeError, AttributeError, RecursionError):
+        except (ValueError, TypeError, AttributeError, ArithmeticError, RecursionError):
             raise SinkError("answer not understood") from None
 
 

@@ -62,10 +62,10 @@ def read_sinks(path: str) -> list[SinkSettings]:
     """The sinks in the file at `path`; raises UnusableFileError."""
     try:
         read = tomllib.loads(read_file(path, MOST_BYTES).decode())
-    except (UnicodeDecodeError, RecursionError):
-        raise UnusableFileError(f"{path}: not TOML") from None
     except tomllib.TOMLDecodeError as error:
         raise UnusableFileError(f"{path}: not TOML: {error}") from None
+    except (ValueError, RecursionError):  # no UTF-8, a number without end
+        raise UnusableFileError(f"{path}: not TOML") from None
     listed = read.pop("sink", None)
     if read or not isinstance(listed, list) or not 0 < len(listed) <= MOST_SINKS:
         raise UnusableFileError(f"{path}: expected 1 to {MOST_SINKS} tables [[sink]], and nothing else")

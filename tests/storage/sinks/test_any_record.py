@@ -71,7 +71,7 @@ def records(draw: Any) -> v1.Record:
     return record
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(records())
 def test_every_sink_can_write_every_record(record: v1.Record) -> None:
     """As JSON that others read, as protobuf, and as OpenTelemetry's own messages, both encodings alike."""

@@ -181,6 +181,30 @@ async def test_binary_mode_sends_what_is_left(receiver: Receiver, making: "Makin
     assert receiver.ids == [record_id(each) for each in batch.records]
 
 
+@pytest.mark.parametrize(("events", "status"), [("records", 431), ("kserve", 431), ("kserve", 415)])
+async def test_headers_that_are_not_taken(
+    receiver: Receiver, making: "Making", events: str, status: int
+) -> None:
+    """Where headers are made of a record, what is answered about them is its own fault: it is set aside."""
+    receiver.answer = lambda body: (status, {}) if b"/v1/2" in body or body == b"question 2" else None
+    sink = await opened(receiver, mode="binary", events=events)
+    refused = await sink.deliver(Batch(records(making, 1, 2, 3)))
+    await sink.close()
+    assert [(each.index, each.reason) for each in refused] == [(1, f"http {status}")]
+
+
+@pytest.mark.parametrize(("mode", "status"), [("batch", 415), ("batch", 431), ("binary", 415)])
+async def test_headers_that_are_all_alike(
+    receiver: Receiver, making: "Making", mode: str, status: int
+) -> None:
+    """Where headers, or the type of what is sent, are the same for all, it is the set-up that is wrong."""
+    receiver.answer = lambda _: (status, {})
+    sink = await opened(receiver, mode=mode)
+    with pytest.raises(SinkError, match=f"^http {status}$"):
+        await sink.deliver(Batch(records(making, 1)))
+    await sink.close()
+
+
 async def test_as_kserve_has_them(receiver: Receiver, making: "Making") -> None:
     """Two events for each call, of one id: the bodies as they are, named as KServe's logger does."""
     sink = await opened(receiver, mode="binary", events="kserve", concurrency=1)

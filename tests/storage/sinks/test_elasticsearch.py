@@ -81,6 +81,8 @@ async def test_a_document_that_can_not_be_mapped_is_refused(bulk, sink, served) 
         (404, "index_not_found_exception"),
         (400, "validation_exception"),
         (400, "index_closed_exception"),
+        (302, "other"),
+        (0, "other"),
     ],
 )
 async def test_what_is_not_the_documents_fault_is_tried_again(bulk, sink, served, status, kind) -> None:
@@ -127,6 +129,8 @@ async def test_an_overload_tells_how_long_to_wait(bulk, sink, served) -> None:
         b'{"items":[{"create":{"status":400,"error":"text"}}]}',
         b'{"items":[{"create":{"status":400,"error":{"type":7}}}]}',
         b'{"items":7}',
+        b'{"items":[{"create":{"status":Infinity}}]}',
+        b'{"items":[{"create":{"status":1e999}}]}',
         b"[" * 100_000,
     ],
 )

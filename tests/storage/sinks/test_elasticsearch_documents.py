@@ -106,3 +106,20 @@ def test_claims_make_no_indexes(served, start: str, expected: str) -> None:
     record.timing.start.FromJsonString(start)
     record.stored_at.FromJsonString("2026-01-31T23:59:59Z")
     assert index_of(record, "i-{day}") == expected
+
+
+@pytest.mark.parametrize(
+    ("tenant", "index"),
+    [
+        ("", "none-2026.01"),
+        ("A", "a-2026.01"),
+        ("_a", "t_a-2026.01"),
+        (".", "t.-2026.01"),
+        ("x/y", "x_y-2026.01"),
+    ],
+)
+def test_an_index_of_a_tenant(served, tenant: str, index: str) -> None:
+    """Whatever a tenant is called, there can be an index of that name."""
+    record = served(1)
+    record.tenant = tenant
+    assert index_of(record, "{tenant}-{month}") == index

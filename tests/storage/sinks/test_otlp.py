@@ -127,6 +127,17 @@ async def test_a_receiver_that_is_overloaded(receiver, url, served) -> None:
     await sink.close()
 
 
+@pytest.mark.parametrize("count", ["1e999", '"many"', "[1]", '"1e5"', "NaN"])
+async def test_a_number_that_is_none(receiver, url, served, count: str) -> None:
+    """A receiver that says no number of what it did not accept refuses no record."""
+    body = f'{{"partialSuccess":{{"rejectedSpans":{count}}}}}'.encode()
+    receiver.answers = [web.Response(body=body, content_type="application/json")]
+    sink = await open_sink(url, encoding="json")
+    with pytest.raises(SinkError, match="answer not understood"):
+        await sink.deliver(Batch([served(1)]))
+    await sink.close()
+
+
 async def test_a_bad_span_is_found_among_others(receiver, url, served) -> None:
     """A request refused whole goes in halves: the bad one is refused alone, all others arrive once."""
     receiver.bad_name = "BREW"

@@ -51,6 +51,7 @@ def sink(**settings: str) -> str:
     ("text", "fault"),
     [
         ("[[sink", "not TOML"),
+        ("number = " + "9" * 5000, "not TOML"),
         ("", r"expected 1 to 32 tables \[\[sink\]\]"),
         ("other = 1\n" + sink(), r"expected 1 to 32 tables \[\[sink\]\]"),
         (sink(name='"a b"'), "sink 1: name: expected"),
