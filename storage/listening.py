@@ -4,6 +4,7 @@ What comes before anybody is known costs memory and descriptors: so it is bounde
 """
 
 import resource
+from contextlib import suppress
 from typing import Any, Final
 
 # On one connection; each of our clients has its own (RFC 9113, section 6.5.2, wants no fewer).
@@ -44,6 +45,7 @@ def raise_descriptors(streams: int) -> int:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     if soft != resource.RLIM_INFINITY and soft < most:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-        soft = most
+        with suppress(ValueError, OSError):  # a sandbox may allow it no process
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+            soft = most
     return max(wanted - soft, 0) if soft != resource.RLIM_INFINITY else 0
