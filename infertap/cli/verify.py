@@ -67,6 +67,8 @@ def run_verify(read: argparse.Namespace) -> int:
 def _trusted(read: argparse.Namespace) -> list[PublicKey]:
     if not read.key and not read.unsigned:
         raise UnusableError("--key: whose signature counts? (or --unsigned, to look at chains only)")
+    if not read.key and read.checkpoint:
+        raise UnusableError("--checkpoint: whose signature on it counts? (--key)")
     return read_keys(read.key)
 
 

@@ -329,6 +329,15 @@ def test_a_checkpoint_that_is_not_there(
     assert (status, said) == (2, f"infertap: --checkpoint {tmp_path}: no checkpoint in it\n")
 
 
+def test_a_checkpoint_without_a_key(
+    served: Served, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """It says nothing without one, which is no wrong of the archive."""
+    (tmp_path / "checkpoint").write_text(served.vault.notes[0])
+    status, said = run(served, capsys, "verify", "--unsigned", "--checkpoint", str(tmp_path))
+    assert (status, said) == (2, "infertap: --checkpoint: whose signature on it counts? (--key)\n")
+
+
 def test_statements_that_an_export_hides(
     served: Served, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
