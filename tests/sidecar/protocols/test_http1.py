@@ -2,7 +2,7 @@
 
 import h11
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.protocols import (
@@ -497,7 +497,6 @@ def test_parse_head() -> None:
     assert parse_trailers(b"X: y\r\n\r\n") == [(b"X", b"y")]
 
 
-@settings(deadline=None)
 @given(
     st.lists(
         st.binary(max_size=40) | st.sampled_from([b"\r\n", b"GET / HTTP/1.1", b"0\r\n", b": "]), max_size=12
@@ -585,7 +584,6 @@ def our_reading(framer: Framer, pieces: list[bytes]) -> list[tuple[object, bytes
     return read
 
 
-@settings(deadline=None)
 @given(
     st.lists(
         messages(["GET / HTTP/1.1", "POST /a/b?c HTTP/1.1", "X-Y http://a/ HTTP/1.1"], True),
@@ -601,7 +599,6 @@ def test_requests_as_h11_reads_them(stream: list[bytes], size: int) -> None:
     assert our_reading(requests(), pieces) == h11_reading(h11.SERVER, whole, len(stream))
 
 
-@settings(deadline=None)
 @given(messages(["HTTP/1.1 200 OK", "HTTP/1.1 404 ", "HTTP/1.1 500 Oh no"], False), st.integers(1, 40))
 def test_responses_as_h11_reads_them(stream: bytes, size: int) -> None:
     """A legal response has the status and body that h11 sees."""

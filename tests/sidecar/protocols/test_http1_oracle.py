@@ -182,7 +182,7 @@ def same_but_for_time(whole: Reading, pieced: Reading) -> None:
     assert pieced.stopped == whole.stopped
 
 
-@settings(deadline=None, max_examples=250)
+@settings(max_examples=250)
 @given(st.data())
 def test_requests_are_those_of_h11_or_flagged(data: st.DataObject) -> None:
     """Any stream of a client: our messages are h11's, or the framer has stopped; pieces change nothing."""
@@ -192,21 +192,21 @@ def test_requests_are_those_of_h11_or_flagged(data: st.DataObject) -> None:
     same_but_for_time(ours, our_requests(data.draw(cuts(stream))))
 
 
-@settings(deadline=None, max_examples=250)
+@settings(max_examples=250)
 @given(streams(request_lines))
 def test_no_request_is_hidden_from_ours_that_llhttp_sees(stream: bytes) -> None:
     """A server that embeds llhttp sees our messages, or the framer has stopped."""
     assert_none_is_hidden(our_requests([stream]), requests_by_llhttp(stream))
 
 
-@settings(deadline=None, max_examples=250)
+@settings(max_examples=250)
 @given(streams(status_lines))
 def test_no_response_is_hidden_from_ours_that_llhttp_sees(stream: bytes) -> None:
     """Likewise a client."""
     assert_none_is_hidden(our_responses([stream], [Answer.PLAIN] * 9), responses_by_llhttp(stream))
 
 
-@settings(deadline=None, max_examples=250)
+@settings(max_examples=250)
 @given(st.data())
 def test_responses_are_those_of_h11_or_flagged(data: st.DataObject) -> None:
     """Any stream of a model that ends, after any requests: likewise."""

@@ -127,7 +127,6 @@ def test_a_compressed_stream_has_no_tail() -> None:
     assert not record.response.HasField("tail_offset")
 
 
-@settings(deadline=None)
 @given(st.integers(1, 11), st.integers(1, 9), st.booleans())
 def test_no_hole_shows_half_a_value(at: int, size: int, as_lines: bool) -> None:
     """An address that a hole, or the edge of a segment, cuts in two is in the record on neither side."""
@@ -379,7 +378,6 @@ def test_no_websocket_at_all() -> None:
     assert "RESPONSE_VIEW_CUT" in record.logging_error_codes
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=200), st.binary(max_size=200), st.booleans(), st.booleans())
 def test_any_bytes(asked: bytes, told: bytes, deflates: bool, goes_on: bool) -> None:
     """Whatever passed, there is a record."""
@@ -491,7 +489,7 @@ def test_timings() -> None:
 # -- law 3, over all edges
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     st.lists(st.integers(0, 4000), max_size=6), st.integers(1, 12), st.sampled_from(["sse", "lines", "ws"])
 )

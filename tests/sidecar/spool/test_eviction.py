@@ -115,7 +115,7 @@ def test_reader_that_died(open_spool: OpenSpool, directory: Path) -> None:
 sizes = st.lists(st.integers(0, 3 << 20), min_size=1, max_size=25)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(sizes, st.booleans(), st.lists(st.integers(1, 30), max_size=10))
 def test_any_mixture(
     tmp_path_factory: pytest.TempPathFactory, sizes: list[int], ring: bool, acked: list[int]

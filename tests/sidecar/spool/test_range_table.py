@@ -15,7 +15,7 @@ numbers = st.integers(0, 40)
 steps = st.lists(st.tuples(st.booleans(), numbers, numbers), max_size=30)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(steps, numbers, numbers)
 def test_against_a_set(
     tmp_path_factory: object, steps: list[tuple[bool, int, int]], low: int, high: int

@@ -59,7 +59,7 @@ def cut(data: bytes, sizes: list[int]) -> list[bytes]:
     return pieces
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(
     streams(FROM_CLIENT),
     streams(FROM_MODEL),
@@ -91,7 +91,6 @@ def test_out_is_in(make_rig, from_client, from_model, sizes, random, ending):
     rig.check_balance()
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.sampled_from(FROM_CLIENT[:4]), min_size=1, max_size=5),
     st.lists(st.sampled_from([1, 3, 20, 10_000]), min_size=1, max_size=3),

@@ -356,7 +356,7 @@ def test_a_stream_that_ends_with_an_error(make_rig):
     assert (call.status, call.reason) == (200, Reason.ERROR)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(
     streams(FROM_CLIENT[:8]),
     streams(FROM_MODEL),

@@ -489,7 +489,7 @@ def test_refused_calls_have_failed(make_rig):
     assert len(rig.kept) == 2
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(
     streams(FROM_CLIENT),
     streams(FROM_MODEL),

@@ -266,7 +266,7 @@ acts = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(acts, st.integers(0, 60), st.sampled_from([0, 0, 1, 40]), st.sampled_from(["lost", "goaway", "ends"]))
 def test_real_peers_hear_what_was_said(
     make_rig: "MakeRig",

@@ -275,7 +275,7 @@ def test_killed_writer(reopen: OpenArchive, place: str) -> None:
     assert listed(archive) == list(range(last, 0, -1))
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     st.lists(st.lists(st.tuples(st.integers(1, 30), st.integers(0, 3)), min_size=1, max_size=6), max_size=6)
 )

@@ -194,7 +194,9 @@ QUERIES = st.builds(
     tenant=sometimes(st.sampled_from(["red", "blue", "green"]), None),
     order=st.builds(Order, st.sampled_from(["start_time", "duration"]), st.booleans()),
 )
-MANY = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+MANY = settings(
+    max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 
 
 @MANY

@@ -200,7 +200,7 @@ def leaves(node: Any) -> Iterator[str]:
         yield str(node)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(messages=st.lists(MESSAGES, min_size=1, max_size=4))
 @example(messages=[b"\n\x12\t\x00\x00ada@example.org"])
 @example(messages=[held(1, held(1, f"{CARD} and so on and on and on.".ljust(49)))])
@@ -217,7 +217,7 @@ def test_no_canary_survives(messages: list[bytes]) -> None:
         assert walk_messages(kept) is not None
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(data=st.lists(st.binary(max_size=80), min_size=1, max_size=3))
 def test_arbitrary_bytes(data: list[bytes]) -> None:
     """Bytes that nothing is found in are written as they were read, or not at all."""

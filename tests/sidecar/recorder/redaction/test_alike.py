@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.recorder.redaction import Findings, Redactor
@@ -23,7 +23,6 @@ def stream(documents: list[dict[str, object]], **how: object) -> bytes:
 
 
 @given(st.lists(st.dictionaries(st.sampled_from("abc"), st.sampled_from(["x", "x,", '{"', 'y"', "\\", 1]))))
-@settings(deadline=None)
 def test_nothing_is_lost_by_parting(documents: list[dict[str, object]]) -> None:
     """Head, what is left and tail are the text again; other texts are whole."""
     texts = [json.dumps(each) for each in documents]
@@ -51,7 +50,6 @@ def test_what_is_no_document_is_left_whole() -> None:
 
 
 @given(st.lists(st.booleans(), max_size=70))
-@settings(deadline=None)
 def test_suspects_are_those_that_are_not_clean(is_suspect: list[bool]) -> None:
     """By halves the same are found as one by one."""
     texts = ["bad" if each else "good" for each in is_suspect]

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar import config
@@ -102,7 +102,6 @@ def test_half_a_value(value: str, size: int) -> None:
         assert text.endswith(PROSE + "last")
 
 
-@settings(deadline=None)
 @given(st.integers(1, 60), st.integers(0, 40), st.sampled_from(VALUES[:-1]))
 def test_no_hole_lets_a_value_through(size: int, shift: int, value: str) -> None:
     """A whole value beside a hole is found, be it spread over events, and none is joined over the hole."""
@@ -163,7 +162,6 @@ def test_cut_within_a_character() -> None:
         assert body.tail_offset is not None
 
 
-@settings(deadline=None)
 @given(st.lists(st.text(max_size=30), max_size=20), st.booleans(), st.booleans())
 def test_less_edges_makes_nothing_up(parts: list[str], opens: bool, closes: bool) -> None:
     """As many parts come out; without the marks they hold what the text holds, less its edges."""

@@ -38,7 +38,7 @@ def walked(documents: list[Any]) -> dict[Place, list[str]]:
 
 
 @given(st.lists(DOCUMENTS, max_size=6) | DOCUMENTS.map(lambda one: [copy.deepcopy(one) for _ in range(3)]))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_columns_hold_what_stands_at_each_place(documents: list[Any]) -> None:
     """Columns are what a walk finds: each place once, its strings in the documents' order, and writable."""
     listed = list(columns(documents))
