@@ -6,7 +6,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,7 +27,6 @@ from storage.archive import (
 )
 from storage.archive.clickhouse_archive import ClickhouseArchive
 from storage.archive.clickhouse_connection import Connection
-from storage.archive.clickhouse_location import read_location
 from storage.archive.clickhouse_migration import migrate
 from storage.archive.clickhouse_tables import RECEIVED, TABLES_VERSION
 
@@ -42,31 +41,6 @@ NOW = 1_767_225_600_000_000_000
 SPOOL = b"s" * 16
 
 Open = Callable[[], ClickhouseArchive]
-
-
-@pytest.fixture
-def url(clickhouse_server: "ClickhouseServer") -> str:
-    return clickhouse_server.url(clickhouse_server.database())
-
-
-@pytest.fixture
-def open_another(url: str) -> Iterator[Open]:
-    """Opens the archive as one more storage process would."""
-    with contextlib.ExitStack() as opened:
-
-        def open_it() -> ClickhouseArchive:
-            archive = open_archive(url, MEMORY)
-            opened.callback(archive.close)
-            assert isinstance(archive, ClickhouseArchive)
-            return archive
-
-        yield open_it
-
-
-@pytest.fixture
-def connection(url: str) -> Iterator[Connection]:
-    with contextlib.closing(Connection(read_location(url), MEMORY)) as made:
-        yield made
 
 
 def listed(archive: Archive) -> list[int]:

@@ -1,9 +1,8 @@
 """Several storages over one ClickHouse: deletion beside killed writers, retention, tenants, a cluster."""
 
-import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,18 +18,16 @@ from storage.archive import (
     ModelRule,
     Retention,
     clickhouse_audit,
-    open_archive,
 )
 from storage.archive.clickhouse_archive import ClickhouseArchive
 from storage.archive.clickhouse_connection import Connection
 from storage.archive.clickhouse_expiry import time_to_live
-from storage.archive.clickhouse_location import Location, read_location
+from storage.archive.clickhouse_location import Location
 from storage.archive.clickhouse_tables import beneath, create_statements, forward_statements
 from storage.archive.clickhouse_writing import deletion_statement
 from storage.audit import Lease
 
 if TYPE_CHECKING:
-    from tests.storage.archive.clickhouse_process import ClickhouseServer
     from tests.storage.conftest import Making
 
 MEMORY = 256 << 20
@@ -42,31 +39,6 @@ LATER = NOW + 60 * SECOND
 
 Open = Callable[[], ClickhouseArchive]
 clickhouse = pytest.mark.clickhouse
-
-
-@pytest.fixture
-def url(clickhouse_server: "ClickhouseServer") -> str:
-    return clickhouse_server.url(clickhouse_server.database())
-
-
-@pytest.fixture
-def open_another(url: str) -> Iterator[Open]:
-    """Opens the archive as one more storage process would."""
-    with contextlib.ExitStack() as opened:
-
-        def open_it() -> ClickhouseArchive:
-            archive = open_archive(url, MEMORY)
-            opened.callback(archive.close)
-            assert isinstance(archive, ClickhouseArchive)
-            return archive
-
-        yield open_it
-
-
-@pytest.fixture
-def connection(url: str) -> Iterator[Connection]:
-    with contextlib.closing(Connection(read_location(url), MEMORY)) as made:
-        yield made
 
 
 def listed(archive: Archive) -> list[int]:
