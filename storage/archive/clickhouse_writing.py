@@ -148,14 +148,6 @@ class Writing:
                 raise
         return [entry for entry in kept if _key(entry) not in buried]
 
-    def bury(self, records: Sequence[RecordEntry], stored_ns: int) -> None:
-        """Tombstones instead of records that came although their user had them deleted."""
-        rows = [
-            (each.tenant, each.spool_id, each.sequence, each.previous_hash, each.hash, BY_REQUEST, stored_ns)
-            for each in records
-        ]
-        self._connection.insert("tombstones", TOMBSTONES, rows)
-
     def tell_deleted(self, deleted: Iterable[Deleted], now_ns: int) -> None:
         """Write the leaves that tell of deletions."""
         with self._writing:
@@ -207,10 +199,11 @@ class Writing:
         extension = self._logs.extend(fresh, day)
         self._connection.insert("leaves", LEAVES, [(day, *row) for row in extension.rows])
         extension.keep()
-        self._bury_with_leaves(forgotten, stored_ns)
+        self._bury(forgotten, stored_ns)
         self._delete_if_here(forgotten)
 
-    def _bury_with_leaves(self, records: Sequence[RecordEntry], stored_ns: int) -> None:
+    def _bury(self, records: Sequence[RecordEntry], stored_ns: int) -> None:
+        """Leaves and tombstones instead of records that came although their user had them deleted."""
         if not records:
             return
         day = day_of(stored_ns)
@@ -219,7 +212,11 @@ class Writing:
         )
         self._connection.insert("leaves", LEAVES, [(day, *row) for row in extension.rows])
         extension.keep()
-        self.bury(records, stored_ns)
+        rows = [
+            (each.tenant, each.spool_id, each.sequence, each.previous_hash, each.hash, BY_REQUEST, stored_ns)
+            for each in records
+        ]
+        self._connection.insert("tombstones", TOMBSTONES, rows)
 
     # -- deletion
 
@@ -238,7 +235,7 @@ class Writing:
         if not kept:
             return set()
         forgotten = self._of_forgotten_users(kept)
-        self._bury_with_leaves([entry for entry in kept if _key(entry) in forgotten], stored_ns)
+        self._bury([entry for entry in kept if _key(entry) in forgotten], stored_ns)
         buried = self.buried({_key(entry) for entry in kept})
         if buried:
             self._delete(kept, buried)
