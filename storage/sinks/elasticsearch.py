@@ -47,7 +47,7 @@ _TOO_LARGE: Final = 413
 # Of 1 to 9: most of what more would gain, for a third of the time.
 _GZIP_LEVEL: Final = 3
 _ARRIVED: Final = (200, 201, 409)
-# 4xx, but for what is said of who we are, of the index or of the load.
+# Of 4xx those that are about who we are, the index or the load.
 _NOT_DOCUMENTS: Final = (401, 403, 404, 429)
 _NAMED: Final = re.compile(r"(?![-_+.])(?:[^A-Z\s{}\\/*?\"<>|,#:]|\{day\}|\{month\}|\{tenant\})+")
 

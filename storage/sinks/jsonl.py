@@ -89,8 +89,8 @@ class LinesFile:
 
     async def close(self) -> None:
         """See Sink. The descriptor's number may be another file's at once: so nobody writes to it by then."""
-        self._thread.submit(self._close)
         await asyncio.to_thread(self._thread.shutdown)
+        self._close()
 
     def _close(self) -> None:
         if self._descriptor >= 0:
@@ -120,8 +120,15 @@ class LinesFile:
                 _write_all(self._descriptor, b"".join(map(json_line, records)))
                 os.fsync(self._descriptor)
             except OSError:
-                self._take_back(size)
+                self._give_up(size)
                 raise
+
+    def _give_up(self, size: int) -> None:
+        """Take back what was begun; where the disk does not let us, once the file is opened again."""
+        try:
+            self._take_back(size)
+        except OSError:
+            self._close()
 
     def _take_back(self, size: int) -> None:
         """Cut off what is behind whole lines."""

@@ -60,6 +60,8 @@ _CAUSES: Final = (
     KafkaError._RESOLVE,
     KafkaError._ALL_BROKERS_DOWN,
 )
+# Where they were looked for is told too.
+_NOT_THERE: Final = frozenset({KafkaError._RESOLVE, KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT})
 _TIMEOUTS: Final = frozenset(code for code, kind in _FAULTS.items() if kind == "no broker took it in time")
 # librdkafka would write to stderr, with hosts and names of its own making.
 _SILENT: Final = logging.Logger("librdkafka", logging.CRITICAL + 1)
@@ -173,6 +175,7 @@ class Connected:
 
     def __init__(self, target: Target) -> None:
         """Connects once there is a message. Raises SinkError for settings that are not usable now."""
+        self._brokers = target.brokers
         self._topic = target.topic
         self._seconds = target.timeout_seconds + _GRACE_SECONDS
         self._causes: set[int] = set()
@@ -204,7 +207,8 @@ class Connected:
         """What people are told of these errors: the most telling of them."""
         telling = sorted(failed - _TIMEOUTS) or [each for each in _CAUSES if each in self._causes]
         code = (telling or sorted(failed))[0]
-        return _FAULTS.get(code, KafkaError(code).name().lower())
+        what = _FAULTS.get(code, KafkaError(code).name().lower())
+        return f"{self._brokers}: {what}" if code in _NOT_THERE else what
 
     def close(self) -> None:
         """Without waiting: what is under way counts as not arrived."""

@@ -90,7 +90,8 @@ class Objects:
 
     async def close(self) -> None:
         """See Sink."""
-        self._thread.submit(self._close)
+        with contextlib.suppress(RuntimeError):  # closed before
+            self._thread.submit(self._close)
         self._thread.shutdown(wait=False)
 
     def _close(self) -> None:

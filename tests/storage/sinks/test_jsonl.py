@@ -128,11 +128,38 @@ async def test_a_full_disk(tmp_path: Path, making: "Making", monkeypatch: pytest
     await sink.close()
 
 
+async def test_a_disk_that_takes_nothing_back(
+    tmp_path: Path, making: "Making", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was begun and can't be taken back at once is gone before the next line."""
+    path = tmp_path / "records.jsonl"
+    sink = await opened(path)
+    await sink.deliver(Batch(records(making, 1)))
+
+    def fail(descriptor: int, *_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    def begin(descriptor: int, data: bytes) -> None:
+        os.write(descriptor, data[:10])
+        fail(descriptor)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(kind, "_write_all", begin)
+        broken.setattr(os, "ftruncate", fail)
+        for _ in range(2):
+            with pytest.raises(SinkError, match="Input/output error"):
+                await sink.deliver(Batch(records(making, 2)))
+    await sink.deliver(Batch(records(making, 2)))
+    assert [line[-1] for line in lines(path)] == ["1", "2"]
+    await sink.close()
+
+
 async def test_one_writer(tmp_path: Path) -> None:
     """A second process, or a second sink, is told that the file has a writer."""
     sink = await opened(tmp_path / "records.jsonl")
     with pytest.raises(SinkError, match="another process writes this file"):
         await opened(tmp_path / "records.jsonl")
+    await sink.close()
     await sink.close()
     await (await opened(tmp_path / "records.jsonl")).close()
 

@@ -55,19 +55,25 @@ async def test_a_record_that_is_too_large_is_refused(brokers, served) -> None:
     assert len(found) == 2
 
 
+async def deliver_in_the_end(sink: KafkaSink, batch: Batch) -> None:
+    """Again and again, as the second that it has may be too short on a busy machine."""
+    for _ in range(20):
+        with suppress(SinkError):
+            assert await sink.deliver(batch) == []
+            return
+    raise AssertionError("never delivered")
+
+
 async def test_brokers_that_hang_and_come_back(brokers, served) -> None:
     """While they hang the loop runs on and the batch fails in time; once they are back it is delivered."""
     sink = await opened(brokers.addresses, timeout="1s")
-    assert await sink.deliver(Batch([served(1)], 1)) == []
+    await deliver_in_the_end(sink, Batch([served(1)], 1))
     brokers.hang()
     trying = asyncio.create_task(sink.deliver(Batch([served(2)], 2)))
     with pytest.raises(SinkError, match="no broker"):
         await trying
     brokers.go_on()
-    for _ in range(20):
-        with suppress(SinkError):
-            await sink.deliver(Batch([served(2)], 2))
-            break
+    await deliver_in_the_end(sink, Batch([served(2)], 2))
     await sink.close()
     found = await asyncio.to_thread(consumed, brokers.addresses, TOPIC)
     # What hung may have arrived before: the record's id tells.
@@ -75,10 +81,10 @@ async def test_brokers_that_hang_and_come_back(brokers, served) -> None:
 
 
 async def test_brokers_that_are_gone(brokers, served) -> None:
-    """A killed cluster is a SinkError that says that nobody answers."""
+    """A killed cluster is a SinkError that says that nobody answers, and where."""
     sink = await opened(brokers.addresses, timeout="1s")
     brokers.kill()
-    with pytest.raises(SinkError, match="no broker answers"):
+    with pytest.raises(SinkError, match=f"^{brokers.addresses}: no broker answers$"):
         await sink.deliver(Batch([served(1)]))
     await sink.close()
 
@@ -138,7 +144,7 @@ async def test_a_delivery_can_be_cancelled(brokers, served) -> None:
 async def test_it_ends_while_brokers_hang(brokers, served) -> None:
     """Whoever stops storage does not wait for brokers."""
     sink = await opened(brokers.addresses, timeout="300s")
-    assert await sink.deliver(Batch([served(1)], 1)) == []
+    await deliver_in_the_end(sink, Batch([served(1)], 1))
     brokers.hang()
     trying = asyncio.create_task(sink.deliver(Batch([served(2)], 2)))
     done, _ = await asyncio.wait({trying}, timeout=0.3)

@@ -74,6 +74,7 @@ async def test_again_over_itself(tmp_path: Path, making: "Making") -> None:
         sink = await opened(str(tmp_path), format="jsonl")
         await sink.deliver(batch)
         await sink.close()
+        await sink.close()
         sink._thread.shutdown()  # type: ignore[attr-defined]
     (name,) = files(tmp_path)
     assert name == f"stored_day=2026-01-01/lake-000000000003-{batch.digest}.jsonl"
