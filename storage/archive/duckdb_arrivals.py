@@ -8,7 +8,6 @@ Keys come first, from columns alone and from a span of time that widens until en
 engine passes over all row groups that lie before and behind; then as many records as are wanted.
 """
 
-import contextlib
 import datetime
 import itertools
 from collections.abc import Iterator, Sequence
@@ -22,6 +21,7 @@ from storage.archive.duckdb_conditions import conditions
 from storage.archive.duckdb_packing import unpacked
 from storage.archive.duckdb_parts import Part, Parts
 from storage.archive.duckdb_reading import Reading
+from storage.archive.duckdb_transactions import read_transaction
 from storage.archive.duckdb_writing import Writing, day_of
 from storage.archive.entries import Arrival, Position, Stored
 from storage.archive.interface import Interrupt
@@ -72,7 +72,7 @@ class Arrivals:
             parts = _beginning_with(all_parts, day_of(after.stored_ns))
             if not parts or last_ns < after.stored_ns:
                 return []
-            with _snapshot(cursor):
+            with read_transaction(cursor):
                 keys: list[_Key] = []
                 for first, last in _spans(max(after.stored_ns, _begins(parts[0])), last_ns):
                     keys += _keys(cursor, parts, after, (first, last), most - len(keys))
@@ -196,14 +196,3 @@ def _last_ns(cursor: "duckdb.DuckDBPyConnection", parts: Sequence[Part]) -> int:
 def _count(cursor: "duckdb.DuckDBPyConnection", part: Part, such: str, values: Sequence[Any]) -> int:
     row: Any = cursor.execute(f"SELECT count(*) FROM {part.name}.records WHERE {such}", values).fetchone()  # noqa: S608
     return int(row[0])
-
-
-@contextlib.contextmanager
-def _snapshot(cursor: "duckdb.DuckDBPyConnection") -> Iterator[None]:
-    """Row ids are of one snapshot."""
-    cursor.execute("BEGIN TRANSACTION READ ONLY")
-    try:
-        yield
-    finally:
-        with contextlib.suppress(duckdb.Error):
-            cursor.execute("ROLLBACK")

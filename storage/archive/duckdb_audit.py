@@ -23,6 +23,7 @@ import duckdb
 from infertap.verification import DELETION, RECORD, Envelope, Leaf, LoggedEntry, LogId, Tombstone
 from storage.archive.duckdb_files import make_file, quoted, said
 from storage.archive.duckdb_packing import unpacked
+from storage.archive.duckdb_transactions import transaction
 from storage.archive.interface import ArchiveError
 from storage.audit import LogSize, Place
 
@@ -102,17 +103,10 @@ class AuditTables:
 
     def put(self, kind: str, notes: Mapping[bytes, bytes]) -> None:
         """See AuditArchive."""
-        with self._writing, _translated():
-            self._connection.execute("BEGIN")
-            try:
-                self._connection.execute(_FORGET, [kind, list(notes)])
-                kept = {key: value for key, value in notes.items() if value}
-                self._connection.execute(_KEEP, [kind, list(kept), list(kept.values())])
-                self._connection.execute("COMMIT")
-            except BaseException:
-                with contextlib.suppress(duckdb.Error):
-                    self._connection.execute("ROLLBACK")
-                raise
+        with self._writing, _translated(), transaction(self._connection):
+            self._connection.execute(_FORGET, [kind, list(notes)])
+            kept = {key: value for key, value in notes.items() if value}
+            self._connection.execute(_KEEP, [kind, list(kept), list(kept.values())])
 
     def notes(self, kind: str, after: bytes, most: int) -> list[tuple[bytes, bytes]]:
         """See AuditArchive."""

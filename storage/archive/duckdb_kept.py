@@ -19,6 +19,7 @@ import duckdb
 from storage.archive.duckdb_files import make_file, quoted
 from storage.archive.duckdb_inserting import insert_rows
 from storage.archive.duckdb_schema import CREATE_VERSION, create_table, version_of
+from storage.archive.duckdb_transactions import transaction
 from storage.archive.ranges import Range, RangeSet
 from storage.archive.removals import Damage
 
@@ -185,12 +186,6 @@ class Kept:
         self, table: str, condition: str, values: list[Any], rows: Sequence[tuple[Any, ...]]
     ) -> None:
         """In one transaction: the rows of a table that meet a condition go, others come."""
-        connection = self._connection
-        connection.execute("BEGIN")
-        try:
-            connection.execute(f"DELETE FROM kept.{table} WHERE {condition}", values)  # noqa: S608
-            insert_rows(connection, f"kept.{table}", _TABLES[table], rows)
-            connection.execute("COMMIT")
-        except BaseException:
-            connection.execute("ROLLBACK")
-            raise
+        with transaction(self._connection):
+            self._connection.execute(f"DELETE FROM kept.{table} WHERE {condition}", values)  # noqa: S608
+            insert_rows(self._connection, f"kept.{table}", _TABLES[table], rows)

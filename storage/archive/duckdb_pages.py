@@ -5,18 +5,19 @@ page, by their row ids: the engine would else read every record that passes whil
 transaction, for row ids are of one snapshot.
 """
 
-import contextlib
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import duckdb
 
 from infertap import v1
 from infertap.query import Query, is_segment, join_segments, may_hold
+from storage.archive.duckdb_extents import Extents
 from storage.archive.duckdb_keys import Key, next_keys
 from storage.archive.duckdb_packing import unpacked
 from storage.archive.duckdb_segments import CallSegments
+from storage.archive.duckdb_transactions import read_transaction
 from storage.archive.entries import Page, Position, Stored
 from storage.archive.interface import ArchiveError, Interrupt
 
@@ -36,27 +37,20 @@ _ITEM_BYTES: Final = 64
 def read_page(
     cursor: "duckdb.DuckDBPyConnection",
     parts: Sequence[str],
+    extents: Extents,
     query: Query,
     after: Position | None,
     *,
     size: int,
     interrupt: Interrupt,
 ) -> Page:
-    """See Archive.page; `parts` are the attached files. Raises duckdb.Error and ArchiveError."""
+    """See Archive.page; `parts` are the attached files, newest first, of which `extents` tells. Raises
+    duckdb.Error and ArchiveError.
+    """
     if not parts:
         return Page([], None)
-    with _snapshot(cursor):
-        return _Reading(cursor, parts, query, after, size=size, interrupt=interrupt).page()
-
-
-@contextlib.contextmanager
-def _snapshot(cursor: "duckdb.DuckDBPyConnection") -> Iterator[None]:
-    cursor.execute("BEGIN TRANSACTION READ ONLY")
-    try:
-        yield
-    finally:
-        with contextlib.suppress(duckdb.Error):
-            cursor.execute("ROLLBACK")
+    with read_transaction(cursor):
+        return _Reading(cursor, parts, extents, query, after, size=size, interrupt=interrupt).page()
 
 
 class _Reading:
@@ -66,6 +60,7 @@ class _Reading:
         self,
         cursor: "duckdb.DuckDBPyConnection",
         parts: Sequence[str],
+        extents: Extents,
         query: Query,
         after: Position | None,
         *,
@@ -74,6 +69,7 @@ class _Reading:
     ) -> None:
         self._cursor = cursor
         self._parts = parts
+        self._extents = extents.of(cursor, parts)
         self._query = query
         # What the engine has looked for is in no record.
         self._plain = dataclasses.replace(query, feedback=None)
@@ -106,7 +102,13 @@ class _Reading:
         if self._query.text:
             most = _LONG_STEP_ROWS if self._looked_at else _STEP_ROWS
         return next_keys(
-            self._cursor, self._parts, self._query, self._after, most=most, interrupt=self._interrupt
+            self._cursor,
+            self._parts,
+            self._extents,
+            self._query,
+            self._after,
+            most=most,
+            interrupt=self._interrupt,
         )
 
     def _take(self, keys: Sequence[Key]) -> bool:

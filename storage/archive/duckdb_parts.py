@@ -22,6 +22,7 @@ from typing import Any, Final
 import duckdb
 
 from storage.archive.duckdb_checkpoints import Checkpoints
+from storage.archive.duckdb_extents import Extents
 from storage.archive.duckdb_files import attach, make_file, remove, size_of, wal_bytes
 from storage.archive.duckdb_schema import CREATE
 
@@ -89,6 +90,7 @@ class Parts:
         self.directory = directory
         self._connection = connection
         self.part_bytes = part_bytes
+        self.extents = Extents()
         self._turn_bytes = min(_TURN_BYTES, part_bytes)
         self._turn_grown_bytes = min(_TURN_GROWN_BYTES, part_bytes)
         self._most_log_bytes = min(_MOST_LOG_BYTES, part_bytes)
@@ -168,6 +170,7 @@ class Parts:
         for part, afterwards in [each for each in self._dropped if each[0] not in held]:
             self._dropped.remove((part, afterwards))
             self._detach(part)
+            self.extents.forget(part.name)
             afterwards()
 
     def _detach(self, part: Part) -> None:

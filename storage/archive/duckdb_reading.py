@@ -80,7 +80,8 @@ class Reading:
     def page(self, query: Query, after: Position | None, size: int, interrupt: Interrupt) -> Page:
         """See Archive."""
         with self.all_parts(interrupt) as (cursor, parts):
-            return read_page(cursor, parts, query, after, size=size, interrupt=interrupt)
+            extents = self._parts.extents
+            return read_page(cursor, parts, extents, query, after, size=size, interrupt=interrupt)
 
     def calls_of(
         self, request_ids: Collection[str], most: int, tenant: str | None, interrupt: Interrupt | None

@@ -28,6 +28,7 @@ from infertap.query import (
 )
 from storage.archive.duckdb_calls import calls_of
 from storage.archive.duckdb_conditions import Clause
+from storage.archive.duckdb_transactions import read_transaction
 from storage.archive.interface import ArchiveError, Interrupt
 
 # Of the engine's memory, for a call whose values are held: four of 8 bytes, and what lists leave behind.
@@ -99,16 +100,12 @@ def read_stats(
 @contextlib.contextmanager
 def _found(cursor: "duckdb.DuckDBPyConnection", parts: Sequence[str], asked: StatsQuery) -> Iterator[Clause]:
     """A statement of the calls, for as long as it lasts: all that ask it see the same snapshot."""
-    cursor.execute("BEGIN TRANSACTION READ ONLY")
-    try:
+    with read_transaction(cursor):
         calls = calls_of(parts, asked.query)
         if asked.query.feedback is not None:  # found once, as each statement would look through all feedback
             cursor.execute(f"CREATE TEMP TABLE found_calls AS {calls.sql}", calls.values)
             calls = Clause(["SELECT * FROM temp.found_calls"])
         yield calls
-    finally:
-        with contextlib.suppress(duckdb.Error):
-            cursor.execute("ROLLBACK")
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,11 +5,10 @@ logs, tombstones of what nobody may keep. So no crash parts a record from its ra
 received is the union over all files and what is kept of those that are gone.
 """
 
-import contextlib
 import datetime
 import secrets
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import duckdb
@@ -22,6 +21,7 @@ from storage.archive.duckdb_kept import Kept, Received
 from storage.archive.duckdb_packing import packed
 from storage.archive.duckdb_parts import Part, Parts
 from storage.archive.duckdb_schema import TABLES
+from storage.archive.duckdb_transactions import transaction
 from storage.archive.entries import Entry, GapEntry, RecordEntry
 from storage.archive.interface import ArchiveError
 from storage.archive.ranges import Range, RangeSet
@@ -29,6 +29,7 @@ from storage.archive.removals import BY_REQUEST
 from storage.audit import Deleted, TreeLogs
 
 _DAY_NS: Final = 86_400_000_000_000
+_START: Final = list(TABLES["records"]).index("start_ns")
 
 
 class _Logs:
@@ -164,6 +165,8 @@ class Writing:
         buried = logs.deletions.extend_deletions(map(_deleted, dead.values()), day)
         alive = [each for each in fresh if isinstance(each, RecordEntry) and _key(each) not in dead]
         columns = _columns(alive, stored_ns)
+        if alive:
+            self._parts.extents.widen(part.name, columns[_START])
         with transaction(self._connection):
             if alive:
                 insert_columns(self._connection, f"{part.name}.records", TABLES["records"], columns)
@@ -217,19 +220,6 @@ class Writing:
 
     def _put(self, part: Part, table: str, rows: Sequence[Sequence[Any]]) -> None:
         insert_rows(self._connection, f"{part.name}.{table}", TABLES[table], rows)
-
-
-@contextlib.contextmanager
-def transaction(connection: "duckdb.DuckDBPyConnection") -> Iterator[None]:
-    """All of it or nothing; durable at the end."""
-    connection.execute("BEGIN")
-    try:
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        with contextlib.suppress(duckdb.Error):
-            connection.execute("ROLLBACK")
-        raise
 
 
 def day_of(stored_ns: int) -> str:

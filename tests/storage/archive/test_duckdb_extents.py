@@ -1,0 +1,84 @@
+"""Which files of the DuckDB engine are asked for a page: those that can have something of it."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import duckdb
+import pytest
+
+from infertap.query import Order, Query
+from storage.archive import Interrupt, open_archive
+from storage.archive import duckdb_keys as keys
+from storage.archive.duckdb_extents import NOWHERE, Extent, Extents
+from storage.archive.entries import Position
+
+if TYPE_CHECKING:
+    from tests.storage.conftest import Making
+
+HOUR = 3_600 * 1_000_000_000
+NEWEST_FIRST, OLDEST_FIRST = Order("start_time"), Order("start_time", is_descending=False)
+# Of three files, the newest first: one of noon, an empty one, one of the morning with a latecomer.
+EXTENTS = [Extent(12 * HOUR, 13 * HOUR), NOWHERE, Extent(8 * HOUR, 12 * HOUR)]
+
+
+@pytest.fixture
+def engine() -> duckdb.DuckDBPyConnection:
+    """An engine with one file, in which calls started at ten and at eleven."""
+    connection = duckdb.connect(":memory:")
+    connection.execute("ATTACH ':memory:' AS part; CREATE TABLE part.records (start_ns BIGINT)")
+    connection.execute("INSERT INTO part.records VALUES (?), (?)", [10 * HOUR, 11 * HOUR])
+    return connection
+
+
+def test_an_extent_covers_what_was_there_and_what_is_about_to_be_written(
+    engine: duckdb.DuckDBPyConnection,
+) -> None:
+    """Earlier and later calls widen an extent before they are committed, whether or not it was asked for."""
+    extents = Extents()
+    extents.widen("part", [12 * HOUR, 11 * HOUR])
+    assert extents.of(engine, ["part"]) == [Extent(10 * HOUR, 12 * HOUR)]
+    extents.widen("part", [9 * HOUR])
+    assert extents.of(engine, ["part"]) == [Extent(9 * HOUR, 12 * HOUR)]
+
+
+def test_a_file_that_is_gone_is_forgotten(engine: duckdb.DuckDBPyConnection) -> None:
+    """The extent of a file that comes to be under its name is its own."""
+    extents = Extents()
+    extents.widen("part", [12 * HOUR])
+    assert extents.of(engine, ["part"])
+    engine.execute("DELETE FROM part.records")
+    extents.forget("part")
+    assert extents.of(engine, ["part"]) == [NOWHERE]
+
+
+@pytest.mark.parametrize(
+    ("query", "after", "asked"),
+    [
+        (Query(order=NEWEST_FIRST), None, [0, 2]),
+        (Query(order=OLDEST_FIRST), None, [2, 0]),
+        (Query(order=Order("duration")), None, [0, 2]),
+        (Query(order=NEWEST_FIRST, end_ns=12 * HOUR), None, [2]),
+        (Query(order=NEWEST_FIRST, start_ns=12 * HOUR), None, [0, 2]),
+        (Query(order=NEWEST_FIRST, start_ns=12 * HOUR + 1), None, [0]),
+        (Query(order=NEWEST_FIRST), 12 * HOUR, [0, 2]),
+        (Query(order=NEWEST_FIRST), 12 * HOUR - 1, [2]),
+        (Query(order=OLDEST_FIRST), 12 * HOUR + 1, [0]),
+        (Query(order=OLDEST_FIRST), 12 * HOUR, [2, 0]),
+        (Query(order=OLDEST_FIRST, end_ns=9 * HOUR), 8 * HOUR, [2]),
+    ],
+)
+def test_files_are_asked_that_may_have_some(query: Query, after: int | None, asked: list[int]) -> None:
+    """Files within the times that are asked for, and not wholly before the place where the page begins."""
+    place = None if after is None else Position(after, after, b"spool", 1)
+    assert keys._turns(EXTENTS, query, place)[0] == asked
+
+
+def test_what_comes_in_after_a_page_is_on_the_next(tmp_path: Path, making: "Making") -> None:
+    """Records that widen a file's extent are listed by questions that are asked after they came."""
+    archive = open_archive(str(tmp_path / "archive"), 256 << 20)
+    for sequence in (5, 1, 9):
+        archive.append([making.entry(sequence)], 1_767_225_600 * 1_000_000_000)
+        newest = archive.page(Query(), None, 1, Interrupt()).records[0].sequence
+        oldest = archive.page(Query(order=OLDEST_FIRST), None, 1, Interrupt()).records[0].sequence
+        assert (oldest, newest) == {5: (5, 5), 1: (1, 5), 9: (1, 9)}[sequence]
+    archive.close()
