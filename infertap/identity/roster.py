@@ -85,10 +85,10 @@ class Roster:
             raise RosterError(f"more than {MOST_BYTES} bytes")
         try:
             read = tomllib.loads(content.decode())
-        except (UnicodeDecodeError, RecursionError):
-            raise RosterError("not TOML") from None
         except tomllib.TOMLDecodeError as error:
             raise RosterError(f"not TOML: {error}") from None
+        except (ValueError, RecursionError):  # no UTF-8, a number without end
+            raise RosterError("not TOML") from None
         listed = read.pop("identity", None)
         if read or not isinstance(listed, list) or not 0 < len(listed) <= MOST_IDENTITIES:
             raise RosterError(f"expected 1 to {MOST_IDENTITIES} tables [[identity]], and nothing else")

@@ -140,6 +140,7 @@ def identity(**fields: str) -> str:
         (identity(role='["read"]'), "no field 'role'"),
         ("x = '''" + "y" * (1 << 20) + "'''", "more than"),
         ("x = " + "[" * 5000, "not TOML"),
+        (identity(feedback_per_minute="1" * 5000), "not TOML"),
     ],
 )
 def test_what_is_no_roster(text: str, why: str) -> None:
