@@ -3,10 +3,12 @@
 import asyncio
 import contextlib
 import gzip
+import socket
 import ssl
 import tracemalloc
 import zlib
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import brotli
 import pytest
@@ -80,14 +82,22 @@ async def test_an_answer_that_bursts(encoding: str, bomb: Callable[[], bytes]) -
     assert peak < ENOUGH_BYTES
 
 
-async def test_what_is_wrong_and_where() -> None:
+async def test_what_is_wrong_and_where(monkeypatch: pytest.MonkeyPatch) -> None:
     """An endpoint that is not to be had is told by host and port and what the system says, without the rest
     of its URL.
     """
+    resolve = socket.getaddrinfo
+
+    def known(host: str, *asked: Any, **more: Any) -> Any:
+        if host == "nobody.invalid":
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return resolve(host, *asked, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", known)
     for url, said in (
         ("http://127.0.0.1:1/in?key=secret", "127.0.0.1:1: Connection refused"),
         ("http://[::1]:1/in", "[::1]:1: "),
-        ("https://nobody.invalid/in", "nobody.invalid:443: no such host: "),
+        ("https://nobody.invalid/in", "nobody.invalid:443: no such host: Name or service not known"),
     ):
         endpoint = Endpoint(EndpointSettings(url, {}, None, None, 20.0))
         with pytest.raises(SinkError) as caught:
