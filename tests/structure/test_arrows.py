@@ -97,6 +97,7 @@ ARROWS = {
         "infertap.identity",
         "infertap.query",
         "infertap.v1",
+        "infertap.verification",
         "storage.archive",
         "storage.audit",
         "storage.event_log",
