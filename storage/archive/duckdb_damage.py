@@ -12,7 +12,7 @@ from typing import Final
 
 import duckdb
 
-from storage.archive.duckdb_files import WAL, said, sync_directory
+from storage.archive.duckdb_files import OUTSIDE, WAL, said, sync_directory
 from storage.archive.removals import Damage
 
 PREFIX: Final = "damaged-"
@@ -24,19 +24,6 @@ _KINDS: Final = (
 )
 # A checksum that differs has no kind of its own.
 _CORRUPT: Final = "corrupt database file"
-# What a sound file may meet with: a disk that is full or failing, a limit, an engine of another version.
-_NO_DAMAGE: Final = (
-    "No space left",
-    "Permission denied",
-    "Too many open files",
-    "Input/output error",
-    "lock on file",
-    "version number",
-    "File too large",
-    "quota",
-    "out of memory",
-    "has been invalidated",
-)
 
 
 class DamagedError(Exception):
@@ -51,7 +38,7 @@ class DamagedError(Exception):
 def is_damage(error: "duckdb.Error") -> bool:
     """Whether that says of a file that its content is wrong."""
     text = str(error).lower()
-    if any(each.lower() in text for each in _NO_DAMAGE):
+    if any(each in text for each in OUTSIDE):
         return False
     return isinstance(error, _KINDS) or _CORRUPT in text
 

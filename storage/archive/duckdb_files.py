@@ -25,8 +25,9 @@ WAL: Final = ".wal"
 # neighbours that fit one row group are joined, and so written again: of the engine's own 122,880 rows that is
 # everything five times over, for seconds at a time.
 _ROWS_OF_GROUP: Final = 2048
-# What is told of an error whose message, in lower case, has the part on the left.
-_SAID: Final = {
+# Errors are told apart by a part of their message, in lower case; on the right is what is told of them.
+# What a sound file may meet with: a disk that is full or failing, a limit, an engine of another version.
+OUTSIDE: Final = {
     "no space left": "No space left on device",
     "quota": "Disk quota exceeded",
     "permission denied": "Permission denied",
@@ -37,6 +38,9 @@ _SAID: Final = {
     "has been invalidated": "a file can't be used until it is opened again",
     "lock on file": "another process uses a file",
     "version number": "a file is of another version of the engine",
+}
+_SAID: Final = {
+    **OUTSIDE,
     "corrupt database file": "a checksum differs",
     "not a valid duckdb database": "no file of the engine",
 }
