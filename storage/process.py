@@ -5,6 +5,7 @@ under way finish, and ends with exit status 0; what was acknowledged is durable,
 """
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -377,7 +378,10 @@ def run(settings: Settings, environ: Mapping[str, str]) -> None:
         log_event("few descriptors", lacking=lacking, why="limit on open files (ulimit -n)")
     redaction = _open_redaction(environ)
     archive = _open_archive(settings)
+    # What is there by now stays: else the collector goes through all of it again with every few batches.
+    gc.freeze()
     try:
         asyncio.run(Storage(settings, archive, redaction).run())
     finally:
+        gc.unfreeze()
         archive.close()
