@@ -1,13 +1,15 @@
 """Writer: brings what all streams receive into the archive, as few large commits.
 
 Touches the archive, in one thread of its own, and the wall clock. It promises: who waits for a batch is told
-after the engine's commit, never before; what waits is bounded, so that a slow disk slows the senders.
+after the engine's commit, never before; what waits is bounded, so that a slow disk slows the senders; what
+nobody waits for any more, before its turn, is let go.
 """
 
 import asyncio
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Final
 
 from storage.archive import Archive, ArchiveError, Entry, GapEntry, Position, RecordEntry, Stored
@@ -19,7 +21,13 @@ _MOST_BATCHES: Final = 64
 _COMMIT_ENTRIES: Final = 2048
 _COMMIT_BYTES: Final = 16 << 20
 
-_Batch = tuple[Sequence[Entry], "asyncio.Future[None]"]
+
+@dataclass(slots=True, eq=False)
+class _Batch:
+    """What waits to be written, and who waits for that."""
+
+    entries: Sequence[Entry]
+    done: "asyncio.Future[None]"
 
 
 def take_all(_: Sequence[Entry], __: int) -> None:
@@ -62,9 +70,14 @@ class Writer:
 
     async def write(self, entries: Sequence[Entry]) -> None:
         """Return once `entries` are durable; raises ArchiveError."""
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        await self._waiting.put((entries, done))
-        await done
+        batch = _Batch(entries, asyncio.get_running_loop().create_future())
+        await self._waiting.put(batch)
+        try:
+            await batch.done
+        except asyncio.CancelledError:
+            # It is counted no longer as under way, and so must take no memory: it comes again.
+            batch.entries = ()
+            raise
 
     async def run(self) -> None:
         """Write, until cancelled."""
@@ -73,7 +86,7 @@ class Writer:
                 began = time.monotonic()
                 batches = await self._next()
                 await self._commit(batches)
-                if self._pace_seconds and sum(len(batch) for batch, _ in batches) < _COMMIT_ENTRIES:
+                if self._pace_seconds and sum(len(each.entries) for each in batches) < _COMMIT_ENTRIES:
                     await asyncio.sleep(max(began + self._pace_seconds - time.monotonic(), 0))
         finally:
             self._thread.shutdown()
@@ -81,15 +94,15 @@ class Writer:
     async def _next(self) -> list[_Batch]:
         """What waits, up to one commit's worth."""
         batches = [await self._waiting.get()]
-        entries, size = len(batches[0][0]), _size(batches[0][0])
+        entries, size = len(batches[0].entries), _size(batches[0].entries)
         while entries < _COMMIT_ENTRIES and size < _COMMIT_BYTES and not self._waiting.empty():
             batches.append(self._waiting.get_nowait())
-            entries += len(batches[-1][0])
-            size += _size(batches[-1][0])
+            entries += len(batches[-1].entries)
+            size += _size(batches[-1].entries)
         return batches
 
     async def _commit(self, batches: list[_Batch]) -> None:
-        entries = [entry for batch, _ in batches for entry in batch]
+        entries = [entry for batch in batches for entry in batch.entries]
         # Each later than the one before, whatever the clock does: sinks follow that order.
         stored_ns = max(time.time_ns(), self._last_ns + 1)
         self._last_ns = stored_ns
@@ -104,9 +117,9 @@ class Writer:
             if not self._is_failing:
                 self._is_failing = True
                 log_event("the archive takes nothing", why=str(failure))
-            for _, done in batches:
-                if not done.done():
-                    done.set_exception(failure)
+            for each in batches:
+                if not each.done.done():
+                    each.done.set_exception(failure)
             return
         if self._is_failing:
             self._is_failing = False
@@ -116,9 +129,9 @@ class Writer:
         for entry in entries:
             if isinstance(entry, RecordEntry):
                 self._in_flight.recorded(entry.spool_id, entry.parsed)
-        for _, done in batches:
-            if not done.done():
-                done.set_result(None)
+        for each in batches:
+            if not each.done.done():
+                each.done.set_result(None)
         if self._live.has_listeners:
             self._live.tell([_stored(entry, stored_ns).served() for entry in fresh])
 

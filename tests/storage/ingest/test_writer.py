@@ -1,6 +1,8 @@
 """The writer's pace, for archives to which each commit costs more than what is in it."""
 
 import asyncio
+import gc
+import sys
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -56,6 +58,30 @@ async def test_each_commit_is_later(making: "Making", monkeypatch: pytest.Monkey
             await writer.write([making.entry(number)])
         assert archive.times == [101, 102]
         assert writer.now() == 102
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_what_nobody_waits_for_is_let_go(making: "Making") -> None:
+    """A batch whose stream is gone before its turn takes no memory, and no place in a commit."""
+    archive = Counting()
+    writer = Writer(archive, Live(), Numbers(), InFlight())  # type: ignore[arg-type]
+    entry = making.entry(1)
+    held = sys.getrefcount(entry)
+    gone = asyncio.create_task(writer.write([entry]))
+    await asyncio.sleep(0)
+    gone.cancel()
+    await asyncio.wait([gone])
+    del gone
+    await asyncio.sleep(0)
+    gc.collect()
+    left = sys.getrefcount(entry)
+    assert left == held
+    running = asyncio.create_task(writer.run())
+    try:
+        await writer.write([making.entry(2)])
+        assert archive.commits == [1]
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
