@@ -223,6 +223,9 @@ async def test_refused_by_the_service(rig: Rig) -> None:
         for call_id in ("none", "another's"):
             with pytest.raises(grpc.aio.AioRpcError):
                 await get(channel, *bearer(READER), call_id=call_id)
+        async with asyncio.timeout(WAIT_SECONDS):
+            while not rig.kept.refusals:  # noqa: ASYNC110  (nothing tells; its caller may hear of it first)
+                await asyncio.sleep(0.01)
     assert rig.kept.refusals == [("GetRecord", Refusal.TENANT, "reader")]
 
 
