@@ -27,6 +27,7 @@ from storage.archive.duckdb_transactions import transaction
 from storage.archive.interface import ArchiveError
 from storage.audit import LogSize, Place
 
+FILE: Final = "audit.duckdb"
 _CREATE: Final = ("CREATE TABLE {file}.notes (kind VARCHAR, key BLOB, value BLOB)",)
 _FORGET: Final = "DELETE FROM audit.notes WHERE kind = ? AND key IN (SELECT unnest(?::BLOB[]))"
 _KEEP: Final = "INSERT INTO audit.notes SELECT ?, unnest(?::BLOB[]), unnest(?::BLOB[])"
@@ -88,7 +89,7 @@ class AuditTables:
         """Attach the file in `directory`, made where it is not there; within `parts` the files of records
         that it gives stay attached: the schema's name and the day of each. Raises duckdb.Error, OSError.
         """
-        path = directory / "audit.duckdb"
+        path = directory / FILE
         if not path.exists():
             make_file(connection, path, _CREATE)
         connection.execute(f"ATTACH IF NOT EXISTS '{quoted(path)}' AS audit")

@@ -15,6 +15,7 @@ from typing import Final
 import duckdb
 
 from storage.archive.columns import FILE_VERSION
+from storage.archive.duckdb_audit import FILE as AUDIT_FILE
 from storage.archive.duckdb_audit import AuditTables
 from storage.archive.duckdb_checkpoints import Checkpoints
 from storage.archive.duckdb_damage import DamagedError, damaged, set_aside
@@ -30,7 +31,6 @@ from storage.archive.duckdb_writing import Writing
 from storage.archive.interface import ArchiveError
 from storage.archive.removals import Damage
 
-AUDIT_FILE: Final = "audit.duckdb"
 _LONG_LOG_BYTES: Final = 16 << 20
 # The folder of duckdb_snapshot.
 SNAPSHOT: Final = "snapshot"
