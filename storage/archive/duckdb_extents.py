@@ -15,24 +15,33 @@ import duckdb
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """The earliest start and the latest, in nanoseconds since the epoch."""
+    """From the earliest start to the latest, both inclusive, in nanoseconds since the epoch."""
 
     first_ns: int
     last_ns: int
+
+    @property
+    def width_ns(self) -> int:
+        """How long it is; 0 where there is nothing."""
+        return max(self.last_ns - self.first_ns + 1, 0)
 
     def with_(self, other: "Extent") -> "Extent":
         """What covers both."""
         return Extent(min(self.first_ns, other.first_ns), max(self.last_ns, other.last_ns))
 
-    def meets(self, first_ns: int | None, end_ns: int | None) -> bool:
-        """Whether calls may have started from the one time on, and before the other."""
-        if self == NOWHERE:
-            return False
-        return (first_ns is None or self.last_ns >= first_ns) and (end_ns is None or self.first_ns < end_ns)
+    def within(self, other: "Extent") -> "Extent":
+        """What both cover; NOWHERE if nothing."""
+        both = Extent(max(self.first_ns, other.first_ns), min(self.last_ns, other.last_ns))
+        return both if both.width_ns else NOWHERE
+
+    def meets(self, other: "Extent") -> bool:
+        """Whether both cover something."""
+        return self.within(other) != NOWHERE
 
 
-# Of a file without a record.
-NOWHERE: Final = Extent((1 << 63) - 1, -1 << 63)
+# Whatever a column may hold; what a file covers that has no record.
+EVER: Final = Extent(-1 << 63, (1 << 63) - 1)
+NOWHERE: Final = Extent(EVER.last_ns, EVER.first_ns)
 
 
 class Extents:

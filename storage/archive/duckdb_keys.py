@@ -1,11 +1,12 @@
 """Keys of a page in the DuckDB engine: which rows come next in a query's order, over all parts, by columns.
 
-In the order of start, files are asked by turns, those where the next rows are likely to be first: of most
-users there are fifty calls in the latest few. Once a page is full, all others are asked at once for what
-stands before its last row. Files overlap, and late records are in the wrong ones: so all are asked whose
-extent (duckdb_extents) does not rule it out.
+In the order of start, all files are asked for one span of time after the other: of most users there are fifty
+calls in the latest ones, and the engine passes over what started at other times. Files overlap, and late
+records are in the wrong ones: so all are asked that may have some of a span (duckdb_extents).
 """
 
+import functools
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -21,13 +22,17 @@ from storage.archive.duckdb_conditions import (
     order_value,
     row_conditions,
 )
-from storage.archive.duckdb_extents import Extent
+from storage.archive.duckdb_extents import EVER, NOWHERE, Extent
 from storage.archive.entries import Position
 from storage.archive.interface import Interrupt
 
 _BY_START: Final = "start_time"
-# Files that are asked at first: as many as are written to by turns.
-_FIRST_LOT: Final = 2
+# The first span is such a part of what a file covers; where nothing is in it, the next is so many times as
+# long, else as long as it takes by what was found, and a little longer: one more statement costs as much as
+# 50,000 rows.
+_PART_OF_FILE: Final = 4
+_WIDER: Final = 4
+_LONGER: Final = 1.5
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -57,56 +62,76 @@ def next_keys(
     which covers its extent. Raises duckdb.Error.
     """
     found: list[Key] = []
-    waiting, lot, asked = *_turns(extents, query, after), 0
-    while waiting:
+    spans = _Spans.of(extents, query, after)
+    while len(found) < most and (span := spans.next(len(found) / most)) is not None:
         if interrupt.is_set:  # between two statements there is nothing to interrupt
             raise duckdb.InterruptException("ended")
-        last = found[-1].position if len(found) == most else None
-        statement = _statement(parts, waiting[:lot], query, after, last)
-        rows = cursor.execute(f"{statement.sql} LIMIT {most:d}", statement.values).fetchall()
-        found = sorted([*found, *map(_key, rows)], reverse=query.order.is_descending)[:most]
-        asked, waiting = asked + lot, waiting[lot:]
-        if len(found) == most:
-            waiting = [each for each in waiting if _may_precede(extents[each], query, found[-1].position)]
-            lot = len(waiting)
-        else:  # ever more, as a statement costs as much as a file does
-            lot = asked
+        lot = [number for number, extent in enumerate(extents) if extent.meets(span)]
+        if lot:
+            statement = _statement(parts, lot, query, after, span)
+            rows = cursor.execute(f"{statement.sql} LIMIT {most - len(found):d}", statement.values).fetchall()
+            found += map(_key, rows)
     return found
 
 
-def _turns(extents: Sequence[Extent], query: Query, after: Position | None) -> tuple[list[int], int]:
-    """The numbers of the parts that may have some, in the order in which they are asked; how many first."""
-    first_ns, end_ns = query.start_ns, query.end_ns
+@dataclass(slots=True)
+class _Spans:
+    """Spans of time in the order of a query, until none is left in which there may be something."""
+
+    left: Extent
+    width_ns: int
+    is_descending: bool
+    asked_ns: int = 0
+
+    @classmethod
+    def of(cls, extents: Sequence[Extent], query: Query, after: Position | None) -> "_Spans":
+        """Of what these extents cover; all at once, where the order is another one."""
+        whole = _wanted(query, after)
+        covered = [both for each in extents if (both := each.within(whole)) != NOWHERE]
+        left = functools.reduce(Extent.with_, covered, NOWHERE)
+        width_ns = left.width_ns
+        # Feedback would be looked through for each span.
+        if covered and query.order.key == _BY_START and query.feedback is None:
+            width_ns = statistics.median_low(each.width_ns for each in covered) // _PART_OF_FILE + 1
+        return cls(left, width_ns, query.order.is_descending)
+
+    def next(self, share: float) -> Extent | None:
+        """The next span, where that share of what is looked for has been found in those before."""
+        first, last = self.left.first_ns, self.left.last_ns
+        if first > last:
+            return None
+        if self.asked_ns:
+            self.width_ns = int(self.asked_ns * (_LONGER / share - 1)) if share else self.width_ns * _WIDER
+        self.asked_ns += self.width_ns
+        if self.is_descending:
+            first = max(first, last - self.width_ns + 1)
+            self.left = Extent(self.left.first_ns, first - 1)
+        else:
+            last = min(last, first + self.width_ns - 1)
+            self.left = Extent(last + 1, self.left.last_ns)
+        return Extent(first, last)
+
+
+def _wanted(query: Query, after: Position | None) -> Extent:
+    """Between which times calls that are asked for started."""
+    first = EVER.first_ns if query.start_ns is None else query.start_ns
+    last = EVER.last_ns if query.end_ns is None else query.end_ns - 1
     if query.order.key == _BY_START and after is not None:
         if query.order.is_descending:
-            end_ns = after.start_ns + 1 if end_ns is None else min(end_ns, after.start_ns + 1)
+            last = min(last, after.start_ns)
         else:
-            first_ns = after.start_ns if first_ns is None else max(first_ns, after.start_ns)
-    numbers = [number for number, extent in enumerate(extents) if extent.meets(first_ns, end_ns)]
-    if query.order.key != _BY_START or query.feedback is not None:  # each would look through all feedback
-        return numbers, len(numbers)
-    if query.order.is_descending:
-        return sorted(numbers, key=lambda number: extents[number].last_ns, reverse=True), _FIRST_LOT
-    return sorted(numbers, key=lambda number: extents[number].first_ns), _FIRST_LOT
-
-
-def _may_precede(extent: Extent, query: Query, last: Position) -> bool:
-    """Whether a part may have rows that do not stand behind `last`."""
-    if query.order.key != _BY_START:
-        return True
-    return extent.last_ns >= last.start_ns if query.order.is_descending else extent.first_ns <= last.start_ns
+            first = max(first, after.start_ns)
+    return Extent(first, last)
 
 
 def _statement(
-    parts: Sequence[str], lot: Sequence[int], query: Query, after: Position | None, last: Position | None
+    parts: Sequence[str], lot: Sequence[int], query: Query, after: Position | None, span: Extent
 ) -> Clause:
-    """All rows of these parts that may be asked for, in order: behind `after`, and not behind `last`."""
-    of_calls, of_rows = call_conditions(query), row_conditions(query)
-    value, sign = order_value(query.order), ">" if query.order.is_descending else "<"
+    """All rows of these parts that may be asked for, in order: behind `after`, of that span of time."""
+    of_calls, of_rows, value = call_conditions(query), row_conditions(query), order_value(query.order)
     if after is not None:
         of_calls.also(behind(query.order, after))
-    if last is not None:
-        of_calls.must(f"{value} {sign}= ?", last.order_value)
+    of_calls.must("start_ns BETWEEN ? AND ?", span.first_ns, span.last_ns)
     such = [of_calls]
     if of_rows.parts:  # two that the engine can look up are faster than one with an OR
         such = [

@@ -51,26 +51,47 @@ def test_a_file_that_is_gone_is_forgotten(engine: duckdb.DuckDBPyConnection) -> 
     assert extents.of(engine, ["part"]) == [NOWHERE]
 
 
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.5, 0.98])
+@pytest.mark.parametrize("after", [None, 9 * HOUR])
+@pytest.mark.parametrize("query", [Query(order=NEWEST_FIRST), Query(order=OLDEST_FIRST)], ids=str)
+def test_spans_cover_all_that_is_wanted(query: Query, after: int | None, share: float) -> None:
+    """However much is found, span follows on span, from one end of what files cover to the other."""
+    place = None if after is None else Position(after, after, b"spool", 1)
+    spans = keys._Spans.of(EXTENTS, query, place)
+    found = list(iter(lambda: spans.next(share), None))
+    assert 1 < len(found) < 12
+    is_newest_first = query.order.is_descending
+    first = 9 * HOUR if after and not is_newest_first else 8 * HOUR
+    last = 9 * HOUR if after and is_newest_first else 13 * HOUR
+    for span in sorted(found, key=lambda each: each.first_ns):
+        assert span.first_ns == first <= span.last_ns
+        first = span.last_ns + 1
+    assert first == last + 1
+    assert found == sorted(found, key=lambda each: each.first_ns, reverse=is_newest_first)
+
+
 @pytest.mark.parametrize(
-    ("query", "after", "asked"),
+    ("query", "span"),
     [
-        (Query(order=NEWEST_FIRST), None, [0, 2]),
-        (Query(order=OLDEST_FIRST), None, [2, 0]),
-        (Query(order=Order("duration")), None, [0, 2]),
-        (Query(order=NEWEST_FIRST, end_ns=12 * HOUR), None, [2]),
-        (Query(order=NEWEST_FIRST, start_ns=12 * HOUR), None, [0, 2]),
-        (Query(order=NEWEST_FIRST, start_ns=12 * HOUR + 1), None, [0]),
-        (Query(order=NEWEST_FIRST), 12 * HOUR, [0, 2]),
-        (Query(order=NEWEST_FIRST), 12 * HOUR - 1, [2]),
-        (Query(order=OLDEST_FIRST), 12 * HOUR + 1, [0]),
-        (Query(order=OLDEST_FIRST), 12 * HOUR, [2, 0]),
-        (Query(order=OLDEST_FIRST, end_ns=9 * HOUR), 8 * HOUR, [2]),
+        (Query(order=Order("duration")), Extent(8 * HOUR, 13 * HOUR)),
+        (
+            Query(order=Order("duration"), start_ns=9 * HOUR, end_ns=10 * HOUR),
+            Extent(9 * HOUR, 10 * HOUR - 1),
+        ),
+        (Query(start_ns=14 * HOUR), None),
+        (Query(end_ns=8 * HOUR), None),
+        (Query(end_ns=8 * HOUR + 1), Extent(8 * HOUR, 8 * HOUR)),
     ],
 )
-def test_files_are_asked_that_may_have_some(query: Query, after: int | None, asked: list[int]) -> None:
-    """Files within the times that are asked for, and not wholly before the place where the page begins."""
-    place = None if after is None else Position(after, after, b"spool", 1)
-    assert keys._turns(EXTENTS, query, place)[0] == asked
+def test_other_orders_are_asked_at_once(query: Query, span: Extent | None) -> None:
+    """All of what is asked for and covered is one span, where it is not read in the order of start."""
+    spans = keys._Spans.of(EXTENTS, query, None)
+    assert (spans.next(0.0), spans.next(0.0)) == (span, None)
+
+
+def test_no_file_has_anything() -> None:
+    """Of files without a record no span is asked."""
+    assert keys._Spans.of([NOWHERE], Query(), None).next(0.0) is None
 
 
 def test_what_comes_in_after_a_page_is_on_the_next(tmp_path: Path, making: "Making") -> None:
