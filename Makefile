@@ -27,8 +27,8 @@ demo: $(STAMP) ## run the main job for real (ONCE=1 ends by itself)
 	@$(BIN)/infertap demo $(if $(ONCE),--once)
 
 .PHONY: test
-test: $(STAMP) ## run the tests
-	@$(BIN)/python -m pytest -q
+test: $(STAMP) ## run the tests, two at a time
+	@$(BIN)/python -m pytest -q --numprocesses 2 --dist worksteal
 
 # What `INFERTAP_COMPILE=1 pip install .` installs, apart from the source, which it would shadow.
 COMPILED := $(CURDIR)/build/compiled
