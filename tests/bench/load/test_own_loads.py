@@ -30,7 +30,7 @@ def test_bodies(model: int, direction) -> None:
 
 
 def test_events(model: int) -> None:
-    """Each of 20 streams has its 50 events a second, with their delay; a busy machine may be late with some."""
+    """Each of 20 streams has its 50 events a second, with their delay; busy machines are late with some."""
     figures = events(model, 0.4, 20)
     assert 500 < figures["events_per_second"] < 2000
     assert 0 < figures["event_delay_p50_us"] <= figures["event_delay_p99_us"]
