@@ -153,12 +153,12 @@ class DuckdbArchive:
 
     def count(self, query: Query, interrupt: Interrupt) -> int:
         """See Archive."""
-        with self._reading.all_parts(interrupt) as (cursor, parts):
+        with self._reading.parts_of(query, interrupt) as (cursor, parts):
             return count_calls(cursor, parts, query)
 
     def stats(self, asked: StatsQuery, interrupt: Interrupt) -> v1.GetStatsResponse:
         """See Archive."""
-        with self._reading.all_parts(interrupt) as (cursor, parts):
+        with self._reading.parts_of(asked.query, interrupt) as (cursor, parts):
             return read_stats(cursor, parts, asked, interrupt, self._holding)
 
     def calls_of(

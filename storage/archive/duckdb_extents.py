@@ -12,6 +12,8 @@ from typing import Any, Final
 
 import duckdb
 
+from infertap.query import Query
+
 
 @dataclass(frozen=True, slots=True)
 class Extent:
@@ -42,6 +44,12 @@ class Extent:
 # Whatever a column may hold; what a file covers that has no record.
 EVER: Final = Extent(-1 << 63, (1 << 63) - 1)
 NOWHERE: Final = Extent(EVER.last_ns, EVER.first_ns)
+
+
+def asked_for(query: Query) -> Extent:
+    """Between which times the calls started that a query is about."""
+    first = EVER.first_ns if query.start_ns is None else query.start_ns
+    return Extent(first, EVER.last_ns if query.end_ns is None else query.end_ns - 1)
 
 
 class Extents:

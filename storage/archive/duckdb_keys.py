@@ -22,7 +22,7 @@ from storage.archive.duckdb_conditions import (
     order_value,
     row_conditions,
 )
-from storage.archive.duckdb_extents import EVER, NOWHERE, Extent
+from storage.archive.duckdb_extents import EVER, NOWHERE, Extent, asked_for
 from storage.archive.entries import Position
 from storage.archive.interface import Interrupt
 
@@ -113,15 +113,12 @@ class _Spans:
 
 
 def _wanted(query: Query, after: Position | None) -> Extent:
-    """Between which times calls that are asked for started."""
-    first = EVER.first_ns if query.start_ns is None else query.start_ns
-    last = EVER.last_ns if query.end_ns is None else query.end_ns - 1
-    if query.order.key == _BY_START and after is not None:
-        if query.order.is_descending:
-            last = min(last, after.start_ns)
-        else:
-            first = max(first, after.start_ns)
-    return Extent(first, last)
+    """Between which times calls started that may be behind `after`."""
+    whole = asked_for(query)
+    if query.order.key != _BY_START or after is None:
+        return whole
+    behind_it = Extent(EVER.first_ns, after.start_ns), Extent(after.start_ns, EVER.last_ns)
+    return whole.within(behind_it[0] if query.order.is_descending else behind_it[1])
 
 
 def _statement(

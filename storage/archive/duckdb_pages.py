@@ -146,16 +146,17 @@ class _Reading:
         rows: dict[int, dict[int, Key]] = {}
         for key in keys:
             rows.setdefault(key.part, {})[key.row] = key
+        of_parts = " UNION ALL ".join(
+            f"SELECT {number:d}, rowid, stored_ns, tenant, record FROM {self._parts[number]}.records "  # noqa: S608
+            "WHERE rowid IN (SELECT unnest(?::BIGINT[]))"
+            for number in rows
+        )
         found: dict[tuple[int, int], Stored] = {}
-        for number, of_part in rows.items():
-            read = self._cursor.execute(
-                f"SELECT rowid, stored_ns, tenant, record FROM {self._parts[number]}.records "  # noqa: S608
-                "WHERE rowid IN (SELECT unnest(?::BIGINT[]))",
-                [list(of_part)],
-            )
-            for row, stored_ns, tenant, record in read.fetchall():
-                stored = Stored(of_part[row].position, unpacked(bytes(record)), stored_ns, tenant)
-                found[number, row] = stored
+        for number, row, stored_ns, tenant, record in self._cursor.execute(
+            of_parts, [list(of_part) for of_part in rows.values()]
+        ).fetchall():
+            position = rows[number][row].position
+            found[number, row] = Stored(position, unpacked(bytes(record)), stored_ns, tenant)
         return found
 
 

@@ -7,6 +7,7 @@ import duckdb
 
 from infertap import v1
 from infertap.query import Query, is_segment, join_segments
+from storage.archive.duckdb_extents import asked_for
 from storage.archive.duckdb_files import said
 from storage.archive.duckdb_pages import read_page, served_row
 from storage.archive.duckdb_parts import Parts
@@ -54,6 +55,16 @@ class Reading:
         """A cursor, and what the files are attached as, newest first, for as long as it lasts."""
         with self._parts.reading() as parts, self.cursor(interrupt) as cursor:
             yield cursor, [part.name for part in parts]
+
+    @contextlib.contextmanager
+    def parts_of(
+        self, query: Query, interrupt: Interrupt
+    ) -> "Iterator[tuple[duckdb.DuckDBPyConnection, Sequence[str]]]":
+        """The same, but for files whose calls started at other times than the query's."""
+        with self.all_parts(interrupt) as (cursor, parts):
+            extents, asked = self._parts.extents.of(cursor, parts), asked_for(query)
+            near = [part for part, extent in zip(parts, extents, strict=True) if extent.meets(asked)]
+            yield cursor, near
 
     def get(self, call_id: str, tenant: str | None, interrupt: Interrupt | None) -> v1.Record | None:
         """See Archive."""

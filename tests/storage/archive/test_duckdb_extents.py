@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 import duckdb
 import pytest
 
-from infertap.query import Order, Query
+from infertap import v1
+from infertap.query import Order, Query, StatsQuery
 from storage.archive import Interrupt, open_archive
 from storage.archive import duckdb_keys as keys
 from storage.archive.duckdb_extents import NOWHERE, Extent, Extents
@@ -102,4 +103,25 @@ def test_what_comes_in_after_a_page_is_on_the_next(tmp_path: Path, making: "Maki
         newest = archive.page(Query(), None, 1, Interrupt()).records[0].sequence
         oldest = archive.page(Query(order=OLDEST_FIRST), None, 1, Interrupt()).records[0].sequence
         assert (oldest, newest) == {5: (5, 5), 1: (1, 5), 9: (1, 9)}[sequence]
+    archive.close()
+
+
+def test_figures_are_of_files_that_may_have_some(tmp_path: Path, making: "Making") -> None:
+    """What is counted over a time is all of it, in whichever files it lies; nothing where none has any."""
+    archive = open_archive(str(tmp_path / "archive"), 256 << 20)
+    for day in range(3):
+        stored_ns = 1_767_225_600 * 1_000_000_000 + day * 24 * HOUR
+        archive.append([making.entry(2 * day + 1), making.entry(2 * day + 2)], stored_ns)
+    listed = archive.page(Query(order=OLDEST_FIRST), None, 10, Interrupt()).records
+    starts = [each.timing.start.ToNanoseconds() for each in listed]
+    for first in range(5):
+        last = min(first + 3, 5)
+        within = Query(start_ns=starts[first], end_ns=starts[last])
+        assert archive.count(within, Interrupt()) == last - first
+        assert archive.stats(StatsQuery(within), Interrupt()).rows[0].records == last - first
+    later, unknown = Query(start_ns=starts[-1] + 1), Query(model="nobody's")
+    assert archive.count(later, Interrupt()) == 0
+    for by in ((), (v1.GetStatsRequest.MODEL,)):
+        answers = [archive.stats(StatsQuery(query, by), Interrupt()) for query in (later, unknown)]
+        assert answers[0] == answers[1]
     archive.close()
