@@ -82,6 +82,7 @@ class _Spans:
     width_ns: int
     is_descending: bool
     asked_ns: int = 0
+    share: float = 0.0
 
     @classmethod
     def of(cls, extents: Sequence[Extent], query: Query, after: Position | None) -> "_Spans":
@@ -101,8 +102,10 @@ class _Spans:
         if first > last:
             return None
         if self.asked_ns:
-            self.width_ns = int(self.asked_ns * (_LONGER / share - 1)) if share else self.width_ns * _WIDER
-        self.asked_ns += self.width_ns
+            needed = int(self.asked_ns * (_LONGER / share - 1)) if share else 0
+            # Never nothing: what has been asked may be a nanosecond long.
+            self.width_ns = max(needed, self.width_ns * _WIDER if share == self.share else 1)
+        self.asked_ns, self.share = self.asked_ns + self.width_ns, share
         if self.is_descending:
             first = max(first, last - self.width_ns + 1)
             self.left = Extent(self.left.first_ns, first - 1)

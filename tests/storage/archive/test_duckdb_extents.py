@@ -1,5 +1,6 @@
 """Which files of the DuckDB engine are asked for a page: those that can have something of it."""
 
+import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -69,6 +70,21 @@ def test_spans_cover_all_that_is_wanted(query: Query, after: int | None, share: 
         first = span.last_ns + 1
     assert first == last + 1
     assert found == sorted(found, key=lambda each: each.first_ns, reverse=is_newest_first)
+
+
+@pytest.mark.parametrize("query", [Query(order=NEWEST_FIRST), Query(order=OLDEST_FIRST)], ids=str)
+@pytest.mark.parametrize("step", [0.0, 1e-9])
+@pytest.mark.parametrize("share", [0.0, 0.7, 0.98])
+def test_spans_end_where_calls_started_at_one_moment(query: Query, share: float, step: float) -> None:
+    """Where much is found in a nanosecond, and next to nothing in years around it, spans get longer still."""
+    year = 365 * 24 * HOUR
+    moment = Extent(year, year)
+    spans = keys._Spans.of([moment, moment, Extent(0, 2 * year)], query, None)
+    shares = (share + step * number for number in itertools.count())
+    found = list(itertools.takewhile(bool, (spans.next(next(shares)) for _ in range(400))))
+    assert len(found) < 200
+    assert all(span.width_ns for span in found)
+    assert sum(span.width_ns for span in found) == 2 * year + 1
 
 
 @pytest.mark.parametrize(
