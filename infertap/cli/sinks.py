@@ -8,7 +8,7 @@ from infertap import v1
 from infertap.admin import AdminClient
 from infertap.cli.options import STORAGE, add_common
 from infertap.cli.records import as_json
-from infertap.rendering import local_time, visible
+from infertap.rendering import counted, local_time, visible
 
 _COLUMNS = ("name", "kind", "delivered", "waiting", "behind", "refused", "lost", "last error")
 
@@ -37,10 +37,10 @@ def ask_of_sinks(admin: AdminClient, read: argparse.Namespace) -> int:
         _list(admin.refused(read.name), read.json)
     elif read.act == "resend":
         resent = v1.ResendRefusedRecordsResponse(records=admin.resend(read.name))
-        print(as_json(resent) if read.json else f"{resent.records:,} records are sent again")
+        print(as_json(resent) if read.json else f"sent again: {counted(resent.records, 'record')}")
     else:
         dropped = v1.DropRefusedRecordsResponse(records=admin.drop(read.name))
-        told = f"{dropped.records:,} records were given up; the archive still has them"
+        told = f"given up: {counted(dropped.records, 'record')}, which the archive still has"
         print(as_json(dropped) if read.json else told)
     return 0
 

@@ -15,7 +15,7 @@ from infertap.cli.progress import Progress
 from infertap.cli.sinks import add_sinks, ask_of_sinks
 from infertap.client import ADDRESS_SETTING, DEFAULT_ADDRESS, InvalidRequestError, make_filter
 from infertap.connection import AccessError, Connection
-from infertap.rendering import visible
+from infertap.rendering import counted, visible
 
 
 def run_storage(arguments: list[str]) -> int:
@@ -47,7 +47,8 @@ def _delete(admin: AdminClient, read: argparse.Namespace) -> int:
         return 2
     found = admin.delete(asked, raw_user=raw_user, dry_run=True)
     of = f" of {visible(found.user)}" if found.user else ""
-    print(f"{found.records:,} calls{of}, {found.record_bytes:,} bytes, {found.feedback:,} pieces of feedback")
+    size, feedback = counted(found.record_bytes, "byte"), counted(found.feedback, "piece")
+    print(f"{counted(found.records, 'call')}{of}, {size}, {feedback} of feedback")
     if read.dry_run:
         return 0
     # What says a user only is kept by storage, for records that come late: it is more than what matches now.
@@ -59,7 +60,7 @@ def _delete(admin: AdminClient, read: argparse.Namespace) -> int:
         print("nothing was deleted")
         return 1
     done = admin.delete(asked, raw_user=raw_user)
-    print(f"deleted: {done.records:,} records, {done.feedback:,} pieces of feedback")
+    print(f"deleted: {counted(done.records, 'record')}, {counted(done.feedback, 'piece')} of feedback")
     return 0
 
 
@@ -83,14 +84,14 @@ def _back_up(admin: AdminClient, read: argparse.Namespace) -> int:
 
         contents = admin.back_up(Path(read.directory), begun)
     size = sum(file.size_bytes for file in contents.files)
-    print(f"{read.directory}: {len(contents.files)} files, {size:,} bytes, each checked")
+    print(f"{read.directory}: {counted(len(contents.files), 'file')}, {counted(size, 'byte')}, each checked")
     return 0
 
 
 def _show(admin: AdminClient, read: argparse.Namespace) -> int:  # noqa: ARG001
     archive = admin.archive()
     limit = f" of {archive.limit_bytes:,}" if archive.limit_bytes else ""
-    print(f"{archive.disk_bytes:,} bytes{limit} on disk, {archive.files} files of records")
+    print(f"{archive.disk_bytes:,} bytes{limit} on disk, {counted(archive.files, 'file')} of records")
     for each in archive.damaged:
         where = f"{each.name} at {each.found_at.ToJsonString()}, kept as {each.kept_as}"
         print(f"damaged: {visible(where)}: {visible(each.why)}")

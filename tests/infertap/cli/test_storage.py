@@ -44,7 +44,7 @@ def test_deletion_says_something(admin: Admin, capsys: pytest.CaptureFixture[str
 def test_counted_only(admin: Admin, capsys: pytest.CaptureFixture[str]) -> None:
     """--dry-run counts, and deletes nothing."""
     assert main(["storage", "delete", "--model", "iris", "--dry-run"]) == 0
-    assert capsys.readouterr().out == "3 calls, 7,000 bytes, 1 pieces of feedback\n"
+    assert capsys.readouterr().out == "3 calls, 7,000 bytes, 1 piece of feedback\n"
     assert [asked.dry_run for asked in admin.asked] == [True]
 
 
@@ -175,7 +175,7 @@ def test_sinks(of_sinks: OfSinks, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["storage", "sinks", "refused", "well"]) == 0
     assert capsys.readouterr().out == "nothing is set aside\n"
     assert main(["storage", "sinks", "resend", "events"]) == 0
-    assert capsys.readouterr().out == "2 records are sent again\n"
+    assert capsys.readouterr().out == "sent again: 2 records\n"
     assert of_sinks.resent == ["events"]
     assert main(["storage", "sinks", "resend", "other"]) == 1
     assert capsys.readouterr().err == "infertap: no sink of that name is configured\n"
