@@ -27,12 +27,13 @@ from storage.archive.entries import Position
 from storage.archive.interface import Interrupt
 
 _BY_START: Final = "start_time"
-# The first span is such a part of what a file covers; where nothing is in it, the next is so many times as
+# The first span is such a part of what a file covers; where nothing is in one, the next is so many times as
 # long, else as long as it takes by what was found, and a little longer: one more statement costs as much as
-# 50,000 rows.
-_PART_OF_FILE: Final = 4
+# 150,000 rows. None is shorter than a second.
+_PART_OF_FILE: Final = 3
 _WIDER: Final = 4
-_LONGER: Final = 1.5
+_LONGER: Final = 1.3
+_LEAST_NS: Final = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -78,9 +79,12 @@ def next_keys(
 class _Spans:
     """Spans of time in the order of a query, until none is left in which there may be something."""
 
+    # What the files cover of what is wanted.
+    covered: Sequence[Extent]
     left: Extent
-    width_ns: int
     is_descending: bool
+    # None: all that is left.
+    width_ns: int | None
     asked_ns: int = 0
     share: float = 0.0
 
@@ -89,30 +93,37 @@ class _Spans:
         """Of what these extents cover; all at once, where the order is another one."""
         whole = _wanted(query, after)
         covered = [both for each in extents if (both := each.within(whole)) != NOWHERE]
-        left = functools.reduce(Extent.with_, covered, NOWHERE)
-        width_ns = left.width_ns
+        width_ns = None
         # Feedback would be looked through for each span.
         if covered and query.order.key == _BY_START and query.feedback is None:
-            width_ns = statistics.median_low(each.width_ns for each in covered) // _PART_OF_FILE + 1
-        return cls(left, width_ns, query.order.is_descending)
+            usual_ns = statistics.median_low(each.width_ns for each in covered)
+            width_ns = max(usual_ns // _PART_OF_FILE, _LEAST_NS)
+        return cls(covered, whole, query.order.is_descending, width_ns)
 
     def next(self, share: float) -> Extent | None:
         """The next span, where that share of what is looked for has been found in those before."""
-        first, last = self.left.first_ns, self.left.last_ns
-        if first > last:
+        self.left = functools.reduce(Extent.with_, (each.within(self.left) for each in self.covered), NOWHERE)
+        if self.left == NOWHERE:
             return None
-        if self.asked_ns:
-            needed = int(self.asked_ns * (_LONGER / share - 1)) if share else 0
-            # Never nothing: what has been asked may be a nanosecond long.
-            self.width_ns = max(needed, self.width_ns * _WIDER if share == self.share else 1)
-        self.asked_ns, self.share = self.asked_ns + self.width_ns, share
-        if self.is_descending:
-            first = max(first, last - self.width_ns + 1)
-            self.left = Extent(self.left.first_ns, first - 1)
-        else:
-            last = min(last, first + self.width_ns - 1)
-            self.left = Extent(last + 1, self.left.last_ns)
+        first, last = self.left.first_ns, self.left.last_ns
+        if self.width_ns is not None:
+            width_ns = self._widened(self.width_ns, share)
+            self.width_ns, self.asked_ns, self.share = width_ns, self.asked_ns + width_ns, share
+            if self.is_descending:
+                first = max(first, last - width_ns + 1)
+            else:
+                last = min(last, first + width_ns - 1)
+        behind = Extent(EVER.first_ns, first - 1) if self.is_descending else Extent(last + 1, EVER.last_ns)
+        self.left = self.left.within(behind)
         return Extent(first, last)
+
+    def _widened(self, width_ns: int, share: float) -> int:
+        """How long the next one is, by the one before."""
+        if not self.asked_ns:
+            return width_ns
+        needed = int(self.asked_ns * (_LONGER / share - 1)) if share else 0
+        # Never nothing; and more than before, where that brought nothing.
+        return max(needed, width_ns * _WIDER if share == self.share else _LEAST_NS)
 
 
 def _wanted(query: Query, after: Position | None) -> Extent:

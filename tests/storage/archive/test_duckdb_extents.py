@@ -1,6 +1,7 @@
 """Which files of the DuckDB engine are asked for a page: those that can have something of it."""
 
 import itertools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,6 +54,12 @@ def test_a_file_that_is_gone_is_forgotten(engine: duckdb.DuckDBPyConnection) -> 
     assert extents.of(engine, ["part"]) == [NOWHERE]
 
 
+def all_of(spans: keys._Spans, share: float) -> Iterator[Extent]:
+    """Every span, where that share was found in those before each."""
+    while (span := spans.next(share)) is not None:
+        yield span
+
+
 @pytest.mark.parametrize("share", [0.0, 0.02, 0.5, 0.98])
 @pytest.mark.parametrize("after", [None, 9 * HOUR])
 @pytest.mark.parametrize("query", [Query(order=NEWEST_FIRST), Query(order=OLDEST_FIRST)], ids=str)
@@ -60,7 +67,7 @@ def test_spans_cover_all_that_is_wanted(query: Query, after: int | None, share: 
     """However much is found, span follows on span, from one end of what files cover to the other."""
     place = None if after is None else Position(after, after, b"spool", 1)
     spans = keys._Spans.of(EXTENTS, query, place)
-    found = list(iter(lambda: spans.next(share), None))
+    found = list(all_of(spans, share))
     assert 1 < len(found) < 12
     is_newest_first = query.order.is_descending
     first = 9 * HOUR if after and not is_newest_first else 8 * HOUR
@@ -81,7 +88,7 @@ def test_spans_end_where_calls_started_at_one_moment(query: Query, share: float,
     moment = Extent(year, year)
     spans = keys._Spans.of([moment, moment, Extent(0, 2 * year)], query, None)
     shares = (share + step * number for number in itertools.count())
-    found = list(itertools.takewhile(bool, (spans.next(next(shares)) for _ in range(400))))
+    found = [span for span in (spans.next(next(shares)) for _ in range(400)) if span is not None]
     assert len(found) < 200
     assert all(span.width_ns for span in found)
     assert sum(span.width_ns for span in found) == 2 * year + 1
@@ -104,6 +111,16 @@ def test_other_orders_are_asked_at_once(query: Query, span: Extent | None) -> No
     """All of what is asked for and covered is one span, where it is not read in the order of start."""
     spans = keys._Spans.of(EXTENTS, query, None)
     assert (spans.next(0.0), spans.next(0.0)) == (span, None)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.5, 0.98])
+def test_files_of_one_record_take_one_span_each_at_most(share: float) -> None:
+    """What lies between files is passed over, however little they cover themselves."""
+    extents = [Extent(day * 24 * HOUR, day * 24 * HOUR) for day in range(100)]
+    spans = keys._Spans.of(extents, Query(order=OLDEST_FIRST), None)
+    found = list(all_of(spans, share))
+    assert 1 < len(found) <= 100
+    assert all(any(each.meets(span) for span in found) for each in extents)
 
 
 def test_no_file_has_anything() -> None:
