@@ -229,12 +229,10 @@ class Removing:
                 if self._opened.examining.look():
                     return Expired(is_more=True, has_forgotten=True)
                 self._expire_feedback(retention, now_ns)
-                # Room first: what is begun may have met with a full disk.
-                if dropped := self._fit_disk(retention):
-                    return dropped
-                if self._end_begun():
-                    return Expired(is_more=True)
-                return self._expire_share(retention, now_ns) or Expired()
+                if removed := self._fit_disk(retention) or self._expire_share(retention, now_ns):
+                    return removed
+                # Last: it may have met with a full disk, and files that go leave room.
+                return Expired(is_more=self._end_begun())
         finally:
             self.lock.release()
 

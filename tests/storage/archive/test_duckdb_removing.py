@@ -1,6 +1,7 @@
 """What removing does to the DuckDB engine's files, and to whoever writes and reads meanwhile."""
 
 import contextlib
+import errno
 import itertools
 import random
 import shutil
@@ -20,6 +21,7 @@ from infertap.query import FeedbackQuery, Query
 from storage.archive import (
     BY_REQUEST,
     Archive,
+    ArchiveError,
     Interrupt,
     ModelRule,
     Retention,
@@ -468,3 +470,26 @@ def test_begun_deletion_that_cannot_be_read(archive: Archive, tmp_path: Path, ma
     archive.expire(Retention(), NOW)
     assert not (tmp_path / "begun.duckdb").exists()
     assert archive.delete(Query(path="/v1/1"), BY_REQUEST, NOW, Interrupt()).records == 1
+
+
+def test_a_deletion_without_room_holds_up_no_expiry(
+    archive: Archive, making: "Making", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the disk is full, one that has begun waits for the room that files over age leave."""
+
+    def find_no_room(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    judged(archive, making)
+    retention = Retention(ages=(ModelRule("*", DAY),))
+    with monkeypatch.context() as full:
+        full.setattr(duckdb_removing, "rewrite", find_no_room)
+        with pytest.raises(ArchiveError):
+            archive.delete(Query(feedback=FeedbackQuery(max_rating=1)), BY_REQUEST, NOW, Interrupt())
+        assert archive.expire(retention, NOW + DAY + 1).records == 3
+        with pytest.raises(ArchiveError):
+            archive.expire(retention, NOW + DAY + 1)
+    assert archive.expire(retention, NOW + DAY + 1).is_more
+    assert not archive.expire(retention, NOW + DAY + 1).is_more
+    page = archive.page(Query(), None, 10, Interrupt())
+    assert [record.sequence for record in page.records] == [13, 12]
