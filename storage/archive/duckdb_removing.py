@@ -187,8 +187,9 @@ class Removing:
         for part in self._opened.parts.all:
             if interrupt.is_set:
                 raise ArchiveError("ended before all was deleted; ask again")
-            if count_doomed(cursor, part, doom):
-                records += self._rewrite(part, doom, spools)
+            with self._suspecting():
+                if count_doomed(cursor, part, doom):
+                    records += self._rewrite(part, doom, spools)
         feedback += self._delete_feedback()  # given meanwhile
         return Deletion(records, feedback, {spool_id: list(ranges) for spool_id, ranges in spools.items()})
 
@@ -229,12 +230,22 @@ class Removing:
                 if self._opened.examining.look():
                     return Expired(is_more=True, has_forgotten=True)
                 self._expire_feedback(retention, now_ns)
-                if removed := self._fit_disk(retention) or self._expire_share(retention, now_ns):
-                    return removed
+                with self._suspecting():
+                    if removed := self._fit_disk(retention) or self._expire_share(retention, now_ns):
+                        return removed
                 # Last: it may have met with a full disk, and files that go leave room.
                 return Expired(is_more=self._end_begun())
         finally:
             self.lock.release()
+
+    @contextlib.contextmanager
+    def _suspecting(self) -> Iterator[None]:
+        """What is met with in files of records may be damage, which is then looked for before all else."""
+        try:
+            yield
+        except duckdb.Error as error:
+            self._opened.examining.suspect(error)
+            raise
 
     def _expire_feedback(self, retention: Retention, now_ns: int) -> None:
         """What is older than any record may be goes, now and then: it is one file that is written anew."""

@@ -9,7 +9,7 @@ import pytest
 
 from infertap import v1
 from infertap.query import Query
-from storage.archive import ArchiveError, Interrupt, Retention, open_archive
+from storage.archive import BY_REQUEST, ArchiveError, Interrupt, ModelRule, Retention, open_archive
 
 if TYPE_CHECKING:
     from tests.storage.conftest import Making
@@ -111,22 +111,27 @@ def test_all_files_damaged(three_days: Path, making: "Making") -> None:
     archive.close()
 
 
-@pytest.mark.parametrize("is_written_to", [False, True])
-def test_damage_that_is_met_later(three_days: Path, making: "Making", is_written_to: bool) -> None:
-    """A file whose records turn out to be unreadable is set aside once a query has met it, with the log that
-    it has where it is written to.
-    """
-    archive = open_archive(str(three_days), MEMORY)
+def spoil_records(directory: Path, making: "Making") -> None:
+    """Ten more for the second day; nothing of that file is unreadable but records."""
+    archive = open_archive(str(directory), MEMORY)
     noise = random.Random(15).randbytes(100_000)
     archive.append([making.entry(n, request__data=b"%d" % n + noise) for n in range(10, 20)], NOW + DAY)
     archive.close()
-    day = sorted(three_days.glob("records-*.duckdb"))[1]
+    day = sorted(directory.glob("records-*.duckdb"))[1]
     content = bytearray(day.read_bytes())
     # Records are what looks like noise, whatever the engine makes of them.
     for start in range(0, len(content), 4096):
         if len(set(content[start : start + 4096])) > 240:
             content[start + 2000] ^= 1
     day.write_bytes(content)
+
+
+@pytest.mark.parametrize("is_written_to", [False, True])
+def test_damage_that_is_met_later(three_days: Path, making: "Making", is_written_to: bool) -> None:
+    """A file whose records turn out to be unreadable is set aside once a query has met it, with the log that
+    it has where it is written to.
+    """
+    spoil_records(three_days, making)
     told: list[str] = []
     archive = open_archive(str(three_days), MEMORY, tell=lambda event, **_: told.append(event))
     assert told == []
@@ -141,4 +146,24 @@ def test_damage_that_is_met_later(three_days: Path, making: "Making", is_written
     assert [record.sequence for record in page.records] == [3, 1]
     assert archive.received(SPOOL) == [(1, 1), (3, 3)]
     assert not archive.expire(Retention(), NOW).is_more
+    archive.close()
+
+
+@pytest.mark.parametrize("how", ["delete", "expire"])
+def test_damage_that_removing_meets(three_days: Path, making: "Making", how: str) -> None:
+    """A file that can't be rewritten for its damage, which no query has met, is set aside next."""
+    archive = open_archive(str(three_days), MEMORY)
+    archive.append([making.entry(5, model__name="old", path="/old")], NOW + DAY)
+    archive.close()
+    spoil_records(three_days, making)
+    archive = open_archive(str(three_days), MEMORY)
+    retention = Retention(ages=(ModelRule("old", DAY),))
+    removes: dict[str, Callable[[], object]] = {
+        "delete": lambda: archive.delete(Query(path="/old"), BY_REQUEST, NOW + 9 * DAY, Interrupt()),
+        "expire": lambda: archive.expire(retention, NOW + 9 * DAY),
+    }
+    with pytest.raises(ArchiveError):
+        removes[how]()
+    assert archive.expire(retention, NOW + 9 * DAY).has_forgotten
+    assert [each.sequence for each in archive.page(Query(), None, 10, Interrupt()).records] == [3, 1]
     archive.close()
