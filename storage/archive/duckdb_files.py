@@ -25,6 +25,9 @@ WAL: Final = ".wal"
 # neighbours that fit one row group are joined, and so written again: of the engine's own 122,880 rows that is
 # everything five times over, for seconds at a time.
 _ROWS_OF_GROUP: Final = 2048
+# What a file is read in; a file keeps what it was made with. Of a row group most columns are a few KiB: in
+# the engine's own blocks of 256 KiB some twenty of them lie in one, and whoever wants four reads all.
+_BLOCK_BYTES: Final = 32 << 10
 # Errors are told apart by a part of their message, in lower case; on the right is what is told of them.
 # What a sound file may meet with: a disk that is full or failing, a limit, an engine of another version.
 OUTSIDE: Final = {
@@ -96,7 +99,9 @@ def make_file(
     made = path.with_name(f"{draft}.duckdb")
     connection.execute(f"DETACH DATABASE IF EXISTS {attached}")
     remove(made)
-    attach(connection, made, attached)
+    connection.execute(
+        f"ATTACH '{quoted(made)}' AS {attached} (ROW_GROUP_SIZE {_ROWS_OF_GROUP}, BLOCK_SIZE {_BLOCK_BYTES})"
+    )
     for statement in create:
         connection.execute(statement.format(file=attached))
     if fill is not None:
@@ -109,7 +114,7 @@ def make_file(
 
 
 def attach(connection: "duckdb.DuckDBPyConnection", path: Path, name: str) -> None:
-    """Open a file as `name`, where it isn't open; made where there is none. Raises duckdb.Error."""
+    """Open a file as `name`, where it isn't open. Raises duckdb.Error."""
     connection.execute(f"ATTACH IF NOT EXISTS '{quoted(path)}' AS {name} (ROW_GROUP_SIZE {_ROWS_OF_GROUP})")
 
 

@@ -31,7 +31,7 @@ def full_disk(file_bytes: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-@pytest.mark.parametrize("file_bytes", [0, 4096, 8192, 12_288, 100_000])
+@pytest.mark.parametrize("file_bytes", [0, 4096, 8192, 12_288, 40_000])
 def test_full_disk_when_a_day_begins(tmp_path: Path, making: "Making", file_bytes: int) -> None:
     """Nothing is kept meanwhile, appends succeed once there is room again, a restart finds all."""
     archive = open_archive(str(tmp_path), MEMORY)

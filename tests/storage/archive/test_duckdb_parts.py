@@ -1,11 +1,14 @@
 """Tests of which file of the DuckDB engine is written to, when, and what is written twice."""
 
+import random
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from infertap.query import Query, StatsQuery
+from storage.archive import Interrupt
 from storage.archive.duckdb_archive import DuckdbArchive
 from storage.archive.duckdb_checkpoints import Checkpoints
 from storage.archive.duckdb_files import connect, size_of, wal_bytes
@@ -55,6 +58,31 @@ def test_full_commit_is_written_once(tmp_path: Path, making: "Making") -> None:
     assert copy.received(making.entry(1).spool_id) == [(1, FULL_COMMIT)]
     assert copy.get(making.entry(FULL_COMMIT).parsed.call_id) is not None
     copy.close()
+
+
+def test_figures_read_little(tmp_path: Path, making: "Making") -> None:
+    """What a question needs of a file lies in blocks of its own: figures of all calls read a twentieth."""
+    archive = DuckdbArchive.open(tmp_path / "archive", MEMORY)
+    for commit in range(4):
+        first = commit * FULL_COMMIT + 1
+        entries = [
+            making.entry(n, request__data=random.Random(n).randbytes(1024))
+            for n in range(first, first + FULL_COMMIT)
+        ]
+        archive.append(entries, NOW + commit)
+    archive.close()
+    again = DuckdbArchive.open(tmp_path / "archive", MEMORY)
+    (path,) = _record_files(tmp_path / "archive")
+    before = _bytes_read()
+    (row,) = again.stats(StatsQuery(Query(), ()), Interrupt()).rows
+    assert row.records == 4 * FULL_COMMIT
+    assert _bytes_read() - before < size_of(path) / 20
+    again.close()
+
+
+def _bytes_read() -> int:
+    """By this process, from files and what else it reads."""
+    return int(Path("/proc/self/io").read_text().split()[1])
 
 
 def test_full_file_is_left(tmp_path: Path, making: "Making") -> None:
