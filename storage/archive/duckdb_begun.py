@@ -5,8 +5,7 @@
         doomed  call_id, spool_id, request_id, tenant    the calls that go
         doom    reason, now_ns                           why, and since when
 
-Calls that were chosen by their feedback are found by nobody once half of it is done. Touches that file; one
-that can't be read is given up.
+Calls that were chosen by their feedback are found by nobody once half of it is done. Touches that file.
 """
 
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any, Final
 
 import duckdb
 
-from storage.archive.duckdb_damage import is_damage
+from storage.archive.duckdb_damage import damaged
 from storage.archive.duckdb_files import REWRITTEN, attach, make_file, remove, sync_directory
 from storage.archive.duckdb_schema import CREATE_VERSION, create_table, version_of
 
@@ -52,19 +51,14 @@ def note_begun(
     make_file(cursor, _path(directory), _CREATE, fill, REWRITTEN)
 
 
-def take_up_begun(
-    cursor: "duckdb.DuckDBPyConnection", directory: Path, doomed: str
-) -> tuple[str, int] | None:
-    """Put the calls of the deletion that was begun into the table `doomed`; its reason and time, None where
-    that can't be read. Raises duckdb.Error, OSError and NewerSchemaError.
+def take_up_begun(cursor: "duckdb.DuckDBPyConnection", directory: Path, doomed: str) -> tuple[str, int]:
+    """Put the calls of the deletion that was begun into the table `doomed`; its reason and time. Raises
+    DamagedError, duckdb.Error, OSError and NewerSchemaError.
     """
     try:
         return _read(cursor, directory, doomed)
     except duckdb.Error as error:
-        if not is_damage(error):
-            raise
-        forget_begun(directory)
-        return None
+        raise damaged(_path(directory), error) from None
 
 
 def forget_begun(directory: Path) -> None:

@@ -28,7 +28,7 @@ from storage.archive.duckdb_begun import (
     note_begun,
     take_up_begun,
 )
-from storage.archive.duckdb_damage import PREFIX
+from storage.archive.duckdb_damage import PREFIX, DamagedError, set_aside
 from storage.archive.duckdb_expiry import Share, longest_age, next_share
 from storage.archive.duckdb_files import said
 from storage.archive.duckdb_opening import Opened
@@ -148,9 +148,13 @@ class Removing:
         if not has_begun(self._directory):
             return False
         with self._dooming() as cursor:
-            begun = take_up_begun(cursor, self._directory, _DOOMED)
-            if begun is not None:
-                self._delete_begun(cursor, *begun)
+            try:
+                reason, now_ns = take_up_begun(cursor, self._directory, _DOOMED)
+            except DamagedError as error:  # given up, and told as any damage is: it is to be asked for again
+                damage = set_aside(error.path, time.time_ns(), error.why, whole=True)
+                self._opened.kept.note_damage(damage)
+            else:
+                self._delete_begun(cursor, reason, now_ns)
         return True
 
     def _delete_begun(self, cursor: "duckdb.DuckDBPyConnection", reason: str, now_ns: int) -> Deletion:

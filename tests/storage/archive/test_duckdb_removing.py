@@ -464,11 +464,14 @@ def test_killed_while_deleting_by_feedback(
 
 
 def test_begun_deletion_that_cannot_be_read(archive: Archive, tmp_path: Path, making: "Making") -> None:
-    """It is given up, and retention goes on."""
+    """It is set aside, which an audit is told, and retention goes on."""
     archive.append([making.entry(1)], NOW)
     (tmp_path / "begun.duckdb").write_bytes(b"half" * 5000)
     archive.expire(Retention(), NOW)
     assert not (tmp_path / "begun.duckdb").exists()
+    (damage,) = archive.damages()
+    assert damage.name == "begun.duckdb"
+    assert (tmp_path / damage.kept_as).exists()
     assert archive.delete(Query(path="/v1/1"), BY_REQUEST, NOW, Interrupt()).records == 1
 
 
