@@ -31,7 +31,7 @@ pytestmark = pytest.mark.faults
 
 DAMAGES = 60
 # Of an engine's file: after three headers, blocks of one size.
-_FIRST_BLOCK, _BLOCK_BYTES = 3 * 4096, 1 << 18
+_FIRST_BLOCK = 3 * 4096
 # A damaged page may kill who looks at it; after so many unclean ends the file is checked before it is opened.
 STARTS = 6
 _CHECK = """
@@ -116,16 +116,18 @@ def spoil_records(archive: Path) -> None:
         with duckdb.connect(str(file), read_only=True) as connection:
             query = "SELECT block_id FROM pragma_storage_info('records') WHERE column_name = 'record'"
             blocks = [block for (block,) in connection.execute(query).fetchall() if block >= 0]
+            sizes = connection.execute("SELECT block_size FROM pragma_database_size()").fetchone()
+        assert sizes is not None
         content = bytearray(file.read_bytes())
         for block in blocks:
-            content[_FIRST_BLOCK + block * _BLOCK_BYTES + 2000] ^= 1
+            content[_FIRST_BLOCK + block * sizes[0] + 2000] ^= 1
         file.write_bytes(content)
 
 
 def test_file_of_storage_that_proves_damaged_is_filled_by_the_sidecars_that_are_connected(
     start_sidecar: "StartSidecar", start_storage: "StartStorage", calls: "Calls"
 ) -> None:
-    """Records rot on storage's disk; once a query has met that, sidecars send what they retain, unasked."""
+    """Records rot on storage's disk; once anything has met that, sidecars send what they retain, unasked."""
     storage = start_storage()
     sidecar = start_sidecar(calls.model, storage=storage.address)
     calls.make(sidecar, 100)
@@ -135,14 +137,12 @@ def test_file_of_storage_that_proves_damaged_is_filled_by_the_sidecars_that_are_
     storage = start_storage(storage.archive, storage_listen=storage.address)
     calls.make(sidecar, 20)
     sidecar.await_account(lambda each: each["spool"]["acked"] == 120, 60)
-    assert "archive file set aside" not in storage.log_path.read_text()
 
     def is_whole() -> bool:
         with contextlib.suppress(ClientError):
             return len(storage.records()) == 120
         return False
 
-    assert not is_whole()
     await_true(is_whole, "what was lost is there again")
     assert "archive file set aside" in storage.log_path.read_text()
     settle(sidecar, storage, calls)
